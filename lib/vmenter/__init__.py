@@ -1,0 +1,6 @@
+"""VM-Enter Lab's library: patch kernel code, run it up to VM-Enter, and see what was cleared.
+
+Importing the package imports nothing else: each module is loaded by whoever uses it.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Widgets and drawings: thin views over the models of the other modules."""
