@@ -1,0 +1,188 @@
+"""GNU syntax to an ELF object, by a real assembler, always in a child process.
+
+The assembler of choice is LLVM's, as llvmlite carries it. On a syntax error LLVM ends the process it runs in,
+which must not be a notebook's kernel; and text from a learner may loop or eat memory, so the child has limits.
+Where llvmlite cannot assemble for x86 (its wheels for other machines), clang or GNU as does.
+"""
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache, lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from vmenter.errors import AssemblyError, LabError
+
+LAB = Path(__file__).parent / "lab"  # where `.include` finds the lab's macros
+TIME_LIMIT = 10.0  # seconds for one text
+_ENDLESS = "has it a .rept or a macro without an end?"
+MAX_OBJECT = 16 << 20  # bytes
+
+# Each reads the text from standard input and writes the object to the file whose name comes last.
+BACKENDS = {
+    "llvmlite": (sys.executable, "-I", str(Path(__file__).with_name("_assemble.py"))),
+    "clang": ("clang", "-target", "x86_64-linux-gnu", "-x", "assembler", "-c", "-", "-o"),
+    "as": ("x86_64-linux-gnu-as", "--64", "-", "-o"),
+}
+
+# "error: <inline asm>:3:5: message" (llvmlite), "<stdin>:3:5: error: message" (clang), and of GNU as
+# "{standard input}:3: Error: message", perhaps followed by "{standard input}:3:  Info: macro invoked from here".
+_DIAGNOSTICS = (
+    re.compile(r"^error: (?P<file><[^>]+>|[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?P<message>.+)$", re.MULTILINE),
+    re.compile(
+        r"^(?P<file>[^:\n]+):(?P<line>\d+):(?:(?P<column>\d+):)? (?:error|Error|Fatal error): (?P<message>.+)$"
+        r"(?:\n[^:\n]+:(?P<caller>\d+):  Info: macro invoked from here$)*",
+        re.MULTILINE,
+    ),
+)
+_OWN = ("<inline asm>", "<stdin>", "{standard input}")
+
+
+def assemble(text: str, backend: str | None = None) -> bytes:
+    """Assemble `text` for x86-64 Linux and return the ELF object; a text seen before costs no process.
+
+    ``.include "alternative.inc"`` brings the lab's macros. Raises `AssemblyError` for what the assembler
+    refuses, and `LabError` where there is no assembler.
+    """
+    chosen = backend or available()
+    if chosen is None:
+        raise LabError("no assembler for x86-64 here: install clang, or GNU binutils for x86-64")
+    return _assemble(text, chosen)
+
+
+@cache
+def available() -> str | None:
+    """Return the first back end that works on this machine, or None. Costs a process, once."""
+    return next((name for name in BACKENDS if works(name)), None)
+
+
+def works(backend: str) -> bool:
+    """Tell whether a back end is there and assembles x86-64."""
+    try:
+        return _assemble("nop\n", backend).startswith(b"\x7fELF")
+    except LabError:
+        return False
+
+
+@lru_cache(maxsize=512)
+def _assemble(text: str, backend: str) -> bytes:
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise AssemblyError("a character that is no Unicode text", line) from None
+    status, output, messages = _run(backend, data)
+    if status != 0 or not output.startswith(b"\x7fELF"):
+        raise _error(text, backend, status, messages)
+    if len(output) > MAX_OBJECT:
+        raise AssemblyError(f"the object has {len(output):,} bytes; the lab takes {MAX_OBJECT:,}")
+    return output
+
+
+def _run(backend: str, data: bytes) -> tuple[int, bytes, str]:
+    """Run a back end: its exit status, the object, and its messages."""
+    command = BACKENDS[backend]
+    program = shutil.which(command[0])
+    if program is None:
+        raise LabError(f"{command[0]} is not installed")
+    with TemporaryDirectory(prefix="vmenter-") as folder:
+        result = Path(folder, "out.o")
+        try:
+            done = subprocess.run(
+                [program, *command[1:], str(result)],
+                input=data,
+                capture_output=True,
+                cwd=LAB,
+                timeout=TIME_LIMIT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise AssemblyError(f"the assembler was stopped after {TIME_LIMIT:.0f} s; {_ENDLESS}") from None
+        output = result.read_bytes() if result.exists() else b""
+    return done.returncode, output, done.stderr.decode(errors="replace")
+
+
+def _error(text: str, backend: str, status: int, messages: str) -> AssemblyError:
+    """Turn an assembler's words into one error at the line of `text` that it is about."""
+    if status < 0 or "out of memory" in messages or "memory exhausted" in messages:
+        return AssemblyError(f"the assembler ran out of memory or crashed; {_ENDLESS}")
+    if "Undefined temporary symbol" in messages or "fb label" in messages:  # neither says where
+        return AssemblyError("a numeric label is used here that is not defined", _line_of_label(text))
+    found = next(filter(None, (form.search(messages) for form in _DIAGNOSTICS)), None)
+    if found is None:
+        words = messages.strip().splitlines()
+        return AssemblyError(words[0] if words else "the assembler failed without a word")
+    place, message = found.groupdict(), found["message"]
+    if place.get("caller"):
+        return AssemblyError(f"{message} (in a macro)", int(place["caller"]))
+    if place["file"] in _OWN:
+        return AssemblyError(message, int(place["line"]), int(place["column"]) if place["column"] else None)
+    if place["file"] == "<instantiation>":
+        return AssemblyError(f"{message} (in a macro)", _line_of_macro(text, backend, message))
+    return AssemblyError(f"{message} ({place['file']}, line {place['line']})")
+
+
+def _line_of_label(text: str) -> int | None:
+    """Return the first line that jumps to a numeric label (``1f``, ``1b``) which is not there."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
+        for label, way in re.findall(r"\b(\d+)([fb])\b", line):
+            searched = lines[number - 1 :] if way == "f" else lines[:number]
+            if not any(re.search(rf"(?:^|[\s;\"]){label}:", other) for other in searched):
+                return number
+    return None
+
+
+def _line_of_macro(text: str, backend: str, message: str) -> int:
+    """Return the line whose macro call fails with `message`: the last one needed for the failure."""
+    lines = text.splitlines(keepends=True)
+    low, high = 0, len(lines)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if message in _run(backend, "".join(lines[:middle]).encode())[2]:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+# --- the lab's own objects ---------------------------------------------------------------------------------
+
+
+def source_hash(name: str) -> str:
+    """Return the SHA-256 of a lab source together with the macros every source may include."""
+    files = [*sorted(LAB.glob("*.inc")), LAB / f"{name}.S"]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def lab_object(name: str) -> bytes:
+    """Return a lab object as committed; if its source has changed since, assemble it anew.
+
+    Raises `LabError` where the committed object is stale and there is no assembler.
+    """
+    if recorded_hashes().get(name) == source_hash(name):
+        return (LAB / f"{name}.o").read_bytes()
+    return assemble((LAB / f"{name}.S").read_text())
+
+
+def lab_names() -> list[str]:
+    """Return the names of the lab's sources."""
+    return sorted(file.stem for file in LAB.glob("*.S"))
+
+
+def recorded_hashes() -> dict[str, str]:
+    """Return the source hash each committed object was made from."""
+    record = LAB / "sources.sha256"
+    lines = record.read_text().splitlines() if record.exists() else []
+    return {Path(name).stem: digest for digest, name in (line.split() for line in lines)}
+
+
+def build_lab() -> None:
+    """Assemble all lab sources and write objects and hashes beside them (`make objects`)."""
+    for name in lab_names():
+        (LAB / f"{name}.o").write_bytes(assemble((LAB / f"{name}.S").read_text()))
+    record = "".join(f"{source_hash(name)}  {name}.S\n" for name in lab_names())
+    (LAB / "sources.sha256").write_text(record)
