@@ -79,9 +79,7 @@ def test_the_global_option_and_the_own_one_meet_as_in_that_kernel(kernel, cmdlin
         (64, "", True),
     ],
 )
-def test_ram_above_half_the_address_space_prevents_inversion_unless_l1tf_is_off(
-    kernel, bits, cmdline, inverted
-):
+def test_ram_above_half_the_address_space_prevents_inversion_unless_l1tf_is_off(kernel, bits, cmdline, inverted):
     got = select(Host(("l1tf",), cmdline=cmdline, cache_bits=bits), kernel)
     assert ("L1TF_PTEINV" in got.features) == inverted
     assert got.sysfs.l1tf == ("Mitigation: PTE Inversion" if inverted else "Vulnerable")

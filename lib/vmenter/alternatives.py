@@ -20,6 +20,11 @@ from vmenter.alttable import AltEntry, Engine, Rules, Site, entries, lie, rules,
 from vmenter.code import branch_field, is_nop, lengths, opcode_offset, rip_field
 from vmenter.image import Image
 
+__all__ = [
+    "ORIGINS", "AltEntry", "Engine", "Origin", "Patch", "Rules", "Site", "Step",
+    "apply", "entries", "patch", "patch_all", "rules", "sites",
+]  # fmt: skip
+
 NOPS = tuple(
     bytes.fromhex(code)
     for code in (

@@ -65,9 +65,7 @@ class Host:
         object.__setattr__(self, "bugs", _names(self.bugs, BUGS, "bugs"))
         object.__setattr__(self, "facts", _names(self.facts, FACTS, "microcode and CPU facts"))
         if self.cache_bits is not None and not 13 <= self.cache_bits <= 64:
-            raise LabError(
-                f"cache_bits: {self.cache_bits} is no address width; give 13 to 64, or leave it out"
-            )
+            raise LabError(f"cache_bits: {self.cache_bits} is no address width; give 13 to 64, or leave it out")
         if self.ram_mib < 1:
             raise LabError(f"ram_mib: {self.ram_mib} MiB is no memory size; give 1 or more")
 

@@ -102,6 +102,11 @@ class Symbols:
             raise LabError(f"{name}: no address but 0; /proc/kallsyms shows addresses only to root")
         return cls.of(entries)
 
+    def __add__(self, other: "Symbols") -> "Symbols":
+        """Return both together."""
+        mine = zip(self.addresses, self.names, self.sizes, strict=True)
+        return Symbols.of([*mine, *zip(other.addresses, other.names, other.sizes, strict=True)])
+
     @cached_property
     def _by_name(self) -> dict[str, int]:
         return {name: index for index, name in reversed([*enumerate(self.names)])}

@@ -88,9 +88,7 @@ def select_verw(host: Host, wishes: Wishes, kernel: Generation) -> tuple[Verw, l
     ok = _microcode(host)
     for flaw, on in mitigated.items():
         if on and not wanted[flaw]:
-            said.append(
-                Decision(_TITLE[flaw], "on after all", "VERW is on for another flaw and helps here too")
-            )
+            said.append(Decision(_TITLE[flaw], "on after all", "VERW is on for another flaw and helps here too"))
         if on and not ok[flaw]:
             said.append(Decision(_TITLE[flaw], "no microcode", _NO_MICROCODE[flaw]))
 
@@ -140,17 +138,13 @@ def _microcode(host: Host) -> dict[str, bool]:
     }
 
 
-def clear_before_idle(
-    host: Host, verw: Verw, kernel: Generation, *, smt_active: bool | None
-) -> Decision | None:
+def clear_before_idle(host: Host, verw: Verw, kernel: Generation, *, smt_active: bool | None) -> Decision | None:
     """Tell why VERW also runs before a thread goes idle, None if it does not."""
     if verw.mmio not in {None, "MMIO_MITIGATION_OFF"} and not host.has("fbsdp_no"):
         return Decision("idle", "VERW", "going idle can carry fill buffers into the uncore")
     only_store_buffers = "msbds_only" in kernel.bugs.intersection(host.bugs)
     if verw.mds not in {None, "MDS_MITIGATION_OFF"} and only_store_buffers and smt_active:
-        return Decision(
-            "idle", "VERW", "only store buffers leak here, and they change owner when a thread idles"
-        )
+        return Decision("idle", "VERW", "only store buffers leak here, and they change owner when a thread idles")
     return None
 
 
