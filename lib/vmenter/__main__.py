@@ -1,0 +1,5 @@
+"""`python -m vmenter`."""
+
+from vmenter.cli import main
+
+main()
