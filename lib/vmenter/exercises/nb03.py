@@ -1,0 +1,75 @@
+"""Exercises of notebook 03: the order of alternatives, and why the last should be the strictest."""
+
+from itertools import pairwise
+from typing import Any
+
+from vmenter.alternatives import Engine, entries, sites
+from vmenter.errors import LabError
+from vmenter.exercises.nb02 import built, entry_of, patched, selector_kept
+from vmenter.exercises.paths import clears, ways
+from vmenter.features import number
+
+VM = number("CLEAR_CPU_BUF_VM", "7.3.4")
+MMIO = number("CLEAR_CPU_BUF_VM_MMIO", "7.3.4")
+CASES = (
+    (frozenset[int](), "no feature", "never"),
+    (frozenset({MMIO}), "CLEAR_CPU_BUF_VM_MMIO alone", "depends"),
+    (frozenset({VM}), "CLEAR_CPU_BUF_VM alone", "always"),
+    (frozenset({VM, MMIO}), "both features", "always"),
+)
+WISHES = {"never": "not run", "always": "always run", "depends": "run only for a vCPU that reaches MMIO"}
+
+
+def _judge_order(answer: Any) -> str | None:
+    image = built(answer)
+    if not sites(image, entries(image, 14)):
+        return "the table of alternatives is empty: the code is the same on every CPU"
+    for features, name, wish in CASES:
+        after = patched(image, set(features), Engine.ONCE)
+        got = clears(after, entry_of(after))
+        if got != wish:
+            code = "; ".join(step.text for step in next(ways(after, entry_of(after))))
+            want = {
+                "never": "not run",
+                "always": "always run",
+                "depends": "run only for a vCPU that reaches MMIO",
+            }[wish]
+            return f"with {name}, VERW should {want}, but it runs “{got}”. One way through: {code}"
+        stray = selector_kept(after) or _polarity(after)
+        if stray:
+            return f"with {name}, {stray}"
+    return None
+
+
+def _polarity(image: Any) -> str | None:
+    """Check that where VERW depends on a test, it is the flag's being clear that jumps over it."""
+    for way in ways(image, entry_of(image)):
+        tests = [step for step in way if step.mnemonic.startswith(("test", "bt"))]
+        if tests and not tests[0].operands.startswith("$4, 8(%rsp)"):
+            return f"{tests[0].text} looks at something else than bit 2 (value 4) of 8(%rsp)"
+        for step, following in pairwise(way):
+            if step.mnemonic.startswith("j") and step.mnemonic != "jmp":
+                jumped = following.address == step.branch_target
+                runs = any(s.mnemonic == "verw" for s in way)
+                if (step.mnemonic == "je") != (jumped != runs):
+                    return f"{step.text} lets a vCPU that reaches MMIO pass without VERW: is it inverted?"
+    return None
+
+
+def _judge_reason(answer: Any) -> str | None:
+    if not isinstance(answer, str) or answer not in REASONS:
+        raise LabError("answer should be one of the letters 'a', 'b', 'c', 'd'")
+    return " ".join(REASONS[answer].split()) or None
+
+
+REASONS = {
+    "a": """a: no. The early engine has the same rule, the last match wins: it writes each match over the one
+        before. Try it in the widget with both features on.""",
+    "b": """b: no. A site may hold up to 255 bytes in every generation, and the padding is made by the macro, not
+        by the engine. Seventeen bytes are no trouble.""",
+    "c": "",
+    "d": """d: no. The JZ stays inside the replacement, so its displacement is right wherever the replacement is
+        copied to; the early engine leaves it alone, and that is right. Look at the other operand.""",
+}
+
+JUDGES = {"strictest_wins": _judge_order, "reason": _judge_reason}
