@@ -36,9 +36,7 @@ def read_header(version: str, text: str, abis: Iterable[int] = ()) -> Kernel:
         if not (match := place.match(value)):
             raise ValueError(f"{version}: cannot read the value of {name}: {value}")
         slots[name] = (int(match[1] or 0), int(match[2]))
-    counts = [
-        re.search(rf"^#define\s+{count}\s+(\d+)", text, re.MULTILINE) for count in ("NCAPINTS", "NBUGINTS")
-    ]
+    counts = [re.search(rf"^#define\s+{count}\s+(\d+)", text, re.MULTILINE) for count in ("NCAPINTS", "NBUGINTS")]
     if not slots or not all(counts):
         raise ValueError(f"{version}: this is no cpufeatures.h")
     words, bug_words = (int(match[1]) for match in counts if match)
@@ -84,9 +82,7 @@ def merge(table: dict[str, Kernel], kernels: Iterable[Kernel]) -> dict[str, Kern
         old = merged.get(kernel.version, kernel)
         if old[2:] != kernel[2:]:
             changed = sorted({name for name, _ in old.slots.items() ^ kernel.slots.items()})
-            raise ValueError(
-                f"{kernel.version}: read differently before ({', '.join(changed) or 'word counts'})"
-            )
+            raise ValueError(f"{kernel.version}: read differently before ({', '.join(changed) or 'word counts'})")
         merged[kernel.version] = kernel._replace(abis=tuple(sorted({*old.abis, *kernel.abis})))
     return {version: merged[version] for version in sorted(merged, key=_order)}
 

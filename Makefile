@@ -1,0 +1,57 @@
+# VM-Enter Lab. `make help` lists the targets. Everything happens inside the checkout, in .venv.
+
+PYTHON ?=
+PY     := .venv/bin/python
+RUFF   := $(PY) -m ruff
+CONFIG := --config lib/pyproject.toml
+PYTEST := $(PY) -m pytest -c tests/pytest.ini --rootdir .
+JOBS   ?= 2
+
+.PHONY: help setup lab test lint type unit nbval notebooks objects format bench pins clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup:  ## make .venv and install the pinned packages, if that has not been done
+	@PYTHON="$(PYTHON)" sh .ci/setup
+
+lab: setup  ## set everything up and open the course in JupyterLab
+	@$(PY) -m jupyterlab notebooks/00-start-here.ipynb --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
+
+test: lint type unit nbval  ## set everything up and run every test
+
+lint: setup  ## look for what ruff knows to be wrong or untidy
+	@$(RUFF) check $(CONFIG) lib tests
+	@$(RUFF) format $(CONFIG) --check lib tests
+
+type: setup  ## check the types
+	@$(PY) -m mypy --config-file lib/pyproject.toml lib/vmenter
+
+unit: setup  ## run the tests of the library, the command line and the widgets
+	@$(PYTEST) -n $(JOBS) --dist loadfile tests
+
+nbval: setup  ## run every notebook and compare each output with the one committed
+	@$(PYTEST) -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 \
+		--nbval-sanitize-with tests/nbval.cfg notebooks
+
+notebooks: setup  ## run every notebook anew and store it as it is committed
+	@$(PY) tests/tools/run_notebooks.py notebooks/*.ipynb
+
+objects: setup  ## assemble the lab's sources anew
+	@$(PY) -c "from vmenter import assembler; assembler.build_lab()"
+
+format: setup  ## put the code into the house's form
+	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests
+	@$(RUFF) format $(CONFIG) lib tests
+
+bench: setup  ## measure: loading, patching, importing
+	@$(PY) tests/bench.py
+
+pins: setup  ## refresh the pins in requirements.txt to the newest versions that fit lib/pyproject.toml
+	@echo '-e ./lib[course,test,pins]' | $(PY) -m uv pip compile --quiet --universal --python-version 3.11 \
+		--upgrade --no-annotate --no-emit-index-url --custom-compile-command 'make pins' - -o .venv/pins.txt
+	@cp .venv/pins.txt requirements.txt
+
+clean:  ## remove what the targets made, .venv included
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find lib tests notebooks -name __pycache__ -prune -exec rm -rf {} +
