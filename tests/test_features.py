@@ -327,10 +327,7 @@ def test_words_called_hardware_never_held_two_names_at_one_bit_nor_a_bug():
 
 def test_importing_reads_no_table():
     code = "import vmenter.features as f; print(f._table.cache_info().currsize)"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        == "0\n"
-    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "0\n"
 
 
 HEADER = """#define NCAPINTS\t\t22\t/* x */
@@ -386,9 +383,7 @@ def test_a_headers_folder_tells_its_version_and_abi(tool, tmp_path):
 
 def test_installed_kernel_headers_agree_with_the_table(tool):
     found = [path.parents[4] for path in Path("/usr/src").glob(f"*/{tool.HEADER}")]
-    kernels = [
-        tool.read_tree(str(root)) for root in found if "rc" not in (root / "Makefile").read_text()[:200]
-    ]
+    kernels = [tool.read_tree(str(root)) for root in found if "rc" not in (root / "Makefile").read_text()[:200]]
     if not kernels:
         pytest.skip("no kernel headers are installed in /usr/src")
     tool.merge(tool.load(), kernels)

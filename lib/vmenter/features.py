@@ -58,13 +58,9 @@ class _Row(NamedTuple):
 @cache
 def _table() -> tuple[tuple[_Kernel, ...], tuple[_Row, ...]]:
     raw = json.loads(Path(__file__).with_name("features.json").read_text(encoding="ascii"))
-    kernels = tuple(
-        _Kernel(parse_version(text), tuple(abis), *words) for text, abis, *words in raw["kernels"]
-    )
+    kernels = tuple(_Kernel(parse_version(text), tuple(abis), *words) for text, abis, *words in raw["kernels"])
     place = {text: index for index, (text, *_) in enumerate(raw["kernels"])}
-    return kernels, tuple(
-        _Row(name, w, b, place[first], place[last]) for name, w, b, first, last in raw["rows"]
-    )
+    return kernels, tuple(_Row(name, w, b, place[first], place[last]) for name, w, b, first, last in raw["rows"])
 
 
 @cache
@@ -139,9 +135,7 @@ def _fixed_name(number: int, version: str | None) -> str | None:
     old = version is not None and _range(version)[0] < kernels[0].point
     if word not in HARDWARE_WORDS or (old and word >= _WORDS_OF_OLD):
         return None
-    names = {
-        row.name for row in rows if (row.word, row.bit) == (word, bit) and not row.name.startswith("BUG_")
-    }
+    names = {row.name for row in rows if (row.word, row.bit) == (word, bit) and not row.name.startswith("BUG_")}
     return names.pop() if len(names) == 1 else None
 
 
