@@ -1,0 +1,160 @@
+"""A real JupyterLab and the system's Chromium, for tests that look at pages as a reader does."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+START = 60  # seconds that JupyterLab may take to answer
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+
+
+def find_chromium():
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser, by Playwright."""
+    program = find_chromium()
+    if program is None:
+        message = "no Chromium here; install it: sudo apt-get install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+class Lab:
+    """A running JupyterLab over a folder of its own."""
+
+    def __init__(self, root):
+        self.root = root
+        self.token = secrets.token_hex(16)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.settings = root / "settings"
+        self.notebooks = root / "notebooks"
+        self.notebooks.mkdir()
+
+    def start(self):
+        own = {
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+            "IPYTHONDIR": "ipython",
+        }
+        environment = {**os.environ, **{name: str(self.root / folder) for name, folder in own.items()}}
+        command = [
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"),
+            *(f"--port={self.port}", "--ServerApp.port_retries=0", "--ip=127.0.0.1"),
+            *(f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={self.notebooks}"),
+            *("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
+        ]
+        self.log = (self.root / "log").open("wb")
+        self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + START
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                urllib.request.urlopen(f"{self.url}/api?token={self.token}", timeout=2)
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+            else:
+                return
+        self.stop()
+        pytest.fail(f"JupyterLab did not start:\n{(self.root / 'log').read_text()[-2000:]}")
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        self.log.close()
+
+    def theme(self, name):
+        file = self.settings / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"theme": THEMES[name]}))
+
+
+@pytest.fixture(scope="session")
+def jupyterlab(tmp_path_factory):
+    """One JupyterLab for the whole run."""
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+    lab.start()
+    yield lab
+    lab.stop()
+
+
+@pytest.fixture
+def open_notebook(chromium, jupyterlab):
+    """A function: write a notebook of these cells (or take a file), open it, run all cells, return the page.
+
+    The page raises nothing in the browser: `page.mistakes` lists what went wrong in it.
+    """
+    contexts = []
+
+    def open_one(cells=None, *, path=None, theme="light", width=1400, height=1000, run=True, timeout=60_000):
+        jupyterlab.theme(theme)
+        name = f"{secrets.token_hex(4)}.ipynb"
+        if path is None:
+            book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+            book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+            nbformat.write(book, jupyterlab.notebooks / name)
+        else:
+            shutil.copy(Path(path), jupyterlab.notebooks / name)
+        context = chromium.new_context(viewport={"width": width, "height": height})
+        contexts.append(context)
+        page = context.new_page()
+        page.mistakes = []
+        page.on("pageerror", lambda error: page.mistakes.append(str(error)))
+        workspace = secrets.token_hex(4)
+        page.goto(f"{jupyterlab.url}/lab/workspaces/{workspace}/tree/{name}?token={jupyterlab.token}")
+        page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=timeout)
+        page.wait_for_function(
+            "jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
+            timeout=timeout,
+        )
+        if run:
+            page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+            # A prompt "[*]" is a cell that still runs.
+            page.wait_for_function(
+                "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
+                ".every(prompt => /\\[\\d+\\]/.test(prompt.textContent))",
+                timeout=timeout,
+            )
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
