@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import kernel_file  # noqa: E402
+from needs import HINT, kernel_files  # noqa: E402
 
 
 def seconds(action, runs=5):
@@ -41,7 +41,8 @@ def fresh(code, runs=5):
 def machine():
     """Say on what this was measured."""
     cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {cpu or 'unknown CPU'}, Python {platform.python_version()}"
+    what = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {cpu or 'unknown CPU'}"
+    return f"{what}, Python {platform.python_version()}"
 
 
 def _lines(path):
@@ -59,9 +60,9 @@ def bench_kernel(version):
     from vmenter.image import load
     from vmenter.unpack import unpack
 
-    path = kernel_file(version, "vmlinuz")
+    path = next((path for path in kernel_files("vmlinuz") if path.parent.name == version), None)
     if path is None:
-        print(f"{version}: no vmlinuz here; set VMENTER_KERNELS or run `bash .ci/fetch-kernels`")
+        print(f"\n{version}: no vmlinuz here; {HINT}")
         return
     golden = Path(__file__).parent / "data" / "golden" / f"{version}-Skylake-Server.json.gz"
     words = json.loads(unpack(golden.read_bytes(), golden.name))["feature_words"]
