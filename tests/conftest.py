@@ -1,0 +1,42 @@
+"""What all tests share: results that a normal run prints, and how hypothesis behaves."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples on every run and no time limit on one of them: a busy machine must not fail a test.
+settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=150,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("search", parent=settings.get_profile("steady"), derandomize=False, max_examples=3000)
+settings.load_profile("steady")  # --hypothesis-profile=search looks further, elsewhere each time
+
+REPORTED = "reported"
+
+
+@pytest.fixture
+def report(record_property: Callable[[str, Any], None]) -> Callable[[str], None]:
+    """Let a test say one line that is printed at the end of every run, with or without workers."""
+    return lambda line: record_property(REPORTED, line)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the lines that tests reported."""
+    lines = sorted(
+        line
+        for outcome in ("passed", "failed")
+        for result in terminalreporter.stats.get(outcome, [])
+        for key, line in getattr(result, "user_properties", [])
+        if key == REPORTED
+    )
+    if lines:
+        terminalreporter.section("measured")
+        for line in lines:
+            terminalreporter.write_line(line)
