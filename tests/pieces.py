@@ -179,7 +179,7 @@ NARROW_NOPS = tuple(
     )
 )
 WIDE_NOPS = tuple(
-    map(plain, ("4889c0", "4d89ff", "488d4000", "488d8000000000", "488d642400", "4d8d4d00"))
+    map(plain, ("4889c0", "4d89ff", "488d4000", "488d8000000000", "488d642400", "4d8d6d00"))
 )  # more, from v6.19
 
 # What points somewhere: the bytes around a displacement.
@@ -192,6 +192,7 @@ POINTING = {
     "verw (%rip)": ("0f002d", 4, ""),
     "lea (%rip)": ("488d05", 4, ""),
     "cmpl $1,(%rip)": ("833d", 4, "01"),
+    "cmpw $1,(%rip)": ("66833d", 4, "01"),
     "movabs-like $imm32,(%rip)": ("48c705", 4, "78563412"),
     "call *(%rip)": ("ff15", 4, ""),
     "vmovdqa (%rip)": ("c5fd6f05", 4, ""),

@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 
 from vmenter.errors import LabError
 
+ADDRESS_MASK = 0xFFFF_FFFF_FFFF_FFFF
+UNDECODED = ".byte"  # the mnemonic of a byte that is part of no instruction
 LEGACY_PREFIXES = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
 
-# Instructions that kernels use and Capstone 5 does not know (Intel SDM, volume 2: WRMSRNS; FRED's returns).
+# Instructions that kernels use and Capstone 5 does not know, or takes for CLAC (Intel SDM, volume 2: WRMSRNS;
+# FRED's returns).
 TOO_NEW = {
     b"\x0f\x01\xc6": "wrmsrns",
     b"\xf3\x0f\x01\xca": "eretu",
@@ -59,8 +62,8 @@ class Instruction:
     @cached_property
     def branch_target(self) -> int | None:
         """Absolute target of a direct CALL, JMP, Jcc, LOOP or JRCXZ; None for all else."""
-        field = branch_field(self.code)
-        return None if field is None else (self.end + field.value(self.code)) & 0xFFFF_FFFF_FFFF_FFFF
+        field = None if self.mnemonic == UNDECODED else branch_field(self.code)
+        return None if field is None else (self.end + field.value(self.code)) & ADDRESS_MASK
 
     @cached_property
     def rip_target(self) -> int | None:
@@ -68,11 +71,11 @@ class Instruction:
         if "(%rip)" not in self.operands:
             return None
         field = rip_field(self.code)
-        return None if field is None else (self.end + field.value(self.code)) & 0xFFFF_FFFF_FFFF_FFFF
+        return None if field is None else (self.end + field.value(self.code)) & ADDRESS_MASK
 
     def is_nop(self, *, wide: bool = True) -> bool:
         """Tell whether the kernel's patcher would take this for a NOP; see `is_nop`."""
-        return is_nop(self.code, wide=wide)
+        return self.mnemonic != UNDECODED and is_nop(self.code, wide=wide)
 
 
 def decode(code: bytes, address: int = 0, *, strict: bool = True) -> tuple[Instruction, ...]:
@@ -85,9 +88,9 @@ def decode(code: bytes, address: int = 0, *, strict: bool = True) -> tuple[Instr
     offset = 0
     while offset < len(code):
         for start, length, mnemonic, operands in _capstone().disasm_lite(code[offset:], address + offset):
-            at = start - address
-            result.append(Instruction(start, code[at : at + length], mnemonic, operands))
-        offset = result[-1].end - address if result else 0
+            one = code[offset : offset + length]
+            result.append(Instruction(start, one, TOO_NEW.get(one, mnemonic), operands))
+            offset += length
         if offset < len(code):
             result.append(_undecoded(code, offset, address, strict=strict))
             offset += result[-1].length
@@ -96,15 +99,16 @@ def decode(code: bytes, address: int = 0, *, strict: bool = True) -> tuple[Instr
 
 def _undecoded(code: bytes, offset: int, address: int, *, strict: bool) -> Instruction:
     """Return what stands where Capstone gave up: an instruction newer than it, or a byte."""
+    place = (address + offset) & ADDRESS_MASK
     for known, mnemonic in TOO_NEW.items():
         if code.startswith(known, offset):
-            return Instruction(address + offset, known, mnemonic, "")
+            return Instruction(place, known, mnemonic, "")
     if strict:
         raise LabError(
-            f"{address + offset:#x}: {code[offset : offset + 15].hex(' ')} is no x86-64 instruction; "
+            f"{place:#x}: {code[offset : offset + 15].hex(' ')} is no x86-64 instruction; "
             "is this data, or does the code start in the middle of an instruction?",
         )
-    return Instruction(address + offset, code[offset : offset + 1], ".byte", f"{code[offset]:#04x}")
+    return Instruction(place, code[offset : offset + 1], UNDECODED, f"{code[offset]:#04x}")
 
 
 @lru_cache(maxsize=1 << 15)
@@ -143,7 +147,8 @@ def rip_field(code: bytes) -> Field | None:
     if len(code) < 6:  # opcode, ModRM, 32-bit displacement: no shorter one has it
         return None
     instruction = next(_capstone(detail=True).disasm(code, 0), None)
-    if instruction is None or instruction.modrm & 0xC7 != 0x05 or instruction.disp_size != 4:
+    # Capstone's `disp_size` is no help: it follows the operand's size, 2 under a 66 prefix.
+    if instruction is None or instruction.modrm & 0xC7 != 0x05 or not instruction.disp_offset:
         return None
     return Field(instruction.disp_offset, 4)
 
@@ -166,7 +171,7 @@ def is_nop(code: bytes, *, wide: bool = True) -> bool:
         return not any(code[at + 1 :])
     if opcode == 0x0F:
         return code[at + 1] == 0x1F and code[at + 2] >> 3 & 7 == 0 and not rex & 4
-    if opcode in (0x89, 0x8D) and rex & 8 and 0x66 not in prefixes:
+    if opcode in (0x89, 0x8D) and rex & 8:  # REX.W: 64 bits, whatever a 66 says
         return _keeps_register(code[at:], rex, prefixes)
     return False
 
