@@ -103,11 +103,11 @@ def patch(image: Image, site: Site, features: Collection[int], how: Rules) -> Pa
         considered = [index if index in matching else None for index in range(len(site.entries))]
     steps = [before]
     undecided = None
-    for index in considered:
+    for index, entry in zip(considered, site.entries, strict=False):
         if index is not None:
             undecided = _write(image, site, index, how, steps)
         if undecided is None:
-            _merge(how, steps)
+            _merge(how, steps, entry.length if how.engine is Engine.EARLY else site.length)
     return Patch(site, chosen, tuple(steps), undecided)
 
 
@@ -189,14 +189,19 @@ def _relocate(code: bytes, entry: AltEntry, place: int) -> Iterator[tuple[int, b
 
 
 def _relocate_early(code: bytes, entry: AltEntry, place: int) -> Iterator[tuple[int, bytes]]:
-    """Do what `_relocate` does, the early way: one 5-byte CALL or JMP, nothing else; a short JMP only forward."""
-    if len(code) != 5 or code[0] not in (0xE8, 0xE9):
+    """Do what `_relocate` does, the early way: one 5-byte CALL or JMP, nothing else; a short JMP only forward.
+
+    Five bytes that begin with a short JMP are taken for a long one and garbled, as by the kernel's `is_jmp`.
+    """
+    if len(code) != 5 or code[0] not in (0xE8, 0xE9, 0xEB):
         return
     value = int.from_bytes(code[1:], "little", signed=True) + entry.replacement - place
-    if code[0] == 0xE9 and 0 <= value + 5 <= 129:
+    if code[0] != 0xE8 and 0 <= value + 5 <= 129:
         yield 0, b"\xeb" + _displacement(value + 3, 1, entry, place) + NOPS[3]
-    else:
-        yield 1, _displacement(value, 4, entry, place)
+        return
+    if code[0] == 0xEB:
+        yield 0, b"\xe9"
+    yield 1, _displacement(value, 4, entry, place)
 
 
 def _displacement(value: int, size: int, entry: AltEntry, place: int) -> bytes:
@@ -210,11 +215,11 @@ def _displacement(value: int, size: int, entry: AltEntry, place: int) -> bytes:
 # --- NOPs --------------------------------------------------------------------------------------------------
 
 
-def _merge(how: Rules, steps: list[Step]) -> None:
-    """Add the step that turns runs of NOPs into fewer, longer ones, if it changes anything."""
+def _merge(how: Rules, steps: list[Step], length: int) -> None:
+    """Add the step that turns runs of NOPs in the first `length` bytes into fewer, longer ones, if it does."""
     before = steps[-1]
     code, origins = before.code, list(before.origins)
-    for start, stop in _nop_runs(code, how):
+    for start, stop in _nop_runs(code[:length], how):
         new = _fill_early(stop - start) if how.engine is Engine.EARLY else _fill(stop - start)
         if new != code[start:stop]:
             code = code[:start] + new + code[stop:]
