@@ -15,6 +15,7 @@ from vmenter.errors import LabError
 from vmenter.features import parse_version
 from vmenter.image import Image
 
+MAX_PATCH = 254  # bytes: the kernel's buffer, MAX_PATCH_LEN
 MAX_FEATURES = 32 * 32  # far above what any kernel has (24 words in v7.3): beyond it, the table lies
 
 
@@ -140,6 +141,10 @@ def _checked(image: Image, table: Iterable[AltEntry]) -> Iterator[AltEntry]:
     for entry in table:
         if entry.length == 0:
             raise lie(entry, f"the site at {entry.site:#x} has length 0")
+        if entry.length > MAX_PATCH:
+            raise lie(
+                entry, f"the site at {entry.site:#x} has {entry.length} bytes; kernels patch {MAX_PATCH} at most"
+            )
         if not image.holds(entry.site, entry.length):
             raise lie(entry, f"the site at {entry.site:#x} lies outside the image")
         if entry.replacement_length > entry.length:
