@@ -25,13 +25,14 @@ def unpack(data: bytes, name: str) -> bytes:
 
     Data in no known wrapping comes back as it is. Raises `LabError` for damaged or oversized wrapping.
     """
+    limit = min(MAX_UNPACKED, CHUNK + MAX_RATIO * len(data))  # for all layers together
     for _ in range(3):  # vmlinuz.gz -> vmlinuz -> payload
         if data[0x202:0x206] == b"HdrS":
             data = _payload(data, name)
         unpacker = next((u for magic, u in UNPACKERS.items() if data.startswith(magic)), None)
         if unpacker is None:
             break
-        data = _bounded(unpacker, data, name)
+        data = _bounded(unpacker, data, limit, name)
     return data
 
 
@@ -50,9 +51,8 @@ def _payload(data: bytes, name: str) -> bytes:
     raise LabError(f"{name}: a vmlinuz packed in a way not supported (starts {payload[:6].hex(' ')})")
 
 
-def _bounded(unpacker: Callable[[bytes, int], bytes], data: bytes, name: str) -> bytes:
+def _bounded(unpacker: Callable[[bytes, int], bytes], data: bytes, limit: int, name: str) -> bytes:
     """Unpack, with a limit on the result; every failure is a `LabError`."""
-    limit = min(MAX_UNPACKED, CHUNK + MAX_RATIO * len(data))
     try:
         result = unpacker(data, limit)
     except LabError:
@@ -93,8 +93,11 @@ def _zstd(data: bytes, limit: int) -> bytes:
 
     out = bytearray()
     decompressor = zstandard.ZstdDecompressor(max_window_size=MEMORY).decompressobj()
-    for start in range(0, len(data), CHUNK >> 6):  # small bites: one bite unpacks at most 2^17 times its size
-        out += decompressor.decompress(data[start : start + (CHUNK >> 6)])
+    bite = max(
+        1, limit >> 15
+    )  # four bytes may stand for 128 KiB: so one bite cannot unpack to more than the limit
+    for start in range(0, len(data), bite):
+        out += decompressor.decompress(data[start : start + bite])
         if decompressor.eof or len(out) > limit:
             return bytes(out)
     raise EOFError("the packed data ends too early")
@@ -105,10 +108,12 @@ def _lz4_legacy(data: bytes, limit: int) -> bytes:
     import lz4.block  # noqa: PLC0415  (only where it is needed)
 
     out, at = bytearray(), 4
-    while at + 4 <= len(data) and len(out) <= limit:
+    while at < len(data) and len(out) <= limit:
         size = int.from_bytes(data[at : at + 4], "little")
-        if at + 4 + size > len(data):  # what follows the last block is the unpacked size
+        if at + 4 == len(data) and out:  # what may follow the last block is the unpacked size
             break
+        if at + 4 + size > len(data):
+            raise EOFError("the packed data ends too early")
         out += lz4.block.decompress(data[at + 4 : at + 4 + size], uncompressed_size=8 << 20)
         at += 4 + size
     return bytes(out)
