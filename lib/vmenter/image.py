@@ -22,7 +22,8 @@ from vmenter.unpack import unpack
 MODULE_BASE = 0xFFFF_FFFF_C000_0000  # where x86-64 kernels begin to place modules
 STUB_SIZE = 16  # room that each undefined symbol gets, so that a stub can stand there
 ADDRESS_MASK = 0xFFFF_FFFF_FFFF_FFFF
-MAX_IMAGE = 1 << 30  # bytes that a relocatable file may lay out
+MAX_IMAGE = 1 << 30  # bytes that a section, or all of a relocatable file, may take
+MAX_NAME = 4096  # bytes of a symbol's name; kernels allow 512
 
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 STT_SECTION, STT_FILE = 3, 4
@@ -92,8 +93,10 @@ class Symbols:
         for number, line in enumerate(unpack(data, name).splitlines(), 1):
             try:
                 address, _, symbol, *_ = line.split()
-                entries.append((int(address, 16), symbol.decode("ascii"), 0))
-            except ValueError:  # too few words, no number, no text
+                value = int(address, 16)
+                value.to_bytes(8, "little")  # negative or too long: OverflowError
+                entries.append((value, symbol.decode("ascii"), 0))
+            except (ValueError, OverflowError):  # too few words, no address, no text
                 raise LabError(
                     f"{name}, line {number}: {line[:40]!r} is not “address type name”; "
                     "give a System.map or a copy of /proc/kallsyms",
@@ -188,7 +191,9 @@ class Image:
         """Return (address, bytes) of a kernel table: by its section, else by its two boundary symbols."""
         found = self.section(section)
         if found is not None:
-            return found.address, self.read(found.address, found.size)
+            if len(found.data) < found.size:
+                raise LabError(f"{self.name}: damaged ELF file: {section} has no bytes in the file")
+            return found.address, found.data
         first, last = self.symbols.get(start), self.symbols.get(stop)
         if first is None or last is None:
             return None
@@ -306,6 +311,8 @@ class _Elf:
     def places(self, base: int) -> dict[int, int]:
         """Return the address of each allocated section, by its index."""
         kept = {i: h for i, (_, h) in enumerate(self.headers) if h["sh_flags"] & SHF_ALLOC}
+        if any(h["sh_size"] > MAX_IMAGE for h in kept.values()):
+            raise LabError(f"{self.name}: damaged ELF file: a section of more than {MAX_IMAGE:,} bytes")
         if not self.relocatable:
             return {i: h["sh_addr"] for i, h in kept.items()}
         places, address = {}, base
@@ -335,7 +342,9 @@ class _Elf:
         result: list[tuple[bool, Symbol | None]] = []
         raw = self.content(table)
         for at, info, _, index, value, size in struct.iter_unpack("<IBBHQQ", raw[: len(raw) // 24 * 24]):
-            stop = strings.find(b"\0", at)
+            stop = strings.find(b"\0", at, at + MAX_NAME)
+            if stop < 0:
+                raise LabError(f"{self.name}: damaged ELF file: a symbol's name has no end")
             name = strings[at:stop].decode("ascii", "replace")
             kind = info & 15
             if index == SHN_UNDEF:
@@ -378,9 +387,9 @@ def _kernel_version(sections: list[Section]) -> str | None:
     """Return the version a module was built for, or the one in a kernel's banner; None without either."""
     for section in sections:
         if section.name == ".modinfo":
-            found = re.search(rb"(?:\A|\0)vermagic=([^ \0]+)", section.data)
+            found = re.search(rb"(?:\A|\0)vermagic=([^ \0]{1,64})[ \0]", section.data)
         elif section.name in (".rodata", ".init.data", ".data"):
-            found = re.search(rb"Linux version (\d+\.\d+[^ \0]*) ", section.data)
+            found = re.search(rb"Linux version (\d{1,9}\.\d{1,9}[^ \0]{0,64}) ", section.data)
         else:
             continue
         if found:

@@ -93,9 +93,7 @@ def _zstd(data: bytes, limit: int) -> bytes:
 
     out = bytearray()
     decompressor = zstandard.ZstdDecompressor(max_window_size=MEMORY).decompressobj()
-    bite = max(
-        1, limit >> 15
-    )  # four bytes may stand for 128 KiB: so one bite cannot unpack to more than the limit
+    bite = max(1, limit >> 15)  # four bytes may stand for 128 KiB: one bite stays within the limit
     for start in range(0, len(data), bite):
         out += decompressor.decompress(data[start : start + bite])
         if decompressor.eof or len(out) > limit:
