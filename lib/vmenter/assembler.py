@@ -6,6 +6,7 @@ Where llvmlite cannot assemble for x86 (its wheels for other machines), clang or
 """
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -20,6 +21,10 @@ LAB = Path(__file__).parent / "lab"  # where `.include` finds the lab's macros
 TIME_LIMIT = 10.0  # seconds for one text
 _ENDLESS = "has it a .rept or a macro without an end?"
 MAX_OBJECT = 16 << 20  # bytes
+MEMORY = 1 << 30  # bytes of address space that an assembler may take
+# What every assembler is started through where there is a shell: limits on its file (in blocks of 512 bytes, in
+# some shells 1,024) and its memory (KiB). A limit that cannot be set is done without.
+_LIMITED = f'ulimit -f {2 * MAX_OBJECT // 512} 2>/dev/null; ulimit -v {MEMORY >> 10} 2>/dev/null; exec "$0" "$@"'
 
 # Each reads the text from standard input and writes the object to the file whose name comes last.
 BACKENDS = {
@@ -77,8 +82,6 @@ def _assemble(text: str, backend: str) -> bytes:
     status, output, messages = _run(backend, data)
     if status != 0 or not output.startswith(b"\x7fELF"):
         raise _error(text, backend, status, messages)
-    if len(output) > MAX_OBJECT:
-        raise AssemblyError(f"the object has {len(output):,} bytes; the lab takes {MAX_OBJECT:,}")
     return output
 
 
@@ -92,7 +95,7 @@ def _run(backend: str, data: bytes) -> tuple[int, bytes, str]:
         result = Path(folder, "out.o")
         try:
             done = subprocess.run(
-                [program, *command[1:], str(result)],
+                [*(("/bin/sh", "-c", _LIMITED) if os.name == "posix" else ()), program, *command[1:], str(result)],
                 input=data,
                 capture_output=True,
                 cwd=LAB,
@@ -101,7 +104,10 @@ def _run(backend: str, data: bytes) -> tuple[int, bytes, str]:
             )
         except subprocess.TimeoutExpired:
             raise AssemblyError(f"the assembler was stopped after {TIME_LIMIT:.0f} s; {_ENDLESS}") from None
-        output = result.read_bytes() if result.exists() else b""
+        size = result.stat().st_size if result.exists() else 0
+        if size > MAX_OBJECT:
+            raise AssemblyError(f"the object has {size:,} bytes; the lab takes {MAX_OBJECT:,}")
+        output = result.read_bytes() if size else b""
     return done.returncode, output, done.stderr.decode(errors="replace")
 
 
