@@ -2,6 +2,7 @@
 
 import struct
 import tracemalloc
+from itertools import pairwise
 
 import pytest
 from elf import (
@@ -158,8 +159,17 @@ def test_undefined_symbols_have_room_of_their_own_outside_the_sections():
     assert set(image.undefined) == {"helper"}
     address = image.undefined["helper"]
     assert image.section_at(address) is None
-    assert image.label(address) == "helper"
+    assert [image.label(address + n) for n in (0, 8, 0x100)] == ["helper", "helper+0x8", "helper+0x100"]
     assert image.symbols.get("helper") is None
+
+
+def test_no_undefined_symbol_stands_within_another():
+    """pv_ops + 0x10 must not be taken for whatever comes next."""
+    symbols = [Sym(f"outside{n}", UNDEF) for n in range(20)]
+    undefined = from_bytes(elf([Sec(".text", b"\xc3")], symbols, kind=REL), "x").undefined
+    addresses = sorted(undefined.values())
+    assert len(addresses) == 20
+    assert all(b - a >= 2048 for a, b in pairwise(addresses))
 
 
 def test_a_module_names_the_kernel_it_was_built_for():

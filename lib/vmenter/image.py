@@ -20,7 +20,7 @@ from vmenter.errors import LabError
 from vmenter.unpack import unpack
 
 MODULE_BASE = 0xFFFF_FFFF_C000_0000  # where x86-64 kernels begin to place modules
-STUB_SIZE = 16  # room that each undefined symbol gets, so that a stub can stand there
+STUB_SIZE = 4096  # room that each undefined symbol gets: for a stub, or for a structure such as pv_ops
 ADDRESS_MASK = 0xFFFF_FFFF_FFFF_FFFF
 MAX_IMAGE = 1 << 30  # bytes that a section, or all of a relocatable file, may take
 MAX_NAME = 4096  # bytes of a symbol's name; kernels allow 512
@@ -183,7 +183,8 @@ class Image:
         """Return ``name+0x1f`` for an address, or the bare number where no symbol covers it."""
         found = self.symbols.at(address) if self.section_at(address) else None
         if found is None:
-            return next((n for n, a in self.undefined.items() if a == address), f"{address:#x}")
+            there = ((n, address - a) for n, a in self.undefined.items() if 0 <= address - a < STUB_SIZE)
+            found = next(there, (f"{address:#x}", 0))
         name, offset = found
         return f"{name}+{offset:#x}" if offset else name
 
