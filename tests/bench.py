@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from needs import HINT, kernel_files  # noqa: E402
+from needs import HINT, kernel_files
 
 
 def seconds(action, runs=5):
@@ -40,7 +40,9 @@ def fresh(code, runs=5):
 
 def machine():
     """Say on what this was measured."""
-    cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
+    cpu = next(
+        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ""
+    )
     what = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {cpu or 'unknown CPU'}"
     return f"{what}, Python {platform.python_version()}"
 

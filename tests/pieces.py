@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import capstone
 from hypothesis import strategies as st
+
 from vmenter.alternatives import Patch, patch
 from vmenter.alttable import Engine, Rules, entries, sites
 from vmenter.image import Image, Section, Symbols

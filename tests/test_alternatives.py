@@ -31,6 +31,7 @@ from pieces import (
     rules,
     target,
 )
+
 from vmenter.alternatives import NOPS, ORIGINS, apply, patch, patch_all
 from vmenter.alttable import Engine, Rules, entries, sites
 from vmenter.code import decode, is_nop

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pieces import DIRECT_CALL, NOT, REPLACEMENTS, STEP, TABLE, TEXT, Alt, Place, build
+
 from vmenter.alttable import AltEntry, Engine, Rules, entries, rules, sites
 from vmenter.errors import LabError
 from vmenter.image import Image, Section, Symbols

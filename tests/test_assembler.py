@@ -12,6 +12,7 @@ from elf import EHDR
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from needs import missing
+
 from vmenter import assembler
 from vmenter.alternatives import patch_all
 from vmenter.alttable import Engine, rules

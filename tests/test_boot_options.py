@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vmenter.boot_options import read_options, split_cmdline
 from vmenter.host import GENERATIONS, Host, generation
 

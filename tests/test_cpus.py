@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from vmenter.cpus import PRESETS
 from vmenter.mitigations import GENERATIONS, select
 

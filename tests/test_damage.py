@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from elf import PACKERS, Sec, elf, module, vmlinux, vmlinuz
 from mutate import WRONG, bombs, damaged
+
 from vmenter.alternatives import patch_all
 from vmenter.alttable import Engine, entries, sites
 from vmenter.alttable import rules as rules_of

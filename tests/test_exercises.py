@@ -2,6 +2,7 @@
 the right reason."""
 
 import pytest
+
 from vmenter.errors import LabError
 from vmenter.exercises import check, every, exercise
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from needs import kernel_file
+
 from vmenter.alternatives import Patch, patch_all
 from vmenter.alttable import Engine, entries, rules, sites
 from vmenter.image import Image, Symbols, load

@@ -1,6 +1,7 @@
 """Hosts read from JSON: what is taken, and what is refused with one clear line."""
 
 import pytest
+
 from vmenter.errors import LabError
 from vmenter.host import Host, host_from_json
 

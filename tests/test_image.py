@@ -34,6 +34,7 @@ from elf import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vmenter.alternatives import apply, patch_all
 from vmenter.errors import LabError
 from vmenter.image import MODULE_BASE, Image, Symbols, from_bytes, load

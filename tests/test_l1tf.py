@@ -1,6 +1,7 @@
 """L1TF and KVM's L1D-flush mode, against l1tf_select_mitigation and vmx_setup_l1d_flush."""
 
 import pytest
+
 from vmenter.host import Host
 from vmenter.mitigations import select
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vmenter.boot_options import VECTORS, read_options
 from vmenter.errors import LabError
 from vmenter.l1tf import select_l1tf

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from needs import HINT, kernel_files, missing, objdump
+
 from vmenter.alternatives import apply, patch_all
 from vmenter.alttable import Engine, entries, rules, sites
 from vmenter.code import decode

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from vmenter.exercises import every
 
 FOLDER = Path(__file__).parent.parent / "notebooks"

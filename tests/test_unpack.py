@@ -9,6 +9,7 @@ import zstandard
 from elf import PACKERS, vmlinux, vmlinuz
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vmenter.errors import LabError
 from vmenter.unpack import MAX_RATIO, unpack
 

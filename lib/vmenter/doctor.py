@@ -157,7 +157,9 @@ VULNERABILITIES = ("mds", "tsx_async_abort", "mmio_stale_data", "reg_file_data_s
 def vulnerability_lines(folder: Path = Path("/sys/devices/system/cpu/vulnerabilities")) -> str:
     """Return what this machine's kernel says of the flaws the course is about, one line each."""
     if not folder.is_dir():
-        return f"{folder} is not here: no Linux on x86, or a container that hides it. The course works all the same."
+        return (
+            f"{folder} is not here: no Linux on x86, or a container that hides it. The course works all the same."
+        )
     lines = []
     for flaw in VULNERABILITIES:
         file = folder / flaw
