@@ -63,16 +63,16 @@ def text_size(text: str, size: float = FONT_SIZE, *, code: bool = False) -> tupl
     def width(line: str) -> float:
         if code:
             return CODE_WIDTH * len(line)
-        return sum(0.34 if c in NARROW else 0.9 if c in WIDE else 0.7 if c.isupper() else 0.57 for c in line)
+        return sum(0.42 if c in NARROW else 1.0 if c in WIDE else 0.78 if c.isupper() else 0.66 for c in line)
 
     return max(width(line) for line in lines) * size, len(lines) * LINE_HEIGHT * size
 
 
 def layout(dot: str, title: str = "", description: str = "") -> str:
-    """Lay out DOT text and return SVG text.
+    r"""Lay out DOT text and return SVG text.
 
     Nodes and edges keep the classes that DOT gives them (``class="code"``: fixed-width text) and get a
-    ``data-key``: the node's name, or ``tail->head``. Labels are plain text; ``\\n`` ends a line, ``\\l`` a
+    ``data-key``: the node's name, or ``tail->head``. Labels are plain text; ``\n`` ends a line, ``\l`` a
     line that is set to the left. Colours come from classes (diagram.css). Raises `LabError` for bad DOT.
     """
     return _layout(dot, title, description)
@@ -88,7 +88,7 @@ def _layout(dot: str, title: str, description: str) -> str:
         raw = graph.draw(format="svg", prog="dot").decode()
     except (ValueError, AttributeError, OSError) as error:
         raise LabError(f"Graphviz cannot lay this out: {error}") from None
-    prefix = "d" + hashlib.sha256("\0".join((dot, title, description)).encode()).hexdigest()[:8]
+    prefix = "d" + hashlib.sha256(repr((dot, title, description)).encode()).hexdigest()[:8]
     return _clean(raw, labels, prefix, title, description)
 
 
@@ -164,8 +164,8 @@ def _box(attributes: Any, ident: str, key: str, text: str) -> _Label:
         return _Label(key, (), left=False, size=size)
     width, height = text_size(plain, size, code="code" in _get(attributes, "class").split())
     attributes["label"] = (
-        f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0" FIXEDSIZE="TRUE" BGCOLOR="{PLACEHOLDER}"'
-        f' WIDTH="{width:.0f}" HEIGHT="{height:.0f}"><TR><TD></TD></TR></TABLE>>'
+        f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0" BGCOLOR="{PLACEHOLDER}" '
+        f'FIXEDSIZE="TRUE" WIDTH="{width:.0f}" HEIGHT="{height:.0f}"><TR><TD></TD></TR></TABLE>>'
     )
     return _Label(key, tuple(plain.split("\n")), left="\\l" in text, size=size)
 
@@ -205,7 +205,8 @@ def _clean(raw: str, labels: Mapping[str, _Label], prefix: str, title: str, desc
 def _group(group: ET.Element, label: _Label, prefix: str) -> ET.Element:
     """Rebuild one node, edge or cluster."""
     classes = group.get("class", "")
-    result = ET.Element(f"{{{SVG}}}g", {"id": f"{prefix}-{group.get('id')}", "class": classes, "data-key": label.key})
+    names = {"id": f"{prefix}-{group.get('id')}", "class": classes, "data-key": label.key}
+    result = ET.Element(f"{{{SVG}}}g", names)
     edge = "edge" in classes.split()
     for shape in group.iter():
         tag = shape.tag.rpartition("}")[2]

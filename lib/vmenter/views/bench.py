@@ -55,9 +55,7 @@ class TypedError(LabError):
 
     def __init__(self, message: str, place: str = "", line: int | None = None, column: int | None = None) -> None:
         self.message, self.place, self.line, self.column = message, place, line, column
-        where = ", ".join(
-            part for part in (place, line and f"line {line}", column and f"column {column}") if part
-        )
+        where = ", ".join(part for part in (place, line and f"line {line}", column and f"column {column}") if part)
         super().__init__(f"{where}: {message}" if where else message)
 
 
@@ -104,7 +102,8 @@ SAMPLES: Mapping[str, tuple[str, Text]] = MappingProxyType({
 @cache
 def feature_numbers() -> Mapping[str, int]:
     """Return name -> number of the features the lab's code uses, from lab/features.inc."""
-    found = re.findall(r"^X86_FEATURE_(\w+)\s*=\s*(\d+)\*32 \+ (\d+)", (LAB / "features.inc").read_text(), re.MULTILINE)
+    text = (LAB / "features.inc").read_text()
+    found = re.findall(r"^X86_FEATURE_(\w+)\s*=\s*(\d+)\*32 \+ (\d+)", text, re.MULTILINE)
     return MappingProxyType({name: int(word) * 32 + int(bit) for name, word, bit in found})
 
 

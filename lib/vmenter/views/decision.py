@@ -1,4 +1,4 @@
-"""The decision at a site as a diagram: the entries in table order, which match, which one decides, what is written.
+"""The decision at a site as a diagram: entries in table order, which match, which one decides, what is written.
 
 The drawing of a site is laid out once; features change only classes and words on it (`marks`). So a page can
 switch between them without a new layout, and nothing jumps.
@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from vmenter.alternatives import Patch
 from vmenter.alttable import AltEntry, Engine, Site
-from vmenter.diagram import KEPT, Diagram, Mark, layout, mark
+from vmenter.diagram import KEPT, Diagram, Mark, layout, mark, text_size
 from vmenter.views.bench import feature_names
 
 Name = Callable[[int], str]
@@ -90,25 +90,30 @@ def _several(patch: Patch) -> bool:
 def skeleton(site: Site, name: Name, engine: Engine, description: str = "") -> str:
     """Return the drawing before anything is decided."""
     last = len(site.entries)
+    labels = [f"{number}   {condition(entry, name)}" for number, entry in enumerate(site.entries, 1)]
+    wide = max(text_size(label)[0] for label in [*labels, "at the site: replacement 3"]) / 72 + 0.25  # inches
     lines = [
         "digraph {",
-        "nodesep=0.5; ranksep=0.34; node [shape=box, style=rounded, height=0.3]; edge [arrowsize=0.7]",
+        f"nodesep=0.45; ranksep=0.32; node [shape=box, style=rounded, height=0.34, width={wide:.2f}]",
         f'site [label="site, {site.length} bytes"]',
-        'end [label="at the site: replacement 3", shape=box, style="rounded"]',
+        'end [label="at the site: replacement 3"]',
     ]
-    for number, entry in enumerate(site.entries, 1):
-        label = f"{number}   {condition(entry, name)}\\n{WIDEST}"
+    for number, (entry, label) in enumerate(zip(site.entries, labels, strict=True), 1):
         size = f"{entry.replacement_length} bytes" if entry.replacement_length else "empty"
         lines += [
-            f'e{number} [label="{label}", class="entry"]',
-            f'r{number} [label="replacement {number}\\n{size}"]',
+            f'e{number} [label="{label}\\n{WIDEST}"]',
+            f'r{number} [label="replacement {number}\\n{size}", width=1.5]',
             f"{{rank=same; e{number} -> r{number}}}",
             f"{f'e{number - 1}' if number > 1 else 'site'} -> e{number} [weight=9]",
         ]
-        if engine is not Engine.ONCE and number < last:
-            lines.append(f"r{number} -> e{number + 1}")
-        elif engine is Engine.ONCE or number == last:
-            lines.append(f"r{number} -> end")
+        if number > 1:  # keeps the replacements in a column
+            lines.append(f"r{number - 1} -> r{number} [style=invis, weight=5]")
+        if number == last:
+            lines.append(f"r{number} -> end [tailport=s, headport=e]")
+        elif engine is Engine.ONCE:
+            lines.append(f"r{number} -> end [tailport=e, headport=e]")
+        else:
+            lines.append(f"r{number} -> e{number + 1} [tailport=s, headport=ne]")
     lines += [f"{f'e{last}' if last else 'site'} -> end [weight=9]", "}"]
     return layout("\n".join(lines), "Which alternative is written", description)
 

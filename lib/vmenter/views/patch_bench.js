@@ -79,7 +79,7 @@ function render({ model, el }) {
       say(option, text);
     });
     select.value = state().sample ?? (state().typed ? "@typed" : "@own");
-    say(about, `${frame().about} ${frame().where}.`);
+    say(about, `${frame().about} ${frame().where}`);
     list(
       features,
       frame().features,
@@ -209,7 +209,7 @@ function render({ model, el }) {
 
   function drawBytes() {
     columns.colSpan = frame().columns;
-    table.style.setProperty("--rows", Math.min(frame().height, 9));
+    region.style.setProperty("--rows", Math.min(frame().height, 9));
     drawRows(site, steps()[shown()].rows);
     drawRows(after, frame().after);
     const used = new Set(steps().flatMap((step) => step.rows.flatMap((row) => row.cells.map((cell) => cell.letter))));
@@ -226,7 +226,7 @@ function render({ model, el }) {
 
   const drawing = make("div", { className: "vm-drawing" });
   const verdict = make("figcaption");
-  const figure = make("figure", { className: "vm-decision" }, drawing, verdict);
+  const figure = make("figure", { className: "vm-decision" }, verdict, drawing);
   const compared = make("tbody");
   let drawn = "";
 
@@ -297,7 +297,9 @@ function render({ model, el }) {
       (set, [code, feature]) => {
         const [menu, absent] = [set.querySelector("select"), set.querySelector("input")];
         list(menu, known(), () => make("option"), (option, name) => { option.value = name; say(option, name); });
-        if (set.querySelector("textarea").value !== code) set.querySelector("textarea").value = code;
+        const box = set.querySelector("textarea");
+        if (box.value !== code) box.value = code;
+        box.rows = Math.max(3, code.split("\n").length);
         menu.value = feature.replace(/^NOT /, "");
         absent.checked = feature.startsWith("NOT ");
       });
@@ -358,9 +360,12 @@ function render({ model, el }) {
       make("fieldset", { className: "vm-set" }, make("legend", {}, "Features of the CPU"), features),
       make("fieldset", { className: "vm-set" }, make("legend", {}, "The kernel\u2019s patcher"), engines)),
     stepper, status,
-    make("div", { className: "vm-main-part" }, make("div", { className: "vm-left" }, region, legend), figure),
-    make("table", { className: "vm-compare" }, make("caption", {}, "The same site under each patcher"),
-      make("thead", {}, make("tr", {}, ...["Patcher", "Kernels", "Outcome"].map((text) => make("th", { scope: "col" }, text)))), compared),
+    region, legend,
+    make("div", { className: "vm-outcome" }, figure,
+      make("div", { className: "vm-compared" }, make("table", { className: "vm-compare" },
+        make("caption", {}, "The same site under each patcher"),
+        make("thead", {}, make("tr", {}, ...["Patcher", "Kernels", "Outcome"].map((text) => make("th", { scope: "col" }, text)))),
+        compared))),
     editor,
     make("details", { className: "vm-more" }, make("summary", {}, "As text"), twin));
 

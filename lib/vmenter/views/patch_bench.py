@@ -25,7 +25,7 @@ def read(*names: str) -> str:
     return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
 
 
-class PatchBench(anywidget.AnyWidget):  # type: ignore[misc]
+class PatchBench(anywidget.AnyWidget):
     """One site on a bench: choose it or type it, toggle features, step, compare the engines.
 
     ``PatchBench(sample="three_way", features=("CLEAR_CPU_BUF_VM",), engine="once", step=None)`` shows a sample
@@ -102,7 +102,7 @@ class PatchBench(anywidget.AnyWidget):  # type: ignore[misc]
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Add to the widget what viewers without widgets show."""
-        data, metadata = super()._repr_mimebundle_(**options)
+        data, metadata = super()._repr_mimebundle_(**options) or ({}, {})
         return {**data, "text/html": f"<pre>{escape(self.text)}</pre>"}, metadata
 
 
@@ -111,5 +111,5 @@ def _next(state: Mapping[str, Any], site: Bench | None, last: Frame) -> Frame:
     try:
         return frame(state, site, last)
     except (TypeError, AttributeError, KeyError, IndexError) as error:  # no state that our page would send
-        return {**last, "error": {"text": f"this state makes no sense: {error}", "message": str(error), "place": ""}}
-
+        text = f"this state makes no sense: {error}"
+        return {**last, "error": {"text": text, "message": text, "place": "", "line": None, "source": ""}}

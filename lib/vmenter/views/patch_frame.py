@@ -83,7 +83,7 @@ def _frame(bench: Bench, state: Mapping[str, Any], own: Bench | None) -> Frame:
     return {
         "title": bench.title,
         "about": bench.about,
-        "where": f"{bench.site.length} bytes at {words.name(bench.image, bench.site.address)}",
+        "where": f"The site has {words.count(bench.site.length, 'byte')}.",
         "samples": [{"id": name, "about": about} for name, (about, _) in SAMPLES.items()],
         "own": own.title if own else None,
         "features": [
@@ -279,7 +279,7 @@ def _after(bench: Bench) -> list[dict[str, Any]]:
 def _line(row: dict[str, Any]) -> str:
     """Return a row of the twin: offset, bytes, letters with writers, instruction."""
     code = " ".join(cell["hex"] for cell in row["cells"])
-    letters = " ".join(f"{cell['letter']}{cell['by']}" for cell in row["cells"]) if row["cells"][0]["letter"] else "-"
+    letters = " ".join(f"{cell['letter']}{cell['by']}" for cell in row["cells"]).strip() or "-"
     note = f"  {row['note']}" if row["note"] else ""
     return f"{row['at']:>+4}  {code:<30}  {letters:<30}  {row['text']}{note}".rstrip()
 
@@ -291,8 +291,9 @@ def _error(error: LabError, state: Mapping[str, Any]) -> dict[str, Any]:
         shown.update(message=error.message, place=error.place, line=error.line, column=error.column)
         code = _field(state, error.place).split("\n")
         if error.line and error.line <= len(code):
-            column = min(error.column or 1, len(code[error.line - 1]) + 1)
-            shown["source"] = f"{code[error.line - 1]}\n{' ' * (column - 1)}^" if error.column else code[error.line - 1]
+            shown["source"] = code[error.line - 1]
+            if error.column:
+                shown["source"] += "\n" + " " * min(error.column - 1, len(code[error.line - 1])) + "^"
     return shown
 
 

@@ -17,6 +17,7 @@ ENGINES = {
     Engine.LAYERED: ("v6.5 to v6.19", "each match is written over the last; every displacement is relocated"),
     Engine.ONCE: ("from v7.0", "all entries are looked at first; the last match is written, once"),
 }
+NEAR = 16  # bytes behind the site that are still counted from its start
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,14 @@ def count(number: int, thing: str) -> str:
 def place(bench: Bench, address: int) -> str:
     """Name an address for a reader: a byte of the site, a replacement, a symbol, or the bare number."""
     site, image = bench.site, bench.image
-    if site.address <= address < site.address + site.length + 16:
-        return f"+{address - site.address}"
+    offset, named = address - site.address, name(image, address)
+    near = image.section_at(address) is image.section_at(site.address) and "+" in named
+    if 0 <= offset <= site.length or (near and 0 <= offset <= site.length + NEAR):
+        return f"+{offset}"
     for number, entry in enumerate(site.entries, 1):
         if entry.replacement <= address < entry.replacement + entry.replacement_length:
             return f"replacement {number}, +{address - entry.replacement}"
-    return name(image, address)
+    return named
 
 
 def name(image: Image, address: int) -> str:
@@ -156,7 +159,8 @@ def _copy(bench: Bench, step: Step, features: Collection[int], engine: Engine) -
     index = step.entry or 0
     entry = bench.site.entries[index]
     later = [n for n, e in enumerate(bench.site.entries[index + 1 :], index + 2) if e.matches(features)]
-    more = f" It will be written over: entry {later[-1]} matches too." if later and engine is not Engine.ONCE else ""
+    over = later and engine is not Engine.ONCE
+    more = f" It will be written over: entry {later[-1]} matches too." if over else ""
     if not entry.replacement_length:
         return f"Replacement {index + 1} is empty, so nothing is copied.{more}"
     text = f"The {count(entry.replacement_length, 'byte')} of replacement {index + 1} are copied to the site."
@@ -175,7 +179,8 @@ def _direct(bench: Bench, step: Step) -> str:
         return "The pointer of the original call leads to a function that does nothing. No call is needed."
     entry = bench.site.entries[step.entry or 0]
     target = entry.replacement + 5 + int.from_bytes(code[1:5], "little", signed=True)
-    return f"The target is read through the pointer of the original call: {place(bench, target)}. The call can be direct."
+    goes = place(bench, target)
+    return f"The target is read through the pointer of the original call: {goes}. The call can be direct."
 
 
 def _relocate(bench: Bench, step: Step) -> str:
@@ -188,8 +193,8 @@ def _relocate(bench: Bench, step: Step) -> str:
         now = decode(step.code[one.offset :][:15], site + one.offset, strict=False)[0]
         if now.length != one.instruction.length:
             sentences.append(
-                f"{what} goes to {target}: {signed(one.old)} away from the end of the instruction in the replacement, "
-                f"{signed(one.target - now.end)} here. "
+                f"{what} goes to {target}: {signed(one.old)} away from the end of the instruction in the "
+                f"replacement, {signed(one.target - now.end)} here. "
                 f"So near, {count(now.length, 'byte')} will do; the rest can never run.",
             )
         elif one.reached(site, step.code) == one.target:
@@ -198,7 +203,7 @@ def _relocate(bench: Bench, step: Step) -> str:
                 f"from the replacement and {signed(one.new)} from the site. Same target, new distance.",
             )
     if entry.direct_call:
-        sentences.append("The call counts its target from the end of the instruction; from the site it is another.")
+        sentences.append("The call counts its target from its own end; from the site the distance is another.")
     return " ".join(sentences[:2])
 
 
