@@ -151,12 +151,14 @@ class Image:
     def _starts(self) -> list[int]:
         return [section.address for section in self.sections]
 
+    @cached_property
+    def _ends(self) -> list[int]:
+        return [section.end for section in self.sections]
+
     def section_at(self, address: int) -> Section | None:
         """Return the section that holds `address`, or None."""
         index = bisect_right(self._starts, address) - 1
-        if index >= 0 and address < self.sections[index].end:
-            return self.sections[index]
-        return None
+        return self.sections[index] if index >= 0 and address < self._ends[index] else None
 
     def holds(self, address: int, size: int) -> bool:
         """Tell whether `size` bytes at `address` lie in one section."""
