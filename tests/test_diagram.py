@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 
 import nbformat
 import pytest
+
 from vmenter.alternatives import patch
 from vmenter.alttable import Engine, Rules
 from vmenter.diagram import KEPT, Diagram, Mark, layout, mark, text_size

@@ -2,6 +2,7 @@ import json
 import time
 
 import pytest
+
 from vmenter.alternatives import ORIGINS
 from vmenter.alttable import Engine
 from vmenter.errors import LabError

@@ -27,6 +27,11 @@ function list(parent, items, create, update) {
   });
 }
 
+// JupyterLab's command mode would take arrows, and letters typed at a select, for commands of its own.
+function keepKeys(event) {
+  if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
+}
+
 function render({ model, el }) {
   const id = `vm-bench-${++benches}`;
   const state = () => model.get("state");
@@ -125,7 +130,7 @@ function render({ model, el }) {
   const status = make("p", { className: "vm-status", role: "status", "aria-live": "polite" }, heading, " ", said);
   const stepper = make("div", {
     className: "vm-stepper", role: "group", "aria-label": "Steps of the patch. Arrow keys, Home and End move.",
-    "data-lm-suppress-shortcuts": "true", onkeydown: onStepKey,
+    onkeydown: onStepKey,
   }, make("div", { className: "vm-stepline" }, back, tabs, next), slider);
 
   function drawSteps() {
@@ -169,7 +174,7 @@ function render({ model, el }) {
     site, after);
   const region = make("div", {
     className: "vm-scroll", role: "region", tabIndex: 0, "aria-label": "Bytes of the site",
-    "data-lm-suppress-shortcuts": "true", onkeydown: onStepKey,
+    onkeydown: onStepKey,
   }, table);
   const legend = make("ul", { className: "vm-legend", "aria-label": "Letters: where a byte came from" });
 
@@ -272,9 +277,9 @@ function render({ model, el }) {
   const drop = make("button", { type: "button", className: "vm-button", onclick: () => fillReplacements(typedReplacements().slice(0, -1)) }, "Remove the last");
   const mistake = make("div", { className: "vm-mistake", id: `${id}-mistake`, role: "alert" }, make("p"), make("pre"));
   const form = make("form", {
-    className: "vm-editor", "data-lm-suppress-shortcuts": "true",
+    className: "vm-editor",
     onsubmit: (event) => { event.preventDefault(); assemble(); },
-    onkeydown: (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); assemble(); } },
+    onkeydown: (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); event.stopPropagation(); assemble(); } },
   },
   field("Original code at the site", original), replacements, field("Code behind the site (not patched)", behind),
   make("div", { className: "vm-row" }, make("button", { type: "submit", className: "vm-button vm-main" }, "Assemble and show"), add, drop,
@@ -299,7 +304,7 @@ function render({ model, el }) {
         list(menu, known(), () => make("option"), (option, name) => { option.value = name; say(option, name); });
         const box = set.querySelector("textarea");
         if (box.value !== code) box.value = code;
-        box.rows = Math.max(3, code.split("\n").length);
+        box.rows = Math.max(...pairs.map(([one]) => one.split("\n").length), 3);
         menu.value = feature.replace(/^NOT /, "");
         absent.checked = feature.startsWith("NOT ");
       });
@@ -354,7 +359,7 @@ function render({ model, el }) {
   // --- the whole -----------------------------------------------------------------------------------------
 
   const twin = make("pre", { tabIndex: 0 });
-  const root = make("section", { className: "vm vm-bench", "aria-label": "Patch bench" },
+  const root = make("section", { className: "vm vm-bench", "aria-label": "Patch bench", onkeydown: keepKeys },
     make("div", { className: "vm-head" },
       make("div", { className: "vm-what" }, make("label", { htmlFor: select.id }, "Site"), select, about),
       make("fieldset", { className: "vm-set" }, make("legend", {}, "Features of the CPU"), features),

@@ -1,0 +1,202 @@
+"""PatchBench as a reader meets it: in JupyterLab, by mouse, by keyboard alone, in light and dark."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from vmenter.views import patch_bench
+from vmenter.views.patch_frame import frame
+
+CELL = """\
+from vmenter.views.patch_bench import PatchBench
+bench = PatchBench(sample="three_way", features=("CLEAR_CPU_BUF_VM",))
+bench"""
+
+# The smallest contrast between a text and what is behind it, and that text. Colours are painted to be read.
+CONTRAST = """root => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = (color, under) => {
+    canvas.clearRect(0, 0, 1, 1);
+    if (under) { canvas.fillStyle = under; canvas.fillRect(0, 0, 1, 1); }
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const light = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const behind = element => {
+    for (let at = element; at; at = at.parentElement) {
+      const color = getComputedStyle(at).backgroundColor;
+      if (rgba(color)[3] === 255) return color;
+    }
+    return "white";
+  };
+  let worst = [99, ""];
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const text = walker.currentNode.textContent.trim(), element = walker.currentNode.parentElement;
+    if (!text || !element.checkVisibility() || element.closest("style, option, title, desc")) continue;
+    const style = getComputedStyle(element), ground = behind(element);
+    const front = element instanceof SVGElement ? style.fill : style.color;
+    const [a, b] = [light(rgba(front, ground)), light(rgba(ground))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < worst[0]) worst = [ratio, text];
+  }
+  return worst;
+}"""
+
+
+@pytest.fixture
+def keep(tmp_path):
+    """Where pictures go: to look at them, name a folder in VMENTER_PICTURES."""
+    folder = Path(os.environ.get("VMENTER_PICTURES", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def twin(page):
+    """Return the text twin that the page itself shows."""
+    return page.locator(".vm-bench .vm-more pre").last.text_content()
+
+
+def wait_for_twin(page, words):
+    page.wait_for_function(
+        "words => [...document.querySelectorAll('.vm-bench .vm-more pre')].pop()?.textContent.includes(words)",
+        arg=words,
+        timeout=10_000,
+    )
+
+
+def test_by_mouse(open_notebook):
+    page = open_notebook([CELL])
+    wait_for_twin(page, "step 5 of 5: merge")
+    page.get_by_role("button", name="2 copy").click()
+    wait_for_twin(page, "step 2 of 5: copy (entry 2)")
+    assert page.locator(".vm-status").inner_text().startswith("Step 2 of 5: copy (entry 2).")
+    page.get_by_role("button", name="Next").click()
+    wait_for_twin(page, "step 3 of 5: relocate")
+    assert page.locator("td.vm-new b").all_inner_texts() == ["47", "00", "00", "00"]
+    assert page.locator("td.vm-new i").all_inner_texts() == ["R2"] * 4
+    page.get_by_role("checkbox", name="CLEAR_CPU_BUF_VM_MMIO").click()
+    page.get_by_role("radio", name="layered").click()
+    wait_for_twin(page, "entry 1  CLEAR_CPU_BUF_VM_MMIO  matches -> written, then written over")
+    assert "decides" in page.locator('.vm-decision [data-key="e2"]').get_attribute("class")
+    page.get_by_label("Site", exact=True).select_option("unless_smap")
+    wait_for_twin(page, "entry 1  NOT SMAP  matches, decides")
+    assert not page.mistakes
+
+
+def test_twin_in_the_page_is_the_twin_in_the_kernel(open_notebook):
+    page = open_notebook([CELL, "print(bench.text, end='')"])
+    wait_for_twin(page, "step 5 of 5: merge")
+    assert (
+        twin(page)
+        == page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stdout'] pre").inner_text()
+    )
+
+
+def test_by_keyboard_alone(open_notebook):
+    page = open_notebook([CELL])
+    wait_for_twin(page, "step 5 of 5: merge")
+    page.get_by_label("Site", exact=True).focus()
+    page.keyboard.press("Tab")  # the first feature
+    page.keyboard.press("Space")
+    wait_for_twin(page, "features on: CLEAR_CPU_BUF_VM_MMIO, CLEAR_CPU_BUF_VM")
+    assert page.evaluate("document.activeElement.type") == "checkbox"  # the focus stays
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")  # the engine
+    page.keyboard.press("ArrowLeft")
+    wait_for_twin(page, "engine: layered")
+    page.keyboard.press("Tab")  # the steps
+    page.keyboard.press("Home")
+    wait_for_twin(page, "step 1 of 7: choose")
+    page.keyboard.press("ArrowRight")
+    wait_for_twin(page, "step 2 of 7: copy (entry 1)")
+    page.keyboard.press("End")
+    wait_for_twin(page, "step 7 of 7: merge")
+    page.keyboard.press("ArrowLeft")
+    wait_for_twin(page, "step 6 of 7: pad")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    slider = page.get_by_role("slider", name="Step")
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    wait_for_twin(page, "step 5 of 7: relocate (entry 2)")
+    assert page.evaluate("document.activeElement.type") == "range"
+    assert not page.mistakes
+
+
+def test_a_mistake_is_shown_in_place_and_the_kernel_lives(open_notebook):
+    page = open_notebook([CELL])
+    wait_for_twin(page, "step 5 of 5: merge")
+    page.get_by_text("Type your own code").click()
+    code = page.get_by_role("group", name="Replacement 2").get_by_label("Code")
+    code.fill("nop\nverw foo(%rix)")
+    code.press("Control+Enter")
+    mistake = page.locator(".vm-mistake")
+    mistake.wait_for()
+    assert "replacement 2, line 2, column 10: invalid register name" in mistake.inner_text()
+    assert mistake.locator("pre").text_content() == "verw foo(%rix)\n         ^"
+    assert code.get_attribute("aria-invalid") == "true"
+    assert "0f 00 2d 47" in twin(page)  # the last good state
+    code.fill("call helper")
+    code.press("Control+Enter")
+    wait_for_twin(page, "callq helper")
+    assert mistake.is_hidden()
+    assert code.input_value() == "call helper"
+    assert not page.mistakes
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 900, 600])
+def test_looks(open_notebook, keep, theme, width):
+    page = open_notebook([CELL], theme=theme, width=width, height=2900)
+    if width < 1000:
+        page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
+    wait_for_twin(page, "step 5 of 5: merge")
+    for summary in page.locator(".vm-bench summary").all():
+        summary.click()
+    page.wait_for_timeout(300)
+    bench = page.locator(".vm-bench")
+    bench.screenshot(path=keep / f"patch-bench-{theme}-{width}.png")
+    ratio, text = bench.evaluate(CONTRAST)
+    assert ratio >= 4.5, f"{text!r} has a contrast of {ratio:.2f}"
+    assert bench.evaluate("root => root.scrollWidth <= root.clientWidth")
+    assert not page.mistakes
+
+
+def test_works_in_a_page_without_a_kernel(chromium):
+    """The module needs no more than a model over frames that were made before."""
+    frames = {
+        name: frame({"sample": "three_way", "features": features, "engine": "once"})
+        for name, features in (("on", ["CLEAR_CPU_BUF_VM"]), ("off", []))
+    }
+    page = chromium.new_page()
+    page.set_content("<style>body{}</style><main></main>")
+    page.add_style_tag(content=patch_bench.PatchBench._css)
+    page.evaluate(
+        """async ([module, frames]) => {
+          const { default: view } = await import("data:text/javascript;base64," + btoa(unescape(encodeURIComponent(module))));
+          const values = { frame: frames["on"],
+            state: { sample: "three_way", typed: null, features: ["CLEAR_CPU_BUF_VM"], engine: "once", step: null } };
+          const heard = {};
+          view.render({ el: document.querySelector("main"), model: {
+            get: name => values[name],
+            set: (name, value) => { values[name] = value; },
+            save_changes: () => {
+              values.frame = frames[values.state.features.length ? "on" : "off"];
+              heard["change:frame"]();
+            },
+            on: (name, hear) => { heard[name] = hear; },
+          }});
+        }""",
+        [patch_bench.PatchBench._esm, json.loads(json.dumps(frames))],
+    )
+    page.get_by_role("button", name="3 relocate").click()
+    assert "step 3 of 5: relocate" in twin(page)
+    page.get_by_role("checkbox", name="CLEAR_CPU_BUF_VM", exact=True).click()
+    assert "No entry matches" in twin(page)
+    page.close()
