@@ -24,8 +24,8 @@ at the site: replacement 2
 
 step 3 of 5: relocate (entry 2)
 verw counts its target from the end of the instruction. To verw_selector that is -0x21 from the replacement and \
-0x47 from the site. Same target, new distance.
-  +0  0f 00 2d 47 00 00 00            C2 C2 C2 R2 R2 R2 R2            verw 0x47(%rip)  → verw_selector
+0x57 from the site. Same target, new distance.
+  +0  0f 00 2d 57 00 00 00            C2 C2 C2 R2 R2 R2 R2            verw 0x57(%rip)  → verw_selector
   +7  90 90 90 90 90 90 90 90         O O O O O O O O                 nop (8 times)
  +15  90 90                           O O                             nop (2 times)
  +17  c3                              -                               retq
@@ -119,8 +119,8 @@ def test_rest_of_an_older_replacement_is_not_shown_as_code():
         ("three_way", (VM,), 1, "verw still counts from its old place: here it would reach 0xffffffffbffffff8"),
         ("three_way", (VM,), 3, "10 bytes are left at the end. They become one-byte NOPs (90)."),
         ("jump_over", ("CLEAR_CPU_BUF",), 1, "Replacement 1 is empty, so nothing is copied."),
-        ("call_helper", ("SMAP",), 2, "To helper that is -0x46 from the replacement and 0x1d from the site."),
-        ("jump_out", ("SMAP",), 2, "jmp goes to +6: -0x61 away from the end of the instruction in the replacement, 0x4 here."),
+        ("call_helper", ("SMAP",), 2, "To helper that is -0x56 from the replacement and 0x1d from the site."),
+        ("jump_out", ("SMAP",), 2, "jmp goes to +6: -0x71 away from the end of the instruction in the replacement, 0x4 here."),
     ],
 )  # fmt: skip
 def test_each_step_is_explained_from_its_bytes(name, features, step, words):

@@ -79,7 +79,7 @@ def test_by_mouse(open_notebook):
     assert page.locator(".vm-status").inner_text().startswith("Step 2 of 5: copy (entry 2).")
     page.get_by_role("button", name="Next").click()
     wait_for_twin(page, "step 3 of 5: relocate")
-    assert page.locator("td.vm-new b").all_inner_texts() == ["47", "00", "00", "00"]
+    assert page.locator("td.vm-new b").all_inner_texts() == ["57", "00", "00", "00"]
     assert page.locator("td.vm-new i").all_inner_texts() == ["R2"] * 4
     page.get_by_role("checkbox", name="CLEAR_CPU_BUF_VM_MMIO").click()
     page.get_by_role("radio", name="layered").click()
@@ -141,7 +141,7 @@ def test_a_mistake_is_shown_in_place_and_the_kernel_lives(open_notebook):
     assert "replacement 2, line 2, column 10: invalid register name" in mistake.inner_text()
     assert mistake.locator("pre").text_content() == "verw foo(%rix)\n         ^"
     assert code.get_attribute("aria-invalid") == "true"
-    assert "0f 00 2d 47" in twin(page)  # the last good state
+    assert "0f 00 2d 57" in twin(page)  # the last good state
     code.fill("call helper")
     code.press("Control+Enter")
     wait_for_twin(page, "callq helper")
