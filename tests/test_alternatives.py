@@ -275,7 +275,9 @@ def test_later_engines_merge_nops_of_any_kind(engine):
 
 
 @pytest.mark.parametrize("engine", [LAYERED, ONCE])
-@pytest.mark.parametrize("code", ["fa 0f1f00", "fa 90", "90", "fa 48b80000000000000000 662e0f1f840000000000"])
+@pytest.mark.parametrize(
+    "code", ["fa 0f1f00", "fa 0f1fc0", "fa f290", "fa 90", "90", "fa 48b80000000000000000 662e0f1f840000000000"]
+)
 def test_a_site_that_ends_in_one_nop_is_taken_for_done(engine, code):
     patched = one(Alt(1, b""), original=bytes.fromhex(code), engine=engine, features=())
     assert patched.code == bytes.fromhex(code)
