@@ -174,6 +174,17 @@ def elf_header(data: bytes, random: Random) -> bytes:
     return bytes(out)
 
 
+def elf_hollow(data: bytes, random: Random) -> bytes:
+    """Turn a section into one without bytes in the file (SHT_NOBITS), of any size: absurd, and costs nothing."""
+    out = bytearray(data)
+    table, count = int.from_bytes(data[40:48], "little"), int.from_bytes(data[60:62], "little")
+    at = table + random.randrange(max(1, count)) * 64
+    if at + 64 <= len(out):
+        struct.pack_into("<I", out, at + 4, 8)
+        struct.pack_into("<Q", out, at + 32, random.choice(ABSURD))
+    return bytes(out)
+
+
 def boot_header(data: bytes, random: Random) -> bytes:
     """Damage the fields of a vmlinuz that say where its kernel is."""
     out = bytearray(data)
@@ -229,7 +240,7 @@ def table_records(data: bytes, random: Random) -> bytes:
 Kind = Callable[[bytes, Random], bytes]
 GENERAL: tuple[Kind, ...] = (truncate, flip, absurd, move, grow)
 BY_FORMAT: dict[str, tuple[Kind, ...]] = {
-    "elf": (*GENERAL, elf_header, elf_header, elf_header, elf_header),
+    "elf": (*GENERAL, elf_header, elf_header, elf_header, elf_hollow),
     "vmlinuz": (*GENERAL, boot_header),
     "text": (*GENERAL, text_lines),
     "table": (*GENERAL, table_records, table_records),
