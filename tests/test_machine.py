@@ -501,7 +501,7 @@ def test_a_verw_that_runs_while_fb_clear_dis_is_set_from_the_start_is_neutralise
 
 
 def test_importing_the_machine_imports_no_emulator_and_no_decoder():
-    words = "import sys, vmenter.machine, vmenter.static_keys\n"
+    words = "import sys, vmenter.machine, vmenter.buffers, vmenter.static_keys\n"
     check = words + "assert not {'unicorn', 'capstone', 'elftools'} & set(sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(Path(vmenter.__file__).parents[1])}
     assert subprocess.run([sys.executable, "-c", check], env=environment, check=False).returncode == 0
