@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from lab_images import STUB, VM, VM_MMIO, lab, patched
+
 from vmenter.buffers import left
 from vmenter.machine import Machine
 from vmenter.memory import VCPU

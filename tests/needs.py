@@ -31,9 +31,9 @@ def kernel_folders() -> list[Path]:
 def kernel_file(version: str, name: str) -> Path:
     """Return a file of a real kernel, such as ("7.3.4", "vmlinuz")."""
     for folder in kernel_folders():
-        path = folder / version / name
-        if path.is_file():
-            return path
+        for path in (folder / version / name, folder / version / name.removesuffix(".xz")):
+            if path.is_file():
+                return path
     looked = " or ".join(str(folder) for folder in kernel_folders())
     missing(f"{version}/{name} (looked in {looked})", HINT)
 

@@ -1,6 +1,5 @@
 """Text to ELF: what each assembler says of good and bad text, within bounds, and the lab's own objects."""
 
-import importlib
 import os
 import re
 import subprocess
@@ -13,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from needs import missing
 
-from vmenter import assembler
+from vmenter import assembler, features
 from vmenter.alternatives import patch_all
 from vmenter.alttable import Engine, rules
 from vmenter.assembler import LAB, assemble, lab_names, lab_object, recorded_hashes, source_hash, works
@@ -220,9 +219,6 @@ def test_an_object_whose_source_changed_is_assembled_anew(tmp_path, monkeypatch)
 
 
 def test_the_feature_numbers_of_the_lab_are_those_of_the_kernel():
-    features = importlib.import_module("vmenter.features")
-    if not hasattr(features, "number"):
-        pytest.skip("features.number is not there yet")
     lines = re.findall(
         r"^X86_FEATURE_(\w+)\s*=\s*(\d+)\*32 \+ (\d+)", (LAB / "features.inc").read_text(), re.MULTILINE
     )

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab_images import STUB, VM, VM_MMIO, code, lab, patched
+
 from vmenter.buffers import LEAVES_OUT, Buffers, left
 from vmenter.machine import HOST_REGISTERS, IA32_MCU_OPT_CTRL, Machine
 from vmenter.memory import FLUSH_PAGES, STACK_START, VCPU, Owner, VCpu

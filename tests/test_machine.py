@@ -7,10 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import vmenter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab_images import CLEAR, STUB, VM, VM_MMIO, code, lab, patched
+
+import vmenter
 from vmenter.errors import LabError
 from vmenter.image import MODULE_BASE, from_bytes
 from vmenter.machine import FB_CLEAR_DIS, HOST_REGISTERS, IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL, Budget, Machine

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from functools import cache
 
 import pytest
-from real_kernels import kernel_file
+from needs import kernel_file
+
 from vmenter import alternatives
 from vmenter.image import Image, load
 from vmenter.machine import Machine

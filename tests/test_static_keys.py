@@ -4,7 +4,8 @@ import struct
 
 import pytest
 from lab_images import lab
-from real_kernels import kernel_file
+from needs import kernel_file
+
 from vmenter.code import decode
 from vmenter.errors import LabError
 from vmenter.image import Image, load

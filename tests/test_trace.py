@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab_images import STUB, VM, VM_MMIO, code, lab, patched
+
 from vmenter.machine import Budget, Machine
 from vmenter.memory import FLUSH_PAGES, STACK, STACK_START, VCPU, Owner, VCpu
 from vmenter.trace import L1D_LINES, Distance, End, EventKind, Stretch, Trace, _fold
