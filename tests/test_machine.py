@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lab_images import CLEAR, STUB, VM, VM_MMIO, code, lab, patched
 
 import vmenter
+from vmenter.assembler import assemble
 from vmenter.errors import LabError
 from vmenter.image import MODULE_BASE, from_bytes
 from vmenter.machine import FB_CLEAR_DIS, HOST_REGISTERS, IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL, Budget, Machine
@@ -155,7 +156,7 @@ def test_no_more_than_an_instruction_is_ever_read_whatever_size_the_emulator_tel
 
 
 def test_an_instruction_at_the_very_end_of_memory_is_read():
-    image = lab(".skip 4093\n.globl start\nstart: vmlaunch\n")
+    image = from_bytes(assemble(".skip 4093\n.globl start\nstart: vmlaunch\n"), "a test", LAB_BASE)
     machine = Machine(image)
     assert machine.layout.image_range[1] == image.symbols.get("start").address + 3
     assert machine.run("start").vm_enter == "VMLAUNCH"
@@ -456,7 +457,7 @@ def test_an_undefined_variable_holds_what_the_caller_says_for_all_cpus():
     [
         ({"helpr": "ret"}, "'helpr', which is no undefined symbol"),
         ({"helper": "return"}, "'return' is neither"),
-        ({"helper": bytes(17)}, "17 bytes; there is room for 16"),
+        ({"helper": bytes(4097)}, "4097 bytes; there is room for 4096"),
     ],
 )
 def test_a_stub_that_cannot_be_is_an_error(stubs, words):
