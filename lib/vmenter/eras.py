@@ -10,14 +10,15 @@ from functools import lru_cache
 from typing import Any
 
 from vmenter import alternatives, features, image, static_keys
+from vmenter.entrytext import entry_lines, notable
 from vmenter.errors import LabError
 from vmenter.history import BACKPORT, ERAS, Era, Source, era
 from vmenter.host import Host
 from vmenter.machine import IA32_MCU_OPT_CTRL, Machine
-from vmenter.memory import LAB_BASE, VCPU, VCpu, kernel_address
+from vmenter.memory import LAB_BASE, VCPU, VCpu
 from vmenter.mitigations import Selection, select
 from vmenter.promise import Promise, Reach, VCpuState, Verdict, Verw, judge, promise_of
-from vmenter.trace import EventKind, Trace
+from vmenter.trace import Trace
 
 __all__ = [
     "BACKPORT", "ERAS", "START",
@@ -73,7 +74,7 @@ class Entry:
             "vm_enter": self.trace.vm_enter,
             "events": [
                 {"kind": str(event.kind), "symbol": symbol, "address": address}
-                for event, symbol, address in events(self.trace)
+                for event, symbol, address in notable(self.trace)
             ],
             "verw": verdict.verw,
             "l1d_flushed": verdict.l1d_flushed,
@@ -84,14 +85,10 @@ class Entry:
             "neutralised": verdict.neutralised,
         }
 
-
-def events(trace: Trace) -> list[tuple[Any, str, str]]:
-    """Return (event, place, address as a kernel would have it) for all but plain calls."""
-    return [
-        (event, trace.where(event.step), f"{kernel_address(event.address):#x}")
-        for event in trace.events
-        if event.kind is not EventKind.CALL
-    ]
+    @property
+    def text(self) -> str:
+        """Return it as plain text, as `vmenter enter` prints it."""
+        return "\n".join(entry_lines(self))
 
 
 def enter(era_: Era | str, host: Host, vcpu: VCpuState | None = None) -> Entry:

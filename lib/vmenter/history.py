@@ -244,12 +244,11 @@ BACKPORT = Era(
 
 
 def era(id_: str) -> Era:
-    """Find an era, or the backport, by its id; `LabError` with close ones for another name."""
+    """Find an era, or the backport, by its id; `LabError` with the nearest one for another name."""
     known = {**ERAS, BACKPORT.id: BACKPORT}
     found = known.get(id_)
     if found is None:
-        close = get_close_matches(id_, known, 3)
-        raise LabError(
-            f"no era {id_!r}; {f'did you mean {close[0]}?' if close else f'there are {chr(32).join(known)}'}"
-        )
+        close = get_close_matches(id_, known, 1, 0.5)
+        hint = f", did you mean {close[0]}" if close else ""
+        raise LabError(f"era: unknown name {id_!r}{hint}; use one of: {' '.join(known)}")
     return found

@@ -13,6 +13,7 @@ apart from spelling.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from vmenter.errors import LabError
@@ -38,8 +39,10 @@ FACTS = CPUID_FACTS + ARCH_CAP_FACTS
 
 def _names(values: Iterable[str], known: tuple[str, ...], what: str) -> tuple[str, ...]:
     found = {value.lower() for value in values}
-    if unknown := found.difference(known):
-        raise LabError(f"{what}: unknown name {min(unknown)!r}; use some of: {' '.join(known)}")
+    if unknown := sorted(found.difference(known)):
+        close = get_close_matches(unknown[0], known, 1)
+        hint = f", did you mean {close[0]}" if close else ""
+        raise LabError(f"{what}: unknown name {unknown[0]!r}{hint}; use some of: {' '.join(known)}")
     return tuple(sorted(found))
 
 
