@@ -234,7 +234,7 @@ def test_the_feature_numbers_of_the_lab_are_those_of_the_kernel():
 def test_all_assemblers_lead_to_the_same_patched_bytes(name, backend):
     text = (LAB / f"{name}.S").read_text()
     ours, theirs = from_bytes(lab_object(name), name), from_bytes(assemble(text, backend), name)
-    how = rules(ours, Engine.ONCE, 14)
+    how = rules(ours)
     features = sorted({e.feature for p in patch_all(ours, set(), how) for e in p.site.entries})
     assert features
     for chosen in (set(), set(features), *({feature} for feature in features)):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
+
 from vmenter import eras
 from vmenter.assembler import LAB
 from vmenter.cpus import PRESETS

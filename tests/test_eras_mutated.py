@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from test_eras import BACKPORT, MDS, MERGED, MMIO, MOVED, REACH, V4, state_for
+
 from vmenter import eras
 from vmenter.assembler import LAB, assemble
 from vmenter.eras import Promise, Reach, State, VCpuState, Verw

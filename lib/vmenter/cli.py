@@ -6,7 +6,7 @@ Exit status: 0 fine, 1 a finding, 2 bad input (one line on standard error, never
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,110 @@ def sites(
     result = write(image, how, len(entries), patches)
     _print(_json(result) if as_json else result)
     return 0
+
+
+ERA = click.option(
+    "--era", "era_id", metavar="ERA", required=True, help="Whose way to VM-Enter: 650b68a0622f, say."
+)
+HOST_OPTIONS = (
+    click.option("--bugs", multiple=True, metavar="NAME,…", help="The CPU's flaws: mds,l1tf, say."),
+    click.option("--microcode", multiple=True, metavar="NAME,…", help="What CPU and microcode announce."),
+    click.option("--cmdline", metavar="TEXT", default="", help="The kernel's command line."),
+)
+
+
+def _host_options(command: Any) -> Any:
+    for option in reversed(HOST_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _names(lists: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name.strip() for names in lists for name in names.split(",") if name.strip())
+
+
+@commands.command()
+@ERA
+@_host_options
+@click.option("--stdin", is_flag=True, help="Read hosts from standard input, one JSON object a line.")
+@JSON
+def select(
+    era_id: str, bugs: tuple[str, ...], microcode: tuple[str, ...], cmdline: str, *, stdin: bool, as_json: bool
+) -> int:
+    """Show what the kernel of an era switches on at boot, and why.
+
+    Names are the kernel's, in lower case: bugs mds msbds_only taa mmio_stale_data rfds l1tf; microcode and CPU
+    rtm md_clear flush_l1d mds_no tsx_ctrl_msr fb_clear fb_clear_ctrl fbsdp_no rfds_clear skip_vmentry_l1dflush.
+    """
+    from vmenter import entrytext, history  # noqa: PLC0415
+    from vmenter.mitigations import Host, select  # noqa: PLC0415
+
+    era = history.era(era_id)
+    if stdin:
+        if bugs or microcode or cmdline:
+            raise LabError("--stdin brings the hosts; leave --bugs, --microcode and --cmdline out")
+        _print(json.dumps(select(host, era.kernel).to_json()) for host in _hosts(sys.stdin.buffer))
+        return 0
+    found = select(Host(_names(bugs), _names(microcode), cmdline), era.kernel)
+    if as_json:
+        _print(_json(entrytext.selection_json(era.id, found)))
+    else:
+        _print([f"{era.id}: selection of kernel {era.kernel}", *entrytext.selection_lines(found)])
+    return 0
+
+
+def _hosts(lines: Iterable[bytes]) -> Iterator[Any]:
+    """Read hosts, one a line; the first bad line is an error that says which."""
+    from vmenter.host import host_from_json  # noqa: PLC0415
+
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield host_from_json(json.loads(line))
+        except LabError as error:
+            raise LabError(f"standard input, line {number}: {error}") from None
+        except (ValueError, RecursionError) as error:  # bad UTF-8, too, is a ValueError
+            raise LabError(f"standard input, line {number}: no JSON ({error})") from None
+
+
+@commands.command()
+@ERA
+@_host_options
+@click.option(
+    "--mmio",
+    is_flag=False,
+    flag_value="assigned",
+    default="none",
+    type=click.Choice(["none", "assigned", "mapped"]),
+    help="The vCPU reaches host MMIO: a device is passed through, or (mapped) without one.",
+)
+@click.option("--guest-fb-clear", is_flag=True, help="The guest enumerates FB_CLEAR.")
+@click.option("--flush-pending", is_flag=True, help="The flag for an L1D flush is set.")
+@click.option("--resume", is_flag=True, help="The vCPU was entered before.")
+@JSON
+def enter(
+    era_id: str,
+    bugs: tuple[str, ...],
+    microcode: tuple[str, ...],
+    cmdline: str,
+    *,
+    mmio: str,
+    guest_fb_clear: bool,
+    flush_pending: bool,
+    resume: bool,
+    as_json: bool,
+) -> int:
+    """Run one VM-Enter of an era, and say whether it cleared what was promised: exit status 1 if not.
+
+    Names are those of `vmenter select`. Without options: no flaw, VMLAUNCH, no MMIO, no flush pending.
+    """
+    from vmenter import eras  # noqa: PLC0415
+
+    vcpu = eras.VCpuState(eras.Reach(mmio), flush_pending, resume, guest_fb_clear)
+    entry = eras.enter(era_id, eras.Host(_names(bugs), _names(microcode), cmdline), vcpu)
+    _print(_json(entry.to_json()) if as_json else [entry.text])
+    return int(not entry.verdict.kept)
 
 
 def _json(data: Any) -> list[str]:
