@@ -23,16 +23,16 @@ entry 2  CLEAR_CPU_BUF_VM       matches, decides -> written
 at the site: replacement 2
 
 step 3 of 5: relocate (entry 2)
-verw counts its target from the end of the instruction. To verw_selector that is -0x21 from the replacement and \
-0x57 from the site. Same target, new distance.
-  +0  0f 00 2d 57 00 00 00            C2 C2 C2 R2 R2 R2 R2            verw 0x57(%rip)  → verw_selector
-  +7  90 90 90 90 90 90 90 90         O O O O O O O O                 nop (8 times)
- +15  90 90                           O O                             nop (2 times)
- +17  c3                              -                               retq
+verw counts its target from the end of the instruction. To verw_selector that is -0x21 from the
+replacement and 0x57 from the site. Same target, new distance.
+  +0  0f 00 2d 57 00 00 00     C2 C2 C2 R2 R2 R2 R2     verw 0x57(%rip)  → verw_selector
+  +7  90 90 90 90 90 90 90 90  O O O O O O O O          nop (8 times)
+ +15  90 90                    O O                      nop (2 times)
+ +17  c3                       -                        retq
 
 Entry 2 of 2 is the only match: its 7 bytes stand at the site.
-early    other bytes at +3 to +16, 1 write. It is broken: verw should reach verw_selector, but reaches \
-0xffffffffbffffff8, outside this code.
+early    other bytes at +3 to +16, 1 write. It is broken: verw should reach verw_selector, but
+         reaches 0xffffffffbffffff8, outside this code.
 layered  the same bytes, 1 write
 once     shown here: 1 write"""
 

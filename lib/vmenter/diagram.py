@@ -5,12 +5,14 @@ size that `text_size` gives it: so no font is loaded (the bundled fontconfig com
 and a drawing is the same on every machine. The text is put into the boxes afterwards.
 """
 
+import base64
 import hashlib
 import re
 import xml.etree.ElementTree as ET  # of SVG that Graphviz just wrote, never of foreign files
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +37,20 @@ class Diagram:
     def __repr__(self) -> str:
         return self.text
 
-    def file(self, *, dark: bool = False) -> str:
-        """Return the SVG as a file of its own, which has no page to take its colours from."""
-        theme = "dark" if dark else "light"
-        return self.svg.replace('class="vm-diagram"', f'class="vm-diagram alone {theme}"', 1) + "\n"
+    def file(self, *, dark: bool | None = None) -> str:
+        """Return the SVG as a file of its own; where `dark` is None, it follows what its reader prefers."""
+        theme = {None: "", False: " light", True: " dark"}[dark]
+        return self.svg.replace('class="vm-diagram"', f'class="vm-diagram alone{theme}"', 1) + "\n"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        """Give Jupyter both. HTML, not image/svg+xml: only inline can the drawing follow the page's theme."""
-        return {"text/plain": self.text, "text/html": f'<div class="vm-drawing">{self.svg}</div>'}
+        """Give Jupyter both.
+
+        The drawing is an <img>: JupyterLab shows it before the notebook is trusted, where it takes an <svg> apart;
+        and inside it, prefers-color-scheme follows the page's theme.
+        """
+        data = base64.b64encode(self.file().encode()).decode()
+        picture = f'<img style="max-width: 100%" alt="{escape(self.text)}" src="data:image/svg+xml;base64,{data}">'
+        return {"text/plain": self.text, "text/html": picture}
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def skeleton(site: Site, name: Name, engine: Engine, description: str = "") -> s
         size = f"{entry.replacement_length} bytes" if entry.replacement_length else "empty"
         lines += [
             f'e{number} [label="{label}\\n{WIDEST}"]',
-            f'r{number} [label="replacement {number}\\n{size}", width=1.5]',
+            f'r{number} [label="replacement {number}\\n{size}", width=1.75]',
             f"{{rank=same; e{number} -> r{number}}}",
             f"{f'e{number - 1}' if number > 1 else 'site'} -> e{number} [weight=9]",
         ]

@@ -49,6 +49,7 @@ function render({ model, el }) {
     const step = Math.max(0, Math.min(index, last));
     choose({ step: step === last ? null : step });
     draw();
+    if (tabs.contains(document.activeElement)) tabs.children[step].firstChild.focus();
   }
 
   function onStepKey(event) {

@@ -7,6 +7,7 @@ steps of one patch: stepping through them needs no kernel at all.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any, TypedDict
 
 from vmenter.alternatives import ORIGINS, Origin, Patch, Step, patch
@@ -18,6 +19,7 @@ from vmenter.views.bench import SAMPLES, Bench, TypedError, feature_numbers, sam
 
 Frame = dict[str, Any]
 NOP = b"\x90"
+WIDTH = 100  # of a line of the twin
 COLUMNS = 8  # byte cells a row, at least
 
 
@@ -109,7 +111,7 @@ def _frame(bench: Bench, state: Mapping[str, Any], own: Bench | None) -> Frame:
         },
         "error": None,
         "head": _head(bench, features, engine, chain),
-        "foot": [said, *(f"{one['id']:<8} {one['said']}" for one in compared)],
+        "foot": [*wrap(said, WIDTH), *(line for one in compared for line in _told(one))],
     }  # fmt: skip
 
 
@@ -170,6 +172,7 @@ def _step(
     step, before = made.steps[index], made.steps[index - 1] if index else None
     rows = [_row(bench, step, before, part) for part in _parts(bench, step)]
     entry = None if step.entry is None or step.name == "choose" else step.entry + 1
+    width = 3 * max(COLUMNS, *(len(row["cells"]) for row in [*rows, *after])) - 1
     said = words.explain(bench, made, index, features, engine)
     if made.undecided and index == len(made.steps) - 1:
         said += f" Here this file cannot tell: {made.undecided}."
@@ -179,7 +182,7 @@ def _step(
         "entry": entry,
         "said": said,
         "rows": rows,
-        "text": [heading, said, *(_line(row) for row in [*rows, *after])],
+        "text": [heading, *wrap(said, WIDTH), *(_line(row, width) for row in [*rows, *after])],
     }
 
 
@@ -276,12 +279,17 @@ def _after(bench: Bench) -> list[dict[str, Any]]:
     return rows
 
 
-def _line(row: dict[str, Any]) -> str:
+def _line(row: dict[str, Any], width: int) -> str:
     """Return a row of the twin: offset, bytes, letters with writers, instruction."""
     code = " ".join(cell["hex"] for cell in row["cells"])
     letters = " ".join(f"{cell['letter']}{cell['by']}" for cell in row["cells"]).strip() or "-"
     note = f"  {row['note']}" if row["note"] else ""
-    return f"{row['at']:>+4}  {code:<30}  {letters:<30}  {row['text']}{note}".rstrip()
+    return f"{row['at']:>+4}  {code:<{width}}  {letters:<{width}}  {row['text']}{note}".rstrip()
+
+
+def _told(engine: dict[str, Any]) -> list[str]:
+    """Return an engine's outcome as lines of the twin."""
+    return wrap(f"{engine['id']:<8} {engine['said']}", WIDTH, subsequent_indent=" " * 9)
 
 
 def _error(error: LabError, state: Mapping[str, Any]) -> dict[str, Any]:
