@@ -200,3 +200,9 @@ def test_works_in_a_page_without_a_kernel(chromium):
     page.get_by_role("checkbox", name="CLEAR_CPU_BUF_VM", exact=True).click()
     assert "No entry matches" in twin(page)
     page.close()
+
+
+def test_two_benches_on_one_page_do_not_share_their_choices(open_notebook):
+    page = open_notebook([CELL, CELL.replace("bench =", "other =").replace("\nbench", "\nother")])
+    page.wait_for_function("document.querySelectorAll('.vm-bench').length === 2")
+    assert page.locator(".vm-bench input[type=radio]:checked").count() == 2

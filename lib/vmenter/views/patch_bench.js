@@ -1,7 +1,6 @@
 // PatchBench in the page: draws the frames that Python makes and sends back what the reader chooses.
 // It knows nothing about patching. The model needs get, set, save_changes and on; no kernel is assumed.
 
-let benches = 0;
 
 function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -33,7 +32,7 @@ function keepKeys(event) {
 }
 
 function render({ model, el }) {
-  const id = `vm-bench-${++benches}`;
+  const id = `vm-bench-${Math.random().toString(36).slice(2)}`; // each widget loads this module anew: no counter would do
   const state = () => model.get("state");
   const frame = () => model.get("frame");
   const steps = () => frame().steps;
