@@ -9,14 +9,14 @@ import pytest
 from vmenter import eras
 from vmenter.assembler import LAB
 from vmenter.cpus import PRESETS
-from vmenter.eras import BACKPORT, ERAS, Host, Promise, Reach, State, VCpuState, Verw
+from vmenter.eras import BACKPORT, ERAS, REJECTED_CURE, Host, Promise, Reach, State, VCpuState, Verw
 from vmenter.errors import LabError
 from vmenter.host import KERNEL_OF_ERA
 from vmenter.machine import HOST_REGISTERS
 from vmenter.memory import GS_BASE
 from vmenter.trace import EventKind
 
-ALL = [*ERAS.values(), BACKPORT]
+ALL = [*ERAS.values(), BACKPORT, REJECTED_CURE]
 BEFORE, MDS, MMIO, MOVED, REACH, V4, MERGED = ERAS.values()
 MODES = ("never", "cond", "always")
 EITHER = (False, True)
@@ -62,6 +62,7 @@ def test_the_hashes_dates_and_releases_are_those_that_were_checked():
         (None, "2025-10-30", "list only"),
         ("e6ff1d61de51", "2025-11-13", "v6.19"),
         ("43fb862de8f6", "2024-03-04", "v6.1.y"),
+        (None, "2025-10-16", "list only"),
     ]
 
 
@@ -103,6 +104,7 @@ SWITCHES = {
     MOVED: ("CLEAR_CPU_BUF", "mmio_stale_data_clear"),
     BACKPORT: ("CLEAR_CPU_BUF", "mmio_stale_data_clear"),
     REACH: ("CLEAR_CPU_BUF", "cpu_buf_vm_clear"),
+    REJECTED_CURE: ("CLEAR_CPU_BUF", "cpu_buf_vm_clear"),
     V4: ("CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"),
     MERGED: ("CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"),
 }
@@ -150,6 +152,8 @@ def verw_runs(era, row):
         return verw or (mmio_only and assigned and not configured)
     if era is REACH:
         return verw or (mmio_only and reaches and not configured)
+    if era is REJECTED_CURE:
+        return verw or (mmio_only and reaches and not flush_runs(row))
     return verw or (mmio_only and reaches)
 
 
@@ -222,6 +226,7 @@ def mapped_missed(row):
         (REACH, [mmio_skipped], 4),
         (V4, [], 0),
         (MERGED, [], 0),
+        (REJECTED_CURE, [], 0),
     ],
     ids=lambda value: getattr(value, "id", None),
 )
@@ -273,6 +278,8 @@ DISTANCES = [
     (BACKPORT, "verw", 1, 0),
     (REACH, "verw", 1, 0),
     (REACH, "mmio", 50, 32),
+    (REJECTED_CURE, "verw", 1, 0),
+    (REJECTED_CURE, "mmio", 50, 32),
     (V4, "verw", 2, 0),
     (V4, "mmio", 1, 0),
     (MERGED, "verw", 3, 1),

@@ -12,7 +12,7 @@ from typing import Any
 from vmenter import alternatives, features, image, static_keys
 from vmenter.entrytext import entry_lines, notable
 from vmenter.errors import LabError
-from vmenter.history import BACKPORT, ERAS, Era, Source, era
+from vmenter.history import BACKPORT, ERAS, REJECTED_CURE, Era, Source, era
 from vmenter.host import Host
 from vmenter.machine import IA32_MCU_OPT_CTRL, Machine
 from vmenter.memory import LAB_BASE, VCPU, VCpu
@@ -21,7 +21,7 @@ from vmenter.promise import Promise, Reach, VCpuState, Verdict, Verw, judge, pro
 from vmenter.trace import Trace
 
 __all__ = [
-    "BACKPORT", "ERAS", "START",
+    "BACKPORT", "ERAS", "REJECTED_CURE", "START",
     "Entry", "Era", "Host", "Promise", "Reach", "Selection", "Source", "State", "Trace", "VCpuState", "Verdict",
     "Verw",
     "enter", "era", "judge", "patched", "promise_of", "run", "state_of",

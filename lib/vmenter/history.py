@@ -243,9 +243,28 @@ BACKPORT = Era(
 """43fb862de8f6 in v5.10.y to v6.1.y; no era of its own, the same way to VM-Enter in another form."""
 
 
+REJECTED_CURE = Era(
+    id="v3",
+    title="Version 3, patch 1/4: the flush says whether it flushed",
+    commit=None,
+    author="Sean Christopherson",
+    date="2025-10-16",
+    release="list only",
+    reason=(
+        "The smallest cure for the skipped clear: the flush routine returns whether it flushed, and only then "
+        "is VERW left out. All stays in C, and so does the distance; what came instead is version 4."
+    ),
+    sources=(Source("mail", "20251016200417.97003-2-seanjc@google.com", "the patch"), _VMX),
+    kernel="6.17",
+    features=("FLUSH_L1D", "CLEAR_CPU_BUF"),
+    keys=(*_FLUSH_KEYS, "cpu_buf_vm_clear"),
+)
+"""A cure in C that was posted and not taken, on the code of v6.17."""
+
+
 def era(id_: str) -> Era:
-    """Find an era, or the backport, by its id; `LabError` with the nearest one for another name."""
-    known = {**ERAS, BACKPORT.id: BACKPORT}
+    """Find an era, the backport or the rejected cure by its id; `LabError` with the nearest for another name."""
+    known = {**ERAS, BACKPORT.id: BACKPORT, REJECTED_CURE.id: REJECTED_CURE}
     found = known.get(id_)
     if found is None:
         close = get_close_matches(id_, known, 1, 0.5)
