@@ -42,6 +42,12 @@ def test_verw_removed_from_c_breaks_the_promise(era):
     assert (found.kept, found.verw, found.cleared_by) == (False, 0, None)
 
 
+def test_a_version_without_an_arm_can_be_run_and_breaks_the_promise():
+    without = mutated(MDS, ("    STATIC_LONG_JUMP_IF_ON .Lverw, mds_user_clear\n", ""))
+    assert not verdict(without, MDS, verw=True).kept
+    assert verdict(without, MDS, mode="always", verw=True).kept
+
+
 @pytest.mark.parametrize("era", [MOVED, REACH])
 def test_verw_removed_from_the_replacement_breaks_the_promise(era):
     removed = mutated(

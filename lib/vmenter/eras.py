@@ -131,7 +131,7 @@ def _disable_fb_clear(host: Host, selection: Selection, vcpu: VCpuState) -> bool
     return wanted and not vcpu.guest_fb_clear
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def run(era_: Era, state: State) -> Trace:
     """Run an era's code in one state, up to VM-Enter or wherever else it ends."""
     return _machine(era_, state.features, state.keys).run(
@@ -152,7 +152,8 @@ def patched(era_: Era, features_: frozenset[str], keys: frozenset[str]) -> image
     code = _image(era_)
     numbers = {FLUSH_L1D if name == "FLUSH_L1D" else features.number(name, code.kernel) for name in features_}
     code = alternatives.apply(code, alternatives.patch_all(code, numbers))
-    return static_keys.flip(code, {key: key in keys for key in era_.keys})
+    read = {branch.key for branch in static_keys.branches(code)}  # a reader's own version may leave one out
+    return static_keys.flip(code, {key: key in keys for key in era_.keys if key in read})
 
 
 @lru_cache(maxsize=32)
@@ -160,9 +161,17 @@ def _image(era_: Era) -> image.Image:
     return image.from_bytes(era_.object, era_.id, LAB_BASE)
 
 
-@lru_cache(maxsize=32)
 def _machine(era_: Era, features_: frozenset[str], keys: frozenset[str]) -> Machine:
-    return Machine(patched(era_, features_, keys))
+    """Return the era's machine with its code patched so. One for each era: a machine has megabytes to it."""
+    machine, code = _first_machine(era_), patched(era_, features_, keys)
+    if machine.image is not code:
+        machine.load(code)
+    return machine
+
+
+@lru_cache(maxsize=12)
+def _first_machine(era_: Era) -> Machine:
+    return Machine(patched(era_, frozenset(), frozenset()))
 
 
 @lru_cache(maxsize=16)
