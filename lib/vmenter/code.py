@@ -5,6 +5,7 @@ branch keep its displacement) are read off the bytes as the Intel SDM, volume 2,
 Text is AT&T syntax, as in the kernel's sources and in objdump.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ TOO_NEW = {
     b"\xf3\x0f\x01\xca": "eretu",
     b"\xf2\x0f\x01\xca": "erets",
 }
+TO_ECX = re.compile(r"\$((?:0x)?[0-9a-f]+), %[er]cx")
 
 
 class Field(NamedTuple):
@@ -190,6 +192,19 @@ def _keeps_register(code: bytes, rex: int, prefixes: bytes) -> bool:
         rm, displacement = code[2] & 7 | (rex & 1) << 3, code[3:]
     plain = all(p in (0x3E, rex) for p in prefixes)  # 3E: DS
     return mode in (1, 2) and reg == rm and plain and not any(displacement)
+
+
+def ecx_after(instruction: Instruction, before: int | None) -> int | None:
+    """Return what is in ECX after an instruction if it is a constant: RDMSR and WRMSR find their number there."""
+    found = TO_ECX.fullmatch(instruction.operands)
+    if found and instruction.mnemonic.startswith("mov"):
+        return int(found[1], 0)
+    if instruction.mnemonic.startswith(("call", "cpuid", "rep", "loop")):
+        return None
+    if instruction.mnemonic.startswith(("cmp", "test", "push")):
+        return before
+    written = instruction.operands.rsplit(" ", 1)[-1]
+    return None if written in ("%ecx", "%rcx", "%cx", "%cl", "%ch") else before
 
 
 @cache

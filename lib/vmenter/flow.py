@@ -9,16 +9,15 @@ stands behind VMLAUNCH and VMRESUME runs only when they fail, and what stands at
 through the VMCS: neither is on the way to the guest, and neither is in the graph.
 """
 
-import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 
 from vmenter.alternatives import Patch, Rules
-from vmenter.code import Instruction
+from vmenter.code import Instruction, ecx_after
 from vmenter.flowgraph import Alternative, Block, Choice, Edge, Flow, Kind, Leave, Mark, Variant
-from vmenter.flowwalk import RETURNING, Place, Walk
+from vmenter.flowwalk import RETURNING, Place, Plan, Walk
 from vmenter.image import Image
 
 __all__ = ["Alternative", "Block", "Choice", "Edge", "Flow", "Kind", "Leave", "Mark", "Variant", "graph"]
@@ -27,7 +26,6 @@ MOST_BLOCKS = 500
 CACHED_IMAGE = 8 << 20  # bytes; larger images are not worth hashing
 IA32_FLUSH_CMD = 0x10B
 LINE = 64  # bytes of a cache line
-CONSTANT = re.compile(r"\$(-?(?:0x)?[0-9a-f]+), %[er]?cx")
 
 
 def graph(
@@ -37,6 +35,7 @@ def graph(
     follow: bool | Collection[str] = False,
     variants: bool = False,
     patches: Iterable[Patch] = (),
+    names: Mapping[int, str] | None = None,
     how: Rules | None = None,
     most: int = MOST_BLOCKS,
 ) -> Flow:
@@ -45,15 +44,16 @@ def graph(
     `follow` says which called functions belong to it: none, all that the image holds, or those of these names; a
     call that is not followed is a line of its block. `variants`: show all that an alternative site can become, not
     only what stands there. `patches` are those that made `image`, if it was patched: bytes alone do not tell what
-    the original was. Raises `LabError` for an unknown symbol, for bytes that are no code, and for more than `most`
-    blocks.
+    the original was. `names` name features that the image's kernel version alone does not.
+
+    Raises `LabError` for an unknown symbol, for bytes that are no code, and for more than `most` blocks.
     """
-    names = follow if isinstance(follow, bool) else frozenset(follow)
-    key = (start, names, variants, how, most)
+    wanted = follow if isinstance(follow, bool) else frozenset(follow)
+    plan = Plan(start, wanted, variants, tuple((names or {}).items()), how, most)
     told = tuple(patches)
     if told or sum(len(section.data) for section in image.sections) > CACHED_IMAGE:
-        return _flow(Walk(image, start, names, how, told, most, variants=variants))
-    return _cached(_Content(image), key)
+        return _flow(Walk(image, plan, told))
+    return _cached(_Content(image), plan)
 
 
 class _Content:
@@ -79,13 +79,9 @@ class _Content:
         )
 
 
-_Options = tuple[str, bool | frozenset[str], bool, Rules | None, int]
-
-
 @lru_cache(maxsize=64)
-def _cached(content: _Content, key: _Options) -> Flow:
-    start, names, variants, how, most = key
-    return _flow(Walk(content.image, start, names, how, (), most, variants=variants))
+def _cached(content: _Content, plan: Plan) -> Flow:
+    return _flow(Walk(content.image, plan, ()))
 
 
 # --- cutting into blocks -----------------------------------------------------------------------------------
@@ -220,7 +216,7 @@ def _mark_flushes(walk: Walk, runs: list[tuple[Place, ...]]) -> None:
             step = walk.steps[place]
             if step.instruction.mnemonic == "wrmsr":
                 step.mark = Mark.FLUSH if ecx == IA32_FLUSH_CMD else None
-            ecx = _ecx(step.instruction, ecx)
+            ecx = ecx_after(step.instruction, ecx)
         last = walk.steps[run[-1]]
         ways = [way.to for way in last.ways or ()]
         if last.ways is None and last.leave is None and not last.calls:
@@ -231,18 +227,6 @@ def _mark_flushes(walk: Walk, runs: list[tuple[Place, ...]]) -> None:
                 waiting.append(by_start[to])
         if run[0] in ways and _reads_lines([walk.steps[place].instruction for place in run]):
             last.mark = Mark.FLUSH_LOOP
-
-
-def _ecx(instruction: Instruction, before: int | None) -> int | None:
-    """Return what is in ECX after an instruction, if it is a constant."""
-    if instruction.mnemonic.startswith("mov") and (found := CONSTANT.fullmatch(instruction.operands)):
-        return int(found[1], 0)
-    if instruction.mnemonic.startswith(("call", "cpuid", "rep")):
-        return None
-    if instruction.mnemonic.startswith(("cmp", "test", "push")):
-        return before
-    written = instruction.operands.rsplit(" ", 1)[-1]
-    return None if written in ("%ecx", "%rcx", "%cx", "%cl", "%ch") else before
 
 
 def _reads_lines(loop: list[Instruction]) -> bool:

@@ -4,13 +4,13 @@
 an alternative site, and both ways of a static branch.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-from vmenter.alternatives import Patch, Site
+from vmenter.alternatives import Site
 from vmenter.code import Instruction
 from vmenter.image import Image
 from vmenter.static_keys import StaticBranch
@@ -51,7 +51,8 @@ class Variant(NamedTuple):
 
     entry: int | None  # index among the site's entries; None: the original code
     condition: str  # "CLEAR_CPU_BUF", "not SMAP", or "original"
-    code: bytes  # as the patcher leaves it
+    code: bytes  # as it stands in the image; what is not in place, as the patcher would leave it
+    merged: bytes  # as the patcher leaves it: with its NOPs merged
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,23 @@ class Alternative:
 
     def standing(self, code: bytes) -> int | None:
         """Return which variant these bytes are. Of variants that are equal the first; None for none of them."""
-        return next((index for index, variant in enumerate(self.variants) if variant.code == code), None)
+        return next((index for index, variant in enumerate(self.variants) if code in variant[2:]), None)
+
+    def chosen(self, features: Collection[int | str]) -> int | None:
+        """Return which variant the patcher puts there on a CPU with these features: the last that matches."""
+        matching = [
+            index
+            for index, variant in enumerate(self.variants)
+            if variant.entry is not None and self._matches(variant, features)
+        ]
+        return (
+            matching[-1] if matching else next((i for i, v in enumerate(self.variants) if v.entry is None), None)
+        )
+
+    def _matches(self, variant: Variant, features: Collection[int | str]) -> bool:
+        entry = self.site.entries[variant.entry or 0]
+        has = entry.feature in features or variant.condition.removeprefix("not ") in features
+        return has != entry.negated
 
 
 class Choice(NamedTuple):
@@ -130,6 +147,11 @@ class Flow:
         return {block.key: block for block in self.blocks}
 
     @cached_property
+    def starts(self) -> frozenset[tuple[str, int]]:
+        """Functions and addresses where blocks begin."""
+        return frozenset((block.function, block.address) for block in self.blocks)
+
+    @cached_property
     def _by_address(self) -> Mapping[int, tuple[Block, ...]]:
         found: dict[int, tuple[Block, ...]] = {}
         for block in self.blocks:
@@ -137,18 +159,20 @@ class Flow:
                 found[instruction.address] = (*found.get(instruction.address, ()), block)
         return found
 
-    def standing(self, image: Image | None = None, patches: Iterable[Patch] = ()) -> tuple[int, ...]:
-        """Return for each site which variant stands there: in `image`, or after `patches`.
+    def standing(
+        self,
+        image: Image | None = None,
+        features: Collection[int | str] | None = None,
+    ) -> tuple[int, ...]:
+        """Return for each site which variant stands there: in `image`, or on a CPU with these features.
 
-        Patches tell exactly; bytes cannot tell apart two variants that are equal.
+        Features, by number or name, tell exactly; bytes cannot tell apart two variants that are equal.
         """
-        chosen = {patch.site.address: patch.chosen for patch in patches}
         result = []
         for alternative in self.alternatives:
             site, found = alternative.site, None
-            if site.address in chosen:
-                entry = chosen[site.address]
-                found = next((i for i, v in enumerate(alternative.variants) if v.entry == entry), None)
+            if features is not None:
+                found = alternative.chosen(features)
             elif image is not None and image is not self.image and image.holds(site.address, site.length):
                 found = alternative.standing(image.read(site.address, site.length))
             result.append(alternative.in_place if found is None else found)

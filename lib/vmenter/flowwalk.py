@@ -5,6 +5,7 @@ what it finds into blocks.
 """
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -38,31 +39,38 @@ def _tables(image: Image, how: Rules | None) -> tuple[Rules | None, dict[int, Si
     return how, {site.address: site for site in found}, branches
 
 
-def _alternative(image: Image, site: Site, how: Rules, told: Patch | None) -> Alternative:
+def _alternative(
+    image: Image,
+    site: Site,
+    how: Rules,
+    told: Patch | None,
+    names: Mapping[int, str],
+) -> Alternative:
     here = site.original  # of this image: perhaps patched already
     before = told.site if told else site
     found = []
     for index, entry in enumerate(site.entries):
         alone = replace(before, entries=(entry,))
         wanted = frozenset() if entry.negated else frozenset({entry.feature})
-        name = features.name(entry.feature, image.kernel)
+        name = names.get(entry.feature) or features.name(entry.feature, image.kernel)
         condition = f"not {name}" if entry.negated else name
         try:
             code = alternatives.patch(image, alone, wanted, how).code
         except LabError:  # a direct call whose site is patched already
             code = None
         if code is not None:
-            found.append(Variant(index, condition, code))
+            found.append(Variant(index, condition, code, code))
     if told:
-        found.insert(0, Variant(None, "original", _untouched(image, before, how)))
-        stands = next((i for i, variant in enumerate(found) if variant.entry == told.chosen), 0)
+        stands = next((i for i, variant in enumerate(found, 1) if variant.entry == told.chosen), 0)
     else:
-        stands = next((i for i, variant in enumerate(found) if variant.code == here), -1)
-        if stands < 0 or _nothing(here):  # NOPs: an empty entry, or rather, padding that nobody filled
-            found.insert(0, Variant(None, "original", _untouched(image, site, how)))
-            stands = 0
-    if found[stands].code != here:  # an image before patching: NOPs not yet merged
-        found[stands] = found[stands]._replace(code=here)
+        stands = next((i for i, variant in enumerate(found, 1) if variant.code == here), 0)
+    if told or stands == 0 or _nothing(here):  # NOPs: an empty entry, or rather, padding that nobody filled
+        untouched = _untouched(image, before, how)
+        found.insert(0, Variant(None, "original", untouched, untouched))
+        stands = stands if told else 0
+    else:
+        stands -= 1
+    found[stands] = found[stands]._replace(code=here)  # in an image before patching, NOPs are not merged yet
     return Alternative("", site, tuple(found), stands)
 
 
@@ -126,23 +134,25 @@ class Step:
     mark: Mark | None = None
 
 
-class Walk:
-    """Follows code from the start of a function, then cuts what it found into blocks."""
+class Plan(NamedTuple):
+    """What the reader wants to see; `flow.graph` explains it."""
 
-    def __init__(
-        self,
-        image: Image,
-        start: str,
-        follow: bool | frozenset[str],  # noqa: FBT001  (as the reader gave it)
-        how: Rules | None,
-        patches: tuple[Patch, ...],
-        most: int,
-        *,
-        variants: bool,
-    ) -> None:
-        self.image, self.most, self.variants = image, most, variants
+    start: str
+    follow: bool | frozenset[str]
+    variants: bool
+    names: tuple[tuple[int, str], ...]
+    how: Rules | None
+    most: int
+
+
+class Walk:
+    """Follows code from the start of a function."""
+
+    def __init__(self, image: Image, plan: Plan, patches: tuple[Patch, ...]) -> None:
+        self.image, self.plan, self.names = image, plan, dict(plan.names)
+        follow = plan.follow
         self.follow = follow if isinstance(follow, bool) else frozenset(self._address(name) for name in follow)
-        self.how, self.all_sites, self.branches = _tables(image, how)
+        self.how, self.all_sites, self.branches = _tables(image, plan.how)
         self.site_starts = sorted(self.all_sites)
         self.told = {patch.site.address: patch for patch in patches}
         self.sites: dict[int, Alternative] = {}  # those that were met
@@ -152,7 +162,7 @@ class Walk:
         self.leaders: set[Place] = set()
         self.functions: dict[int, Function] = {}
         self.calls: dict[Place, Step] = {}
-        self.function(self._address(start), start)
+        self.function(self._address(plan.start), plan.start)
         self.run()
 
     def _address(self, name: str) -> int:
@@ -195,9 +205,9 @@ class Walk:
     def straight(self, place: Place, function: Function) -> list[tuple[Place, Function]]:
         """Follow one straight run; return where to go on."""
         self.leaders.add(place)
-        if len(self.leaders) > self.most:
+        if len(self.leaders) > self.plan.most:
             raise LabError(
-                f"{self.image.name}: {next(iter(self.functions.values())).name} has more than {self.most} blocks; "
+                f"{self.image.name}: the graph of {self.plan.start} has more than {self.plan.most} blocks; "
                 "follow fewer calls, or allow more",
             )
         while place not in self.steps:
@@ -341,14 +351,14 @@ class Walk:
             if self.how is None:
                 raise LabError(f"{self.image.name}: how this image is patched is not known")
             told = self.told.get(address)
-            self.sites[address] = _alternative(self.image, self.all_sites[address], self.how, told)
+            self.sites[address] = _alternative(self.image, self.all_sites[address], self.how, told, self.names)
         return self.sites[address]
 
     def enter(self, address: int) -> list[Place]:
         """Return the places for an address that is come to from elsewhere: several at an alternative site."""
         if address in self.all_sites:
             found = self._site(address)
-            some = range(len(found.variants)) if self.variants else [found.in_place]
+            some = range(len(found.variants)) if self.plan.variants else [found.in_place]
             return [Place(address, address, index) for index in some]
         index = bisect_right(self.site_starts, address) - 1
         if index >= 0:
@@ -384,10 +394,10 @@ class Walk:
                 self._decode(place.address)
             found = self.decoded.get(place.address)
         if found is None or found.mnemonic == ".byte":
-            code = self.image.read(place.address, 1)
+            code, where = self.image.read(place.address, 1), self.image.label(place.address)
             raise LabError(
-                f"{self.image.name}: {code.hex()} at {place.address:#x} ({self.image.label(place.address)}) begins "
-                "no x86-64 instruction; is the code damaged, or does a jump lead into the middle of one?",
+                f"{self.image.name}: {code.hex()} at {place.address:#x} ({where}) begins no x86-64 instruction; "
+                "is the code damaged, or does a jump lead into the middle of one?",
             )
         return found
 
