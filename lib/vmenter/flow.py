@@ -42,9 +42,9 @@ def graph(
     """Recover the graph of the function `start`.
 
     `follow` says which called functions belong to it: none, all that the image holds, or those of these names; a
-    call that is not followed is a line of its block. `variants`: show all that an alternative site can become, not
-    only what stands there. `patches` are those that made `image`, if it was patched: bytes alone do not tell what
-    the original was. `names` name features that the image's kernel version alone does not.
+    call that is not followed is a line of its block. `variants`: show all that an alternative site can become, as
+    the patcher leaves it, not only what stands there. `patches` are those that made `image`, if it was patched:
+    bytes alone do not tell what the original was. `names` name features that the kernel's version alone does not.
 
     Raises `LabError` for an unknown symbol, for bytes that are no code, and for more than `most` blocks.
     """
@@ -188,7 +188,7 @@ def _call(
     """Yield a followed call's way in, and the ways back from wherever the function returns."""
     step = walk.steps[place]
     for to in walk.enter(step.calls):
-        yield Edge(key, keys[to], Kind.CALL, walk.stands(to))
+        yield Edge(key, keys[to], Kind.CALL, walk.stands(place) and walk.stands(to))
     for to in walk.after(place, step.instruction):
         if to in keys:
             for start in walk.with_tails(step.calls):

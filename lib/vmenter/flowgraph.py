@@ -51,7 +51,7 @@ class Variant(NamedTuple):
 
     entry: int | None  # index among the site's entries; None: the original code
     condition: str  # "CLEAR_CPU_BUF", "not SMAP", or "original"
-    code: bytes  # as it stands in the image; what is not in place, as the patcher would leave it
+    code: bytes  # as the patcher leaves it; in a graph without variants, as it stands in the image
     merged: bytes  # as the patcher leaves it: with its NOPs merged
 
 

@@ -30,11 +30,18 @@ _FOLDS = (
 _ABSOLUTE = re.compile(r"\b0xffffffff[0-9a-f]{8}\b")
 
 
+def clean(text: str) -> str:
+    """Return text without what neither DOT nor SVG can carry: a damaged file's names may be anything."""
+    return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
+
+
 # --- one block ---------------------------------------------------------------------------------------------
 
 
 def lines(flow: Flow, block: Block, *, fold: bool = True) -> tuple[str, ...]:
     """Return a block's instructions as readable lines, without addresses: targets have names, NOPs are counted."""
+    if block.instructions[0].branch_target and nothing(flow, block):
+        return (f"{instruction_text(flow, block, block.instructions[0])}  # over NOPs",)
     ecx: int | None = None
     texts = []
     for instruction in block.instructions:
@@ -51,6 +58,18 @@ def lines(flow: Flow, block: Block, *, fold: bool = True) -> tuple[str, ...]:
         head = (MOST_LINES + 1) // 2
         found[head : head + left] = [f"… {left} more instructions …"]
     return tuple(found)
+
+
+def nothing(flow: Flow, block: Block) -> bool:
+    """Tell whether a block does nothing: NOPs, or the jump that the patcher puts over long padding."""
+    if all(instruction.is_nop(wide=False) for instruction in block.instructions):
+        return True
+    if block.choice is None or len(block.instructions) > 1:
+        return False
+    jump, site = block.instructions[0], flow.alternatives[block.choice.site]
+    code = site.variants[block.choice.variant].code[block.end - site.site.address :]
+    end = site.site.address + site.site.length
+    return jump.branch_target == end and bool(code) and not code.strip(b"\xcc")
 
 
 def instruction_text(flow: Flow, block: Block, instruction: Instruction) -> str:
@@ -178,7 +197,7 @@ def flow_text(
             words = site_lines(flow.alternatives[site], stands[site], others=some)
             rows.append(f"  {'; '.join(words)}")
         rows += _block_rows(flow, block, ways.get(block.key, []), ran, passed, stands, image)
-    return "\n".join(row.rstrip() for row in rows)
+    return clean("\n".join(row.rstrip() for row in rows))
 
 
 def _block_rows(

@@ -5,7 +5,6 @@ what it finds into blocks.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -23,6 +22,17 @@ VM_ENTERS = frozenset({"vmlaunch", "vmresume", "vmrun"})
 TRAPS = frozenset({"ud0", "ud1", "ud2", "int3", "hlt"})
 RETURNS = frozenset({"ret", "retq", "lret", "lretq", "iretq", "sysretq", "sysexitq", "eretu", "erets"})
 RETURNING = frozenset({Leave.RETURN, Leave.TAIL, Leave.INDIRECT})  # tail calls come back to the caller
+
+
+class Plan(NamedTuple):
+    """What the reader wants to see; `flow.graph` explains it."""
+
+    start: str
+    follow: bool | frozenset[str]
+    variants: bool
+    names: tuple[tuple[int, str], ...]
+    how: Rules | None
+    most: int
 
 
 # --- what stands at the sites ------------------------------------------------------------------------------
@@ -44,7 +54,7 @@ def _alternative(
     site: Site,
     how: Rules,
     told: Patch | None,
-    names: Mapping[int, str],
+    plan: Plan,
 ) -> Alternative:
     here = site.original  # of this image: perhaps patched already
     before = told.site if told else site
@@ -52,7 +62,7 @@ def _alternative(
     for index, entry in enumerate(site.entries):
         alone = replace(before, entries=(entry,))
         wanted = frozenset() if entry.negated else frozenset({entry.feature})
-        name = names.get(entry.feature) or features.name(entry.feature, image.kernel)
+        name = dict(plan.names).get(entry.feature) or features.name(entry.feature, image.kernel)
         condition = f"not {name}" if entry.negated else name
         try:
             code = alternatives.patch(image, alone, wanted, how).code
@@ -64,13 +74,16 @@ def _alternative(
         stands = next((i for i, variant in enumerate(found, 1) if variant.entry == told.chosen), 0)
     else:
         stands = next((i for i, variant in enumerate(found, 1) if variant.code == here), 0)
-    if told or stands == 0 or _nothing(here):  # NOPs: an empty entry, or rather, padding that nobody filled
+    # NOPs are padding that nobody filled, or an empty entry: if every entry is empty, that.
+    unfilled = _nothing(here) and not all(_nothing(variant.code) for variant in found)
+    if told or stands == 0 or unfilled:
         untouched = _untouched(image, before, how)
         found.insert(0, Variant(None, "original", untouched, untouched))
         stands = stands if told else 0
     else:
         stands -= 1
-    found[stands] = found[stands]._replace(code=here)  # in an image before patching, NOPs are not merged yet
+    if not plan.variants:  # the code as it stands: in an image before patching, NOPs are not merged yet
+        found[stands] = found[stands]._replace(code=here)
     return Alternative("", site, tuple(found), stands)
 
 
@@ -134,22 +147,11 @@ class Step:
     mark: Mark | None = None
 
 
-class Plan(NamedTuple):
-    """What the reader wants to see; `flow.graph` explains it."""
-
-    start: str
-    follow: bool | frozenset[str]
-    variants: bool
-    names: tuple[tuple[int, str], ...]
-    how: Rules | None
-    most: int
-
-
 class Walk:
     """Follows code from the start of a function."""
 
     def __init__(self, image: Image, plan: Plan, patches: tuple[Patch, ...]) -> None:
-        self.image, self.plan, self.names = image, plan, dict(plan.names)
+        self.image, self.plan = image, plan
         follow = plan.follow
         self.follow = follow if isinstance(follow, bool) else frozenset(self._address(name) for name in follow)
         self.how, self.all_sites, self.branches = _tables(image, plan.how)
@@ -351,7 +353,7 @@ class Walk:
             if self.how is None:
                 raise LabError(f"{self.image.name}: how this image is patched is not known")
             told = self.told.get(address)
-            self.sites[address] = _alternative(self.image, self.all_sites[address], self.how, told, self.names)
+            self.sites[address] = _alternative(self.image, self.all_sites[address], self.how, told, self.plan)
         return self.sites[address]
 
     def enter(self, address: int) -> list[Place]:

@@ -8,6 +8,7 @@ F L1D flush, E VM-Enter, S static branch, A alternative site.
 
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
+from html import escape
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +16,11 @@ from typing import NamedTuple
 from vmenter.diagram import Diagram, layout, mark
 from vmenter.diagram import Mark as Change
 from vmenter.flowgraph import Block, Edge, Flow, Kind, Mark
-from vmenter.flowtext import branch_lines, flow_text, lines, offset, site_lines, title
+from vmenter.flowtext import branch_lines, clean, flow_text, lines, nothing, offset, site_lines, title
 from vmenter.image import Image
 from vmenter.trace import Trace
 
+TWIN = "(the text twin)"  # in a drawing, until its words are known
 GUTTER = 7  # characters of a block's first line that its place takes
 SHAPES = {
     Mark.VERW: ("octagon", "verw"),
@@ -76,16 +78,16 @@ def _passed(flow: Flow, keys: Collection[str]) -> frozenset[tuple[str, str]]:
 
 @lru_cache(maxsize=128)
 def _drawn(flow: Flow, state: State, text: str) -> str:
-    return mark(skeleton(flow, text), marks(flow, state))
+    return mark(skeleton(flow), marks(flow, state)).replace(TWIN, escape(text, quote=False), 1)
 
 
 # --- what never changes ------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=64)
-def skeleton(flow: Flow, description: str = "") -> str:
-    """Return the drawing of a graph before any configuration is put on it."""
-    svg = layout("\n".join(_dot(flow)), f"The ways through {flow.name}", description)
+def skeleton(flow: Flow) -> str:
+    """Return the drawing of a graph before any configuration is put on it; `TWIN` stands for its description."""
+    svg = layout("\n".join(_dot(flow)), clean(f"The ways through {flow.name}"), TWIN)
     return svg.replace("</style>", f" {_style()}</style>", 1)
 
 
@@ -97,16 +99,17 @@ def _style() -> str:
 def _dot(flow: Flow) -> Iterator[str]:
     """Yield the graph in DOT."""
     yield "digraph {"
-    yield 'nodesep=0.26; ranksep=0.32; node [shape=box, style=rounded, margin="0.14,0.09"]; edge [arrowsize=0.75, fontsize=12]'
+    yield "nodesep=0.26; ranksep=0.32; edge [arrowsize=0.75, fontsize=12]"
+    yield 'node [shape=box, style=rounded, margin="0.14,0.09"]'
     several = len(flow.functions) > 1
     for number, function in enumerate(flow.functions):
         if several:
             yield f'subgraph cluster_{number} {{ margin=11; class="function"'
-        yield f'{_quoted(_title_key(function))} [label={_quoted(function)}, class="title", margin=0.02, height=0.3]'
+        name = _quoted(_title_key(function))
+        yield f'{name} [label={_quoted(function)}, class="title", margin=0.02, height=0.3]'
         yield from _nodes(flow, function)
         yield from dict.fromkeys(
-            f"{_quoted(_title_key(function))} -> {_quoted(_way_in(flow, None, block))} [weight=4]"
-            for block in entries(flow, function)
+            f"{name} -> {_quoted(_way_in(flow, None, block))} [weight=4]" for block in entries(flow, function)
         )
         if several:
             yield "}"
@@ -169,7 +172,7 @@ def _nodes(flow: Flow, function: str) -> Iterator[str]:
         yield f'{found.key} [label={_quoted(*label)}, class="site code", shape=folder, style=""]'
     for block in flow.blocks:
         if block.function == function:
-            yield f"{_quoted(block.key)} [label={_quoted(*label_of(flow, block))}, {_shape(block)}]"
+            yield f"{_quoted(block.key)} [label={_quoted(*label_of(flow, block))}, {_shape(flow, block)}]"
 
 
 def _forks(flow: Flow, site: int) -> bool:
@@ -196,14 +199,13 @@ def _widest(block: Block) -> int:
     return len(f"off: jmp {block.branch.target - block.address + 0x10000:+#x}")
 
 
-def _shape(block: Block) -> str:
+def _shape(flow: Flow, block: Block) -> str:
     if block.branch is not None:
         return 'class="block code branch", shape=hexagon, style="", margin="0.02,0.05"'
     if block.mark is not None:
         shape, kind = SHAPES[block.mark]
         return f'class="block code {kind}", shape={shape}, style="", margin="0.02,0.04"'
-    nothing = all(instruction.is_nop(wide=False) for instruction in block.instructions)
-    kind = " nothing" if nothing else " leaves" if block.leave is not None else ""
+    kind = " nothing" if nothing(flow, block) else " leaves" if block.leave is not None else ""
     return f'class="block code{kind}"'
 
 
@@ -233,7 +235,7 @@ def _fork(flow: Flow, block: Block) -> str:
 
 def _quoted(*lines: str) -> str:
     """Return a DOT string; several lines are set to the left."""
-    plain = [line.replace("\\", "\\\\").replace('"', '\\"') for line in lines]
+    plain = [clean(line).replace("\\", "\\\\").replace('"', '\\"') for line in lines]
     return f'"{plain[0]}"' if len(plain) == 1 else '"' + "".join(f"{line}\\l" for line in plain) + '"'
 
 
@@ -250,7 +252,7 @@ def marks(flow: Flow, state: State) -> dict[str, Change]:
         words = None
         if block.branch is not None:
             name, now = branch_lines(flow, block, state.image)
-            words = f"{name}\n{now}"
+            words = clean(f"{name}\n{now}")
         changes[block.key] = Change(classes, words)
         if _begins_site(flow, block) and choice is not None:
             found = flow.alternatives[choice.site]
@@ -258,7 +260,7 @@ def marks(flow: Flow, state: State) -> dict[str, Change]:
             changes[f"{found.key}->{block.key}"] = Change(arrow)
             if there:
                 label = site_lines(found, choice.variant, others=not _forks(flow, choice.site))
-                changes[found.key] = Change("ran" if block.key in state.ran else "", "\n".join(label))
+                changes[found.key] = Change("ran" if block.key in state.ran else "", clean("\n".join(label)))
     changes.update(_edge_marks(flow, state))
     for function in flow.functions:
         name = _title_key(function)
@@ -276,7 +278,7 @@ def _edge_marks(flow: Flow, state: State) -> dict[str, Change]:
         tail, head = flow.by_key[edge.tail], flow.by_key[edge.head]
         key = f"{edge.tail}->{_way_in(flow, tail, head, edge.kind)}"
         shown = (
-            "ran" if (edge.tail, edge.head) in state.passed else "" if _possible(state, tail, edge) else "absent"
+            "ran" if (edge.tail, edge.head) in state.passed else "" if possible(state, tail, edge) else "absent"
         )
         if edge.kind is Kind.RETURN:
             back = _way_in(flow, None, head)
@@ -286,7 +288,7 @@ def _edge_marks(flow: Flow, state: State) -> dict[str, Change]:
     return {key: Change(shown) for key, shown in found.items()}
 
 
-def _possible(state: State, tail: Block, edge: Edge) -> bool:
+def possible(state: State, tail: Block, edge: Edge) -> bool:
     """Tell whether the code as it stands can go this way."""
     if tail.choice is not None and state.standing[tail.choice.site] != tail.choice.variant:
         return False
