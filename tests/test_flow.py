@@ -7,6 +7,7 @@ import needs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from vmenter import alternatives, assembler, eras, features, flow, image, static_keys
 from vmenter.errors import LabError
 from vmenter.flow import Kind, Leave, Mark
@@ -154,7 +155,10 @@ def test_the_registers_number_decides_whether_wrmsr_flushes():
         mov $0x10b, %ecx
         jmp 2f
     1:  mov ${number}, %ecx
-    2:  wrmsr
+    2:  test %ebx, %ebx
+        jz 3f
+        nop
+    3:  wrmsr
         ret
     """
     marks = {
@@ -204,6 +208,23 @@ def test_every_executed_address_lies_in_a_block_and_every_step_on_an_edge(era):
             edge = known[tail.key, head.key]
             assert flowchart.possible(drawn, tail, edge), edge
             assert (tail.key, head.key) in drawn.passed
+
+
+@pytest.mark.parametrize("name", ["e6ff1d61de51", "43fb862de8f6", "43fb862de8f6-backport"])
+def test_a_trace_tells_by_its_bytes_what_stood_at_the_sites(name):
+    era = eras.era(name)
+    graph = flow.graph(
+        image.from_bytes(era.object, era.id, LAB_BASE), eras.START, follow=True, variants=True, names=NAMES
+    )
+    for state in states(era):
+        assert flowchart.state_of(graph, eras.run(era, state)).standing == graph.standing(features=state.features)
+
+
+def test_plain_addresses_are_a_path_too():
+    graph = flow.graph(lab(), "jump_over")
+    start = graph.blocks[0].address
+    assert graph.walk([start, start + 9, 0x1234]) == ("jump_over+0x0/0", "jump_over+0x9")
+    assert "→ jumps to +0x9" in draw(graph, [start, start + 9]).text
 
 
 def test_the_path_is_drawn_on_blocks_and_edges():

@@ -203,30 +203,38 @@ def _mark_flushes(walk: Walk, runs: list[tuple[Place, ...]]) -> None:
     """Mark each WRMSR that flushes the L1D, and each loop that reads memory line by line.
 
     WRMSR takes the register's number from ECX. What is in ECX at a run's start is known where all ways that
-    lead there agree about it.
+    lead there agree about it; at a function's start, and behind a call, nothing is.
     """
-    ends: dict[Place, set[int | None]] = {run[0]: set() for run in runs}
-    waiting = [*runs]
-    by_start = {run[0]: run for run in runs}
+    by_start = {run[0]: run for run in sorted(runs)}
+    after = {start: _after(walk, run) for start, run in by_start.items()}
+    led_to = {to for ways in after.values() for to in ways}
+    arriving: dict[Place, set[int | None]] = {start: set() for start in by_start}
+    waiting = [start for start in by_start if start not in led_to or start.address in walk.functions]
+    for start in waiting:
+        arriving[start].add(None)
     while waiting:
-        run = waiting.pop()
-        before = ends[run[0]]
-        ecx = next(iter(before)) if len(before) == 1 else None
-        for place in run:
+        start = waiting.pop()
+        ecx = next(iter(arriving[start])) if len(arriving[start]) == 1 else None
+        for place in by_start[start]:
             step = walk.steps[place]
             if step.instruction.mnemonic == "wrmsr":
                 step.mark = Mark.FLUSH if ecx == IA32_FLUSH_CMD else None
             ecx = ecx_after(step.instruction, ecx)
-        last = walk.steps[run[-1]]
-        ways = [way.to for way in last.ways or ()]
-        if last.ways is None and last.leave is None and not last.calls:
-            ways = walk.after(run[-1], last.instruction)
-        for to in ways:
-            if ecx not in ends[to]:
-                ends[to].add(ecx)
-                waiting.append(by_start[to])
-        if run[0] in ways and _reads_lines([walk.steps[place].instruction for place in run]):
-            last.mark = Mark.FLUSH_LOOP
+        for to in after[start]:
+            if ecx not in arriving[to]:
+                arriving[to].add(ecx)
+                waiting.append(to)
+    for start, run in by_start.items():
+        if start in after[start] and _reads_lines([walk.steps[place].instruction for place in run]):
+            walk.steps[run[-1]].mark = Mark.FLUSH_LOOP
+
+
+def _after(walk: Walk, run: tuple[Place, ...]) -> list[Place]:
+    """Return where a run leads within its function."""
+    last = walk.steps[run[-1]]
+    if last.ways is not None:
+        return [way.to for way in last.ways]
+    return [] if last.leave or last.calls else walk.after(run[-1], last.instruction)
 
 
 def _reads_lines(loop: list[Instruction]) -> bool:
