@@ -7,7 +7,7 @@ CONFIG := --config lib/pyproject.toml
 PYTEST := $(PY) -m pytest -c tests/pytest.ini --rootdir .
 JOBS   ?= 2
 
-.PHONY: help setup lab test lint type unit nbval notebooks objects format bench pins clean
+.PHONY: help setup lab test lint type unit nbval notebooks objects images format bench pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ notebooks: setup  ## run every notebook anew and store it as it is committed
 
 objects: setup  ## assemble the lab's sources anew
 	@$(PY) -c "from vmenter import assembler; assembler.build_lab()"
+
+images: setup  ## draw the pictures of README and notebooks anew, those that are out of date
+	@$(PY) -m vmenter.pictures
 
 format: setup  ## put the code into the house's form
 	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests
