@@ -21,7 +21,7 @@ from vmenter.image import Image
 from vmenter.trace import Trace
 
 TWIN = "(the text twin)"  # in a drawing, until its words are known
-GUTTER = 7  # characters of a block's first line that its place takes
+GUTTER = 7  # characters of a line that the block's place takes, at least
 SHAPES = {
     Mark.VERW: ("octagon", "verw"),
     Mark.FLUSH: ("octagon", "flush"),
@@ -187,8 +187,9 @@ def label_of(flow: Flow, block: Block) -> tuple[str, ...]:
         return name, f"{now:<{_widest(block)}}"
     heading = title(block)
     first, *rest = lines(flow, block)
-    place = f"{offset(flow, block):<{GUTTER}}"
-    code = [f"{place}{first}", *(f"{'':<{GUTTER}}{line}" for line in rest)]
+    where = offset(flow, block)
+    width = max(GUTTER, len(where) + 1)
+    code = [f"{where:<{width}}{first}", *(f"{'':<{width}}{line}" for line in rest)]
     return (heading, *code) if heading else tuple(code)
 
 
