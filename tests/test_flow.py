@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from vmenter import alternatives, assembler, eras, features, flow, image, static_keys
 from vmenter.errors import LabError
 from vmenter.flow import Kind, Leave, Mark
+from vmenter.history import BACKPORT, ERAS, REJECTED_CURE
 from vmenter.memory import LAB_BASE
 from vmenter.views import flowchart
 from vmenter.views.flowchart import draw
@@ -187,7 +188,7 @@ def states(era):
             )
 
 
-@pytest.mark.parametrize("era", [*eras.ERAS.values(), eras.BACKPORT], ids=lambda era: era.id)
+@pytest.mark.parametrize("era", [*ERAS.values(), BACKPORT, REJECTED_CURE], ids=lambda era: era.id)
 def test_every_executed_address_lies_in_a_block_and_every_step_on_an_edge(era):
     code = image.from_bytes(era.object, era.id, LAB_BASE)
     graph = flow.graph(code, eras.START, follow=True, variants=True, names=NAMES)
@@ -228,7 +229,7 @@ def test_plain_addresses_are_a_path_too():
 
 
 def test_the_path_is_drawn_on_blocks_and_edges():
-    era = eras.ERAS["650b68a0622f"]
+    era = ERAS["650b68a0622f"]
     code = image.from_bytes(era.object, era.id, LAB_BASE)
     graph = flow.graph(code, eras.START, follow=True, variants=True, names=NAMES)
     keys = frozenset({"vmx_l1d_should_flush", "vmx_l1d_flush_cond", "mds_user_clear"})
@@ -246,7 +247,7 @@ def test_the_path_is_drawn_on_blocks_and_edges():
 
 
 def test_one_layout_serves_all_states():
-    era = eras.ERAS["e6ff1d61de51"]
+    era = ERAS["e6ff1d61de51"]
     code = image.from_bytes(era.object, era.id, LAB_BASE)
     graph = flow.graph(code, eras.START, follow=True, variants=True, names=NAMES)
     assert graph is flow.graph(

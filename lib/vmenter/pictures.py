@@ -19,7 +19,7 @@ from vmenter.assembler import lab_object
 from vmenter.diagram import Diagram
 from vmenter.errors import LabError
 from vmenter.flowgraph import Flow
-from vmenter.history import Era
+from vmenter.history import BACKPORT, ERAS, REJECTED_CURE, Era
 from vmenter.memory import LAB_BASE
 from vmenter.views.flowchart import draw
 
@@ -50,7 +50,7 @@ def pictures() -> Iterator[Picture]:
     """Yield every picture that the course shows."""
     for name in SAMPLES:
         yield Picture(f"sample-{name.replace('_', '-')}.svg", partial(sample, name))
-    for era in (*eras.ERAS.values(), eras.BACKPORT):
+    for era in (*ERAS.values(), BACKPORT, REJECTED_CURE):
         yield Picture(f"era-{era.id}.svg", partial(road, era))
         yield Picture(f"quiet-{era.id}.svg", partial(road, era, QUIET))
 
