@@ -27,7 +27,7 @@ from vmenter.image import Image, Symbols, from_bytes
 COUNT = 8000  # a run; VMENTER_DAMAGE=50000 looks further
 PARTS = 4
 MEMORY = 2 << 30  # address space of a child, most of it the interpreter's and the decoder's own mappings
-RESIDENT = 640 << 20  # what a child may really use
+RESIDENT = 256 << 20  # what a child may really use
 
 MAP = b"".join(f"{0xFFFFFFFF81000000 + n * 16:016x} T function_{n}\n".encode() for n in range(60))
 
@@ -138,12 +138,12 @@ def child() -> None:
     """Be the child: limit, work, report."""
     import resource
 
+    from peak import peak
+
     work, part, count = {"damage": run, "bombs": run_bombs}[sys.argv[1]], int(sys.argv[2]), int(sys.argv[3])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     result = work(part, count)
-    result["resident"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
+    result["resident"] = peak()
     json.dump(result, sys.stdout)
 
 

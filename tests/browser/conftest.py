@@ -148,10 +148,10 @@ def open_notebook(chromium, jupyterlab):
         )
         if run:
             page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
-            # A prompt "[*]" is a cell that still runs.
+            # A prompt "[*]" is a cell that still runs. (A cell whose code is folded away shows no number.)
             page.wait_for_function(
                 "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
-                ".every(prompt => /\\[\\d+\\]/.test(prompt.textContent))",
+                ".every(prompt => !prompt.textContent.includes('*'))",
                 timeout=timeout,
             )
         return page
