@@ -32,7 +32,7 @@ class PatchBench(anywidget.AnyWidget):
     of the lab; `typed` and `of` show other code. ``step=None`` is the last step. Its text twin is its `repr`.
     """
 
-    _esm = read("patch_bench.js")
+    _esm = read("lab.js", "patch_bench.js")
     _css = read("lab.css", "patch_bench.css")
 
     state = traitlets.Dict().tag(sync=True)

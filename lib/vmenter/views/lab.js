@@ -1,0 +1,31 @@
+// What the views share. Read in front of a view's own module; nothing is imported.
+
+function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name in element && !name.includes("-")) element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+// Make `parent` show `items`: elements are reused in place, so focus stays and nothing flickers.
+function list(parent, items, create, update) {
+  while (parent.children.length > items.length) parent.lastElementChild.remove();
+  items.forEach((item, index) => {
+    const element = parent.children[index] ?? parent.appendChild(create(index));
+    update(element, item, index);
+  });
+}
+
+// JupyterLab's command mode would take arrows, and letters typed at a select, for commands of its own.
+function keepKeys(event) {
+  if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
+}
+
