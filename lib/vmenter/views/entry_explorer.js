@@ -4,6 +4,7 @@
 
 let explorers = 0;
 const OWN = "@own";
+const SIZES = [["window", "readable"], ["whole", "at a glance"], ["full", "full height"]];
 const NONE = "@none";
 const SVG = "http://www.w3.org/2000/svg";
 const SHAPES = {
@@ -29,11 +30,20 @@ function shape(letter) {
     draw("text", { x: 16, y: letter === "D" ? 25 : 21, "text-anchor": "middle" }, letter));
 }
 
-// The left upper corner of a drawn block, from its shape's own numbers.
-function corner(group) {
+// Where a block's outline is furthest to the left, from its own numbers: nothing need be on the screen yet.
+function leftmost(group) {
   const outline = group.querySelector(".shape");
   const numbers = (outline.getAttribute("points") ?? outline.getAttribute("d")).match(/-?[\d.]+/g).map(Number);
-  return [Math.min(...numbers.filter((_, at) => at % 2 === 0)), Math.min(...numbers.filter((_, at) => at % 2))];
+  const points = numbers.flatMap((x, at) => (at % 2 ? [] : [[x, numbers[at + 1]]]));
+  const left = Math.min(...points.map(([x]) => x));
+  return [left, Math.min(...points.filter(([x]) => x < left + 1).map(([, y]) => y))];
+}
+
+// A sentence in which VM-Enter is never broken.
+function tell(element, text) {
+  if (element.dataset.told === text) return;
+  element.dataset.told = text;
+  element.replaceChildren(...text.split(/(VM-Enter)/).map((part, at) => (at % 2 ? make("span", { className: "vm-whole" }, part) : part)));
 }
 
 function plural(number, what, many = `${what}s`) {
@@ -95,7 +105,6 @@ function render({ model, el }) {
   const cmdline = make("input", {
     type: "text", spellcheck: false, autocomplete: "off", placeholder: "mds=full l1tf=off kvm-intel.vmentry_l1d_flush=always",
     onchange: () => choose({ cmdline: cmdline.value }),
-    onkeydown: (event) => { if (event.key === "Enter") choose({ cmdline: cmdline.value }); },
   });
   const ept = chip("checkbox", { onchange: () => choose({ ept: ept.firstChild.checked }) });
   const bugs = make("div", { className: "vm-chips" });
@@ -120,7 +129,7 @@ function render({ model, el }) {
   function drawHost() {
     options(preset, [[OWN, "my own choice of bugs and microcode"], ...frame().presets.map((one) => [one.id, one.title])],
       frame().preset ?? OWN);
-    if (document.activeElement !== cmdline || cmdline.value === "") cmdline.value = frame().cmdline;
+    if (document.activeElement !== cmdline) cmdline.value = frame().cmdline;
     drawChip(ept, frame().ept, "EPT");
     for (const [group, parent] of [["bugs", bugs], ["facts", facts]]) {
       list(parent, frame()[group], (index) => chip("checkbox", { onchange: () => toggle(group, index) }), (label, one) => {
@@ -156,32 +165,40 @@ function render({ model, el }) {
     return make("section", { className: `vm-panel ${className}`, "aria-label": title }, make("h4", {}, title), ...content);
   }
 
-  function makeSide() {
+  function makeSide(index) {
     const parts = {};
     const node = (name, tag, properties = {}, ...children) => (parts[name] = make(tag, properties, ...children));
     node("head", "header", { className: "vm-panel vm-sidehead" },
       node("badge", "span", { className: "vm-badge" }),
       make("div", {}, node("title", "h3"), node("about", "p")));
-    node("selection", "section", { className: "vm-panel", "aria-label": "What boot selects" },
-      make("h4", {}, "What boot selects, and why"),
-      node("why", "ol", { className: "vm-why" }),
-      node("on", "dl", { className: "vm-pairs" }),
-      make("h5", {}, "/sys/devices/system/cpu/vulnerabilities"),
-      node("sysfs", "dl", { className: "vm-pairs vm-sysfs" }));
-    parts.events = panel("On the way to VM-Enter", "", node("strip", "ol", { className: "vm-strip" }), node("nothing", "p", { className: "vm-soft" }));
+    parts.selection = panel("What boot selects, and why", "vm-selection",
+      make("div", { className: "vm-halves" },
+        node("why", "ol", { className: "vm-why" }),
+        make("div", {}, node("on", "dl", { className: "vm-pairs" }),
+          make("h5", {}, "/sys/devices/system/cpu/vulnerabilities"),
+          node("sysfs", "dl", { className: "vm-pairs vm-sysfs" }))));
+    parts.events = panel("On the way to VM-Enter", "vm-events", node("strip", "ol", { className: "vm-strip" }), node("nothing", "p", { className: "vm-soft" }));
     parts.verdict = panel("The promise", "vm-verdict", node("promise", "p"), node("reason", "p", { className: "vm-reason" }),
       node("facts", "dl", { className: "vm-pairs" }), node("notes", "ul", { className: "vm-notes" }));
-    node("canvas", "div", { className: "vm-canvas", role: "region", tabIndex: 0 });
-    parts.flow = panel("The way through the code", "vm-flow", parts.canvas);
+    node("way", "p", { className: "vm-hidden", id: `${id}-way-${index}` });
+    node("canvas", "div", { className: "vm-canvas", role: "region", tabIndex: 0, "aria-describedby": parts.way.id });
+    new ResizeObserver(() => begin(parts)).observe(parts.canvas);
+    parts.flow = panel("The way through the code", "vm-flow", node("sizes", "div", { className: "vm-chips", role: "group", "aria-label": "Size of the drawing" },
+      ...SIZES.map(([size, text], at) => {
+        const label = chip("radio", { name: `${id}-size-${index}`, onchange: () => resize(parts, size) });
+        drawChip(label, at === 0, text);
+        return label;
+      })), parts.way, parts.canvas);
     node("lines", "tbody", { role: "rowgroup" });
-    parts.buffers = panel("What may be left in the CPU\u2019s buffers: a model", "",
+    parts.buffers = panel("What may be left in the CPU\u2019s buffers: a model", "vm-buffers",
       node("left", "p"),
-      make("table", { role: "table", className: "vm-lines" },
-        make("caption", { className: "vm-hidden" }, "Entries of the model, one row a cache line of 64 bytes, one cell 8 bytes"), parts.lines),
-      node("letters", "ul", { className: "vm-letters", "aria-label": "Letters: whose value it is" }),
-      node("valuesMore", "details", { className: "vm-fine" }, make("summary", {}, "Values, one by one"), node("values", "ul")),
-      make("details", { className: "vm-fine" }, make("summary", {}, "What this model leaves out"), node("leaves", "ul"),
-        make("p", {}, "It is no measurement, and no verdict rests on it.")));
+      make("div", { className: "vm-halves" },
+        make("table", { role: "table", className: "vm-lines" },
+          make("caption", { className: "vm-hidden" }, "Entries of the model, one row a cache line of 64 bytes, one cell 8 bytes"), parts.lines),
+        make("div", {}, node("letters", "ul", { className: "vm-letters", "aria-label": "Letters: whose value it is" }),
+          node("valuesMore", "details", { className: "vm-fine" }, make("summary", {}, "Values, one by one"), node("values", "ul")),
+          make("details", { className: "vm-fine" }, make("summary", {}, "What this model leaves out"), node("leaves", "ul"),
+            make("p", {}, "It is no measurement, and no verdict rests on it.")))));
     return parts;
   }
 
@@ -210,12 +227,12 @@ function render({ model, el }) {
 
   function drawEvents(side, parts, { start, items, nothing, owed }) {
     const all = items.flatMap((item) => [{ gap: item }, item]);
-    if (nothing && owed) all.splice(1, 0, { missing: true }, { gap: null });
+    if (owed) all.splice(1, 0, { missing: true }, { gap: null });
     parts.strip.replaceChildren(
       make("li", { className: "vm-start" }, make("code", {}, start)),
       ...all.map((one) => (one.missing ? missing() : "gap" in one ? gap(one.gap) : happened(side, one))));
     say(parts.nothing, nothing ?? "");
-    parts.nothing.hidden = !nothing;
+    parts.nothing.hidden = !nothing || owed;
   }
 
   function gap(to) {
@@ -224,7 +241,7 @@ function render({ model, el }) {
   }
 
   function missing() {
-    return make("li", { className: "vm-event vm-missing" }, shape("\u2205"), make("b", {}, "no clear"), make("span", { className: "vm-soft" }, "though one is owed"));
+    return make("li", { className: "vm-event vm-missing" }, shape("\u2205"), make("b", {}, "no clear"), make("span", { className: "vm-soft" }, "no VERW, no L1D flush"));
   }
 
   function happened(side, one) {
@@ -238,8 +255,8 @@ function render({ model, el }) {
 
   function drawVerdict(parts, verdict) {
     parts.verdict.classList.toggle("vm-bad", !verdict.kept);
-    say(parts.promise, `The kernel promises: ${verdict.promise}.`);
-    say(parts.reason, `${verdict.word}: ${verdict.reason}.`);
+    tell(parts.promise, `The kernel promises: ${verdict.promise}.`);
+    tell(parts.reason, `${verdict.word}: ${verdict.reason}.`);
     drawPairs(parts.facts, [
       ["last cleared by", verdict.by],
       ["distance", verdict.distance ?? "none: there is no clear to count from"],
@@ -272,10 +289,11 @@ function render({ model, el }) {
         const { key } = group.dataset;
         parts.groups.set(key, [...(parts.groups.get(key) ?? []), group]);
       }
-      parts.canvas.scrollTo(0, 0);
+      parts.begun = false;
     }
     const svg = parts.canvas.firstElementChild;
-    parts.canvas.setAttribute("aria-label", `Drawing of the code of ${flow.era}. ${flow.text.join(" ")}`);
+    parts.canvas.setAttribute("aria-label", `Drawing of the code of ${flow.era}`);
+    say(parts.way, flow.text.join(" "));
     svg.setAttribute("aria-label", `The code of ${flow.era} and the way taken`);
     for (const number of svg.querySelectorAll(".vm-order")) number.remove();
     for (const [key, groups] of parts.groups) {
@@ -290,10 +308,27 @@ function render({ model, el }) {
         if (flow.order[key]) group.append(numbered(group, flow.order[key]));
       }
     }
+    parts.first = parts.groups.get(Object.keys(flow.order)[0])?.[0];
+    begin(parts);
+  }
+
+  // Show where the code begins, as soon as the drawing has a place on the screen.
+  function begin(parts) {
+    if (parts.begun || !parts.first || !parts.canvas.clientWidth) return;
+    parts.begun = true;
+    const [box, here] = [parts.first.getBoundingClientRect(), parts.canvas.getBoundingClientRect()];
+    parts.canvas.scrollLeft += box.x + box.width / 2 - here.x - here.width / 2;
+    parts.canvas.scrollTop = 0;
+  }
+
+  function resize(parts, size) {
+    parts.canvas.dataset.size = size;
+    parts.begun = false;
+    begin(parts);
   }
 
   function numbered(group, number) {
-    const [x, y] = corner(group);
+    const [x, y] = leftmost(group);
     return draw("g", { class: "vm-order", "aria-hidden": "true" },
       draw("circle", { cx: x, cy: y, r: 10 }), draw("text", { x, y: y + 4, "text-anchor": "middle" }, String(number)));
   }
@@ -348,7 +383,7 @@ function render({ model, el }) {
   function drawSides() {
     const shown = frame().sides;
     while (sides.length > shown.length) sides.pop();
-    while (sides.length < shown.length) sides.push(makeSide());
+    while (sides.length < shown.length) sides.push(makeSide(sides.length));
     const rows = ["head", ...frame().show];
     grid.style.setProperty("--rows", rows.length);
     grid.classList.toggle("vm-two", shown.length > 1);
