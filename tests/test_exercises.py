@@ -2,6 +2,7 @@
 the right reason."""
 
 import pytest
+import wrong_0506
 
 from vmenter.errors import LabError
 from vmenter.exercises import check, every, exercise
@@ -85,6 +86,7 @@ WRONG = {
         (["c"], "one of the letters"),
         ("C", "one of the letters"),
     ],
+    **wrong_0506.WRONG,
 }
 
 

@@ -1,0 +1,32 @@
+"""A lab kernel with other code in it: an era's source with some of its text replaced, assembled anew."""
+
+from dataclasses import replace
+
+from vmenter.assembler import LAB, assemble
+from vmenter.errors import LabError
+from vmenter.history import Era, era
+
+
+def source(era_: Era | str) -> str:
+    """Return the assembly source of an era's lab kernel."""
+    era_ = era(era_) if isinstance(era_, str) else era_
+    return (LAB / f"{era_.id}.S").read_text(encoding="utf-8")
+
+
+def changed(era_: Era | str, *changes: tuple[str, str]) -> Era:
+    """Return the era with its source changed. Each change is (old text, new text), and must fit just once.
+
+    Raises `LabError` where a text is not there or there twice, and for what the assembler refuses.
+    """
+    era_ = era(era_) if isinstance(era_, str) else era_
+    text = source(era_)
+    for old, new in changes:
+        if text.count(old) != 1:
+            raise LabError(f"{era_.id}: this text is in its source {text.count(old)} times, not once: {old!r}")
+        text = text.replace(old, new)
+    return replace(era_, code=assemble(text))
+
+
+def between(text: str, start: str, end: str) -> str:
+    """Return what stands in `text` behind the line `start`, up to the line `end`."""
+    return text.split(f"{start}\n", 1)[1].split(f"{end}\n", 1)[0]

@@ -1,0 +1,130 @@
+"""Plausible wrong answers to the exercises of notebooks 05 and 06, and the reason that must be given for each."""
+
+from vmenter.exercises import exercise
+
+
+def swap(id_, *changes):
+    """The reference solution with something wrong."""
+    names = {}
+    exec(exercise(id_).solution, names)
+    text = names["answer"]
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+ALTERNATIVE = '    ALTERNATIVE "", clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF\n'
+BT = "    btl $0, %ebx\n"
+LOAD = "    load_guest_registers rax, 0\n"
+WORDS = {"A": "distant", "B": "skipped", "C": "near", "D": "distant", "E": "skipped", "F": "near"}
+
+WRONG = {
+    "05-1": [
+        ({"flush_pending": True}, "the flush flag was set"),
+        ({"cmdline": "kvm-intel.vmentry_l1d_flush=always"}, "so no flag is asked"),
+        ({"bugs": ["mds"]}, "VERW ran"),
+        ({"cmdline": "l1tf=off"}, "VERW ran: KVM's L1D flush is “never”"),
+        ({"ept": False}, "VERW ran"),
+        ({"bugs": ["l1tf"]}, "nothing had to"),
+        ({"cmdline": "mds=off"}, "nothing had to"),
+        ({"cmdline": "mitigations=off"}, "nothing had to: selection asks for nothing"),
+        ({"bugs": ["mds", "l1ft"]}, "did you mean l1tf"),
+        ({"options": "mds=full"}, "there is no setting 'options'"),
+        ({"flush_pending": "no"}, "flush_pending should be like False"),
+        ("cond", "should be a dict"),
+    ],
+    "05-2": [
+        ("a", "is on in all six runs"),
+        ("b", "not a copy"),
+        ("d", "look at the run with cond and the flag set"),
+        ("e", "does not flush the L1D"),
+        ("C", "one of the letters"),
+        (None, "one of the letters"),
+    ],
+    "05-3": [
+        (
+            swap("05-3", ("    jz .Lno_flush\n", "")),
+            "VERW selected for MMIO only, L1D flush “cond”, flush flag clear, a device assigned: a clear owed here; "
+            "nothing cleared",
+        ),
+        (swap("05-3", ("jz .Lno_flush", "jnz .Lno_flush")), "nothing cleared"),
+        (
+            swap("05-3", ("    jz .Lno_flush\n", "    jz .Lverw\n")),
+            "no VERW selected, L1D flush “cond”, flush flag clear, no device assigned: VERW ran although",
+        ),
+        (
+            swap("05-3", ("    jz .Lno_flush\n", "    jz .Lmmio\n")),
+            "no VERW selected, L1D flush “cond”, flush flag clear, a device assigned: VERW ran although",
+        ),
+        (swap("05-3", ("    call vmx_l1d_flush\n", "    xorl %eax, %eax\n")), "an L1D flush owed here"),
+        (swap("05-3", ("    je .Lcleared\n", "    jne .Lcleared\n")), "VERW selected for MMIO only"),
+        (
+            swap("05-3", (".Lno_flush:\n", ""), ("    movq %rbx, %rdi\n", ".Lno_flush:\n    movq %rbx, %rdi\n")),
+            "the run ended with budget",
+        ),
+        (
+            swap("05-3", ("    STATIC_LONG_JUMP_IF_ON .Lverw, mds_user_clear\n", "")),
+            "VERW selected for MDS, L1D flush “never”",
+        ),
+        (
+            swap(
+                "05-3",
+                ("    STATIC_LONG_JUMP_IF_ON .Lflush, vmx_l1d_should_flush\n", "    jmp .Lflush\n"),
+            ),
+            "the L1D was flushed although no flush is owed",
+        ),
+        ("    clear_cpu_buffers\n.Lcleared:\n", "VERW ran although no clear is owed"),
+        ("    popq %rbx\n    popq %rbp\n    ret\n.Lcleared:\n", "no VM-Enter: the run ended with return"),
+        ("    clear_cpu_buffers\n", "no label .Lcleared"),
+        (swap("05-3", ("testb", "tsetb")), "invalid instruction"),
+        (7, "should be text"),
+    ],
+    "06-1": [
+        (swap("06-1", (BT, "    testb $RUN_VMRESUME, %bl\n"), ("jnc", "jz")), "the last to write flags before it was verw"),
+        (swap("06-1", ("jnc", "jc")), "first VM-Enter: VMRESUME was chosen"),
+        (swap("06-1", (BT, ""), (LOAD, LOAD + BT)), "VMRESUME was chosen, VMLAUNCH is the right one"),
+        (swap("06-1", (ALTERNATIVE, ""), (BT, ALTERNATIVE + BT)), "VERW is 15 accesses to memory away"),
+        (
+            swap("06-1", (ALTERNATIVE, "    pushfq\n" + ALTERNATIVE + "    popfq\n")),
+            "VERW is 1 access to memory away from it; the first: __vmx_vcpu_run",
+        ),
+        (
+            swap("06-1", (BT, ""), ("    jnc", "    testl $RUN_VMRESUME, 8(%rsp)\n    jz")),
+            "VERW is 1 access to memory away",
+        ),
+        (
+            swap("06-1", (BT, ""), (LOAD, LOAD + "    movq 8(%rsp), %r15\n"), ("    jnc", "    btl $0, %r15d\n    jnc")),
+            "R15 does not hold the guest's value",
+        ),
+        (swap("06-1", (LOAD, "")), "does not hold the guest's value"),
+        (swap("06-1", (ALTERNATIVE, "    clear_cpu_buffers\n")), "VERW ran although nothing asks"),
+        (swap("06-1", (ALTERNATIVE, "")), "a clear owed here; nothing cleared"),
+        (
+            swap("06-1", (ALTERNATIVE, ""), ("    vmresume\n", ALTERNATIVE + "    vmresume\n")),
+            "with CLEAR_CPU_BUF on, first VM-Enter: a clear owed here; nothing cleared",
+        ),
+        (swap("06-1", ("btl $0", "btl $1")), "with CLEAR_CPU_BUF off, entered before: VMLAUNCH was chosen"),
+        (swap("06-1", ("jnc", "jnv")), "invalid instruction"),
+        (["btl"], "should be text"),
+    ],
+    "06-2": [
+        ({**WORDS, "A": "skipped"}, "31 memory accesses"),
+        ({**WORDS, "B": "distant"}, "no clear whose distance could be measured"),
+        ({**WORDS, "C": "skipped"}, "C is not skipped: a clear owed here; VERW ran"),
+        ({**WORDS, "D": "near"}, "32 memory accesses"),
+        ({**WORDS, "E": "distant"}, "nothing cleared"),
+        ({**WORDS, "F": "distant"}, "the L1D was flushed and VERW ran"),
+        ({**WORDS, "F": "far"}, "none of the words"),
+        ({"A": "distant"}, "a word for each of A, B, C, D, E, F"),
+        ("skipped", "should be a dict"),
+    ],
+    "06-3": [
+        ("a", "Case E"),
+        ("c", "Since v6.5"),
+        ("d", "same operand"),
+        ("e", "Case D measures it"),
+        ("f", "one of the letters"),
+        (2, "one of the letters"),
+    ],
+}
