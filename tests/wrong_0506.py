@@ -81,7 +81,10 @@ WRONG = {
         (7, "should be text"),
     ],
     "06-1": [
-        (swap("06-1", (BT, "    testb $RUN_VMRESUME, %bl\n"), ("jnc", "jz")), "the last to write flags before it was verw"),
+        (
+            swap("06-1", (BT, "    testb $RUN_VMRESUME, %bl\n"), ("jnc", "jz")),
+            "the last to write flags before it was verw",
+        ),
         (swap("06-1", ("jnc", "jc")), "first VM-Enter: VMRESUME was chosen"),
         (swap("06-1", (BT, ""), (LOAD, LOAD + BT)), "VMRESUME was chosen, VMLAUNCH is the right one"),
         (swap("06-1", (ALTERNATIVE, ""), (BT, ALTERNATIVE + BT)), "VERW is 15 accesses to memory away"),
@@ -94,7 +97,12 @@ WRONG = {
             "VERW is 1 access to memory away",
         ),
         (
-            swap("06-1", (BT, ""), (LOAD, LOAD + "    movq 8(%rsp), %r15\n"), ("    jnc", "    btl $0, %r15d\n    jnc")),
+            swap(
+                "06-1",
+                (BT, ""),
+                (LOAD, LOAD + "    movq 8(%rsp), %r15\n"),
+                ("    jnc", "    btl $0, %r15d\n    jnc"),
+            ),
             "R15 does not hold the guest's value",
         ),
         (swap("06-1", (LOAD, "")), "does not hold the guest's value"),

@@ -63,8 +63,8 @@ _IN_ORDER = (
         date="2018-08-14",
         release="v4.19",
         reason=(
-            "A guest can read what the host left in the L1 data cache (L1TF), so KVM flushes it before VM- "
-            "Enter. That is slow, so by default it does so only after an exit that handled something worth "
+            "A guest can read what the host left in the L1 data cache (L1TF), so KVM flushes it before "
+            "VM-Enter. That is slow, so by default it does so only after an exit that handled something worth "
             "reading: such exits set a flag, per vCPU or, from interrupts, per CPU."
         ),
         sources=(

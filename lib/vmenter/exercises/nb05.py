@@ -15,7 +15,12 @@ from vmenter.trace import EventKind
 
 MICROCODE = ("md_clear", "flush_l1d")
 SETTINGS = {"bugs": ("mds", "l1tf"), "cmdline": "", "ept": True, "flush_pending": False}
-KINDS = {"bugs": (list, tuple), "cmdline": str, "ept": bool, "flush_pending": bool}
+KINDS: dict[str, tuple[type, ...]] = {
+    "bugs": (list, tuple),
+    "cmdline": (str,),
+    "ept": (bool,),
+    "flush_pending": (bool,),
+}
 
 
 def entered(settings: Any) -> eras.Entry:
@@ -97,8 +102,8 @@ def judged(era: Era, row: tuple[Verw, str, bool, Reach]) -> tuple[eras.Verdict, 
 def worded(row: tuple[Verw, str, bool, Reach]) -> str:
     """Return a configuration in words."""
     verw, mode, pending, reach = row
-    device = "a" if reach is Reach.ASSIGNED else "no"
-    return f"{_ASKS[verw]}, L1D flush “{mode}”, flush flag {'set' if pending else 'clear'}, {device} device assigned"
+    flag, device = "set" if pending else "clear", "a" if reach is Reach.ASSIGNED else "no"
+    return f"{_ASKS[verw]}, L1D flush “{mode}”, flush flag {flag}, {device} device assigned"
 
 
 def _judge_chain(answer: Any) -> str | None:
@@ -125,8 +130,8 @@ REASONS = {
     "b": """b: no. A static key is not a copy that can grow stale: while it is switched, the code itself is
         rewritten. In all six runs the key is what selection wanted.""",
     "c": "",
-    "d": """d: no. With microcode an L1D flush clears the CPU buffers, in either mode: look at the run with cond and
-        the flag set. What is missing in the bad run is the flush itself.""",
+    "d": """d: no. With microcode an L1D flush clears the CPU buffers in either mode: look at the run with cond and the
+        flag set. What is missing in the bad run is the flush itself.""",
     "e": """e: no. With VERW first the chain would keep the promise of MDS and break that of L1TF: VERW does not
         flush the L1D. The order of the two arms is not what is wrong.""",
 }

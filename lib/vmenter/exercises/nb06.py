@@ -68,11 +68,8 @@ def _facts(entry: eras.Entry, right: str) -> str:
 # --- a stub that chooses across VERW --------------------------------------------------------------------------
 
 STUB_ERA = "43fb862de8f6"
-GUEST = {
-    name: eras.GUEST + number
-    for number, name in enumerate("rax rcx rdx rbx rsp rbp rsi rdi".split() + [f"r{n}" for n in range(8, 16)])
-    if name != "rsp"  # the CPU loads it itself
-}
+NUMBERED = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)))
+GUEST = {name: eras.GUEST + number for number, name in enumerate(NUMBERED) if name != "rsp"}  # the CPU loads RSP
 
 
 def stubbed(answer: Any) -> Era:
