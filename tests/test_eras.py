@@ -409,3 +409,10 @@ def test_an_entry_says_all_of_it_as_text():
         "2 instructions and 1 memory access between",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize("era", ALL, ids=lambda era: era.id)
+def test_at_vm_enter_the_registers_are_the_guests(era):
+    found = eras.registers(era, State(resume=True))
+    names = ("rax", "rcx", "rdx", "rbx", None, "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
+    assert {name: found[name] - eras.GUEST for name in names if name} == {n: i for i, n in enumerate(names) if n}

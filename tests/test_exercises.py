@@ -3,6 +3,7 @@ the right reason."""
 
 import pytest
 import wrong_0506
+from test_exercises_07 import WRONG as WRONG_07
 
 from vmenter.errors import LabError
 from vmenter.exercises import check, every, exercise
@@ -88,6 +89,8 @@ WRONG = {
     ],
     **wrong_0506.WRONG,
 }
+
+WRONG |= WRONG_07
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)

@@ -24,7 +24,7 @@ __all__ = [
     "BACKPORT", "ERAS", "REJECTED_CURE", "START",
     "Entry", "Era", "Host", "Promise", "Reach", "Selection", "Source", "State", "Trace", "VCpuState", "Verdict",
     "Verw",
-    "enter", "era", "judge", "patched", "promise_of", "run", "state_of",
+    "enter", "era", "judge", "patched", "promise_of", "registers", "run", "state_of",
 ]  # fmt: skip
 
 START = "vmx_vcpu_run"
@@ -134,7 +134,18 @@ def _disable_fb_clear(host: Host, selection: Selection, vcpu: VCpuState) -> bool
 @lru_cache(maxsize=512)
 def run(era_: Era, state: State) -> Trace:
     """Run an era's code in one state, up to VM-Enter or wherever else it ends."""
-    return _machine(era_, state.features, state.keys).run(
+    return _run(_machine(era_, state.features, state.keys), state)
+
+
+def registers(era_: Era, state: State) -> dict[str, int]:
+    """Return all registers as an era's code leaves them in one state: at VM-Enter, the guest's."""
+    machine = _machine(era_, state.features, state.keys)
+    _run(machine, state)
+    return machine.registers()
+
+
+def _run(machine: Machine, state: State) -> Trace:
+    return machine.run(
         START,
         {"rdi": VCPU},
         _structure(state.mmio, resume=state.resume, disable_fb_clear=state.disable_fb_clear),
