@@ -57,7 +57,7 @@ WRONG = {
         ),
         (stub((STASH, "")), "jz reads ZF, last written by vmwrite"),
         (stub((LOADS, "    clear_cpu_buffers\n" + LOADS), (CHOICE, "")), "No conditional jump decides about VERW"),
-        (stub((CHOICE, "    clear_cpu_buffers\n")), "with neither feature"),
+        (stub((CHOICE, "    clear_cpu_buffers\n")), "no VERW selected; "),
         (stub(("jnc", "jc")), "VMRESUME ran, VMLAUNCH is due. jc reads CF, last written by btl"),
         (stub((CHOICE, CHOICE + "    movq %rax, (%rsp)\n")), "that is back in the buffers"),
         (stub(("    vmresume\n", "")), "no VM-Enter: the run ended with return"),

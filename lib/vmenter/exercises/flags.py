@@ -1,13 +1,15 @@
-"""Who wrote the flag that a conditional jump reads: what decides, and how far back it was decided."""
+"""Who writes the flags that conditional jumps read, and how far an answer travels from the one to the other."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from vmenter.code import _capstone
+from vmenter.assembler import assemble
+from vmenter.code import Instruction, _capstone, decode
+from vmenter.image import from_bytes
 from vmenter.machine import STEPPED_OVER
 from vmenter.trace import Trace
 
-FLAGS = ("CF", "ZF")
+FLAGS = ("ZF", "CF")
 # One condition has several names; these are the ones that the kernel's stubs use.
 NAMES = {"je": "jz", "jne": "jnz", "jae": "jnc", "jb": "jc"}
 
@@ -27,25 +29,34 @@ class FlagUse(NamedTuple):
 
 
 def flag_uses(trace: Trace, function: str) -> Iterator[FlagUse]:
-    """Yield every conditional jump on CF or ZF that ran in `function`, in order."""
+    """Yield every conditional jump on ZF or CF that ran in `function`, in order."""
     writers: dict[str, int] = {}
     for step, instruction in enumerate(trace.instructions):
-        decoded = next(_capstone(detail=True).disasm(instruction.code, instruction.address), None)
+        jumps = instruction.branch_target is not None and trace.where(step).partition("+")[0] == function
         for flag in FLAGS:
-            if decoded is not None and instruction.branch_target is not None and _touches(decoded, "TEST", flag):
-                if trace.where(step).partition("+")[0] == function:
-                    yield FlagUse(
-                        step, NAMES.get(instruction.mnemonic, instruction.mnemonic), flag, writers.get(flag)
-                    )
-            elif instruction.mnemonic in STEPPED_OVER or (decoded and _writes(decoded, flag)):
-                writers[flag] = step
+            if jumps and _touches(instruction, flag, "TEST"):
+                jump = NAMES.get(instruction.mnemonic, instruction.mnemonic)
+                yield FlagUse(step, jump, flag, writers.get(flag))
+        writers.update(dict.fromkeys(flags_written(instruction), step))
 
 
-def _writes(decoded: Any, flag: str) -> bool:
-    return any(_touches(decoded, how, flag) for how in ("MODIFY", "RESET", "SET", "UNDEFINED"))
+def flags_written(instruction: Instruction) -> tuple[str, ...]:
+    """Return which of ZF and CF an instruction writes, or leaves undefined, as Capstone knows it."""
+    if instruction.mnemonic in STEPPED_OVER:  # VMREAD and its kin write all of them
+        return FLAGS
+    return tuple(flag for flag in FLAGS if _touches(instruction, flag, "MODIFY", "RESET", "SET", "UNDEFINED"))
 
 
-def _touches(decoded: Any, how: str, flag: str) -> bool:
+def instructions(text: str) -> tuple[Instruction, ...]:
+    """Assemble a few instructions and decode them again."""
+    image = from_bytes(assemble(f"here: {text}\nend: .byte 0\n"), "text")
+    start, end = image.symbols.extent("here")
+    return decode(image.read(start, end - start), start)
+
+
+def _touches(instruction: Instruction, flag: str, *how: str) -> bool:
     from capstone import x86_const  # noqa: PLC0415  (import of the package stays free)
 
-    return bool(decoded.eflags & getattr(x86_const, f"X86_EFLAGS_{how}_{flag}", 0))
+    decoded: Any = next(_capstone(detail=True).disasm(instruction.code, instruction.address), None)
+    wanted = (getattr(x86_const, f"X86_EFLAGS_{one}_{flag}", 0) for one in how)
+    return decoded is not None and any(decoded.eflags & bits for bits in wanted)

@@ -20,12 +20,7 @@ SWITCHES = {
     "v4": ("CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"),
     "e6ff1d61de51": ("CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"),
 }
-SELECTED = {
-    (): "neither feature",
-    ("mmio",): "CLEAR_CPU_BUF_VM_MMIO alone",
-    ("all",): "CLEAR_CPU_BUF_VM alone",
-    ("all", "mmio"): "both features",
-}
+SELECTED = ((), ("mmio",), ("all",), ("all", "mmio"))
 MODES = {
     "never": (),
     "cond": ("vmx_l1d_flush_cond", "vmx_l1d_should_flush"),
@@ -37,6 +32,7 @@ class Case(NamedTuple):
     """One state of the machine, and what became of it."""
 
     selected: tuple[str, ...]  # of "all" and "mmio"
+    switches: tuple[str, ...]  # the same by the kernel's names
     l1d_flush: str
     vcpu: VCpuState
     state: State
@@ -66,10 +62,13 @@ class Case(NamedTuple):
     @property
     def text(self) -> str:
         """Return the state in words."""
-        reach = "does not reach MMIO" if self.vcpu.mmio is Reach.NONE else "reaches MMIO"
-        entered = "entered before" if self.vcpu.resume else "entered for the first time"
-        flush = f"L1D flush {self.l1d_flush}" + (" and due" if self.vcpu.flush_pending else "")
-        return f"with {SELECTED[self.selected]}, {flush}, a vCPU that {reach}, {entered}"
+        on = f"{' and '.join(self.switches)} on" if self.switches else "no VERW selected"
+        flush = f"flush {self.l1d_flush}"
+        if self.l1d_flush == "cond":
+            flush += ", due" if self.vcpu.flush_pending else ", not due"
+        reach = "no MMIO" if self.vcpu.mmio is Reach.NONE else f"MMIO {self.vcpu.mmio}"
+        entered = "entered before" if self.vcpu.resume else "first entry"
+        return f"{on}; {flush}; {reach}; {entered}"
 
 
 def every_case(era: Era | str) -> Iterator[Case]:
@@ -78,8 +77,8 @@ def every_case(era: Era | str) -> Iterator[Case]:
     for_all, for_mmio = SWITCHES[era.id]
     vcpus = [VCpuState(*row) for row in product(Reach, (False, True), (False, True))]
     for selected, mode, vcpu in product(SELECTED, MODES, vcpus):
-        switches = {"all": for_all, "mmio": for_mmio}
-        wanted = {"FLUSH_L1D", *MODES[mode], *(switches[name] for name in selected)}
+        switches = tuple({"all": for_all, "mmio": for_mmio}[name] for name in selected)
+        wanted = {"FLUSH_L1D", *MODES[mode], *switches}
         state = State(
             features=frozenset(wanted.intersection(era.features)),
             keys=frozenset(wanted.intersection(era.keys)),
@@ -89,7 +88,7 @@ def every_case(era: Era | str) -> Iterator[Case]:
         )
         verw = Verw.ALWAYS if "all" in selected else Verw.MMIO if selected else Verw.NEVER
         trace = eras.run(era, state)
-        yield Case(selected, mode, vcpu, state, trace, eras.judge(Promise(verw, mode), vcpu, trace))
+        yield Case(selected, switches, mode, vcpu, state, trace, eras.judge(Promise(verw, mode), vcpu, trace))
 
 
 # --- 07-1: repair a stub ----------------------------------------------------------------------------------------
