@@ -1,12 +1,17 @@
 """Every exercise: the reference solution passes, the starter fails, and plausible wrong answers are refused with
 the right reason."""
 
+import re
+
+import lab_images
 import pytest
 import wrong_0506
 from test_exercises_07 import WRONG as WRONG_07
+import wrong_answers_01_04
 
 from vmenter.errors import LabError
 from vmenter.exercises import check, every, exercise
+from vmenter.machine import Machine
 
 HEAD = '.include "alternative.inc"\n.include "features.inc"\nselector: .short 0x18\n'
 TASKS = every()
@@ -89,6 +94,7 @@ WRONG = {
     ],
     **wrong_0506.WRONG,
 }
+WRONG |= wrong_answers_01_04.WRONG
 
 WRONG |= WRONG_07
 
@@ -131,6 +137,20 @@ def test_another_solution_than_the_reference_passes_too():
     assert check("02-1", other).passed
 
 
+def test_the_host_of_the_story_may_tell_its_microcode_in_either_way():
+    for facts in (["fb_clear"], ["md_clear", "flush_l1d"]):
+        assert check("01-3", {"bugs": ["l1tf", "mmio_stale_data"], "facts": facts}).passed
+    assert check("01-1", "mitigations=off l1tf=flush").passed
+
+
+@pytest.mark.parametrize(("letter", "line"), re.findall(r"^([a-d])  `(.+?)`", TASKS["04-2"].task, re.MULTILINE))
+def test_a_line_between_cmp_and_je_does_what_the_exercise_says(letter, line):
+    image = lab_images.code(f"cmpb $0, %bl\n{line}\nje 1f\nvmresume\n1: vmlaunch")
+    entered = [Machine(image).run("start", {"rbx": before}).vm_enter for before in (0, 1)]
+    right = check("04-2", letter).passed
+    assert entered == ["VMLAUNCH", "VMRESUME" if right else "VMLAUNCH"]
+
+
 def test_an_unknown_exercise_is_one_clear_error():
-    with pytest.raises(LabError, match="there are 02-1"):
+    with pytest.raises(LabError, match="there are 01-1"):
         exercise("99-9")
