@@ -6,8 +6,8 @@ import re
 import lab_images
 import pytest
 import wrong_0506
-from test_exercises_07 import WRONG as WRONG_07
 import wrong_answers_01_04
+from test_exercises_07 import WRONG as WRONG_07
 
 from vmenter.errors import LabError
 from vmenter.exercises import check, every, exercise
