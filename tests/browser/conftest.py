@@ -159,3 +159,11 @@ def open_notebook(chromium, jupyterlab):
     yield open_one
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def keep(tmp_path):
+    """Where pictures go: to look at them, name a folder in VMENTER_PICTURES."""
+    folder = Path(os.environ.get("VMENTER_PICTURES", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,61 +1,18 @@
 """PatchBench as a reader meets it: in JupyterLab, by mouse, by keyboard alone, in light and dark."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
 from vmenter.views import patch_bench
 from vmenter.views.patch_frame import frame
 
+from .looks import CONTRAST
+
 CELL = """\
 from vmenter.views.patch_bench import PatchBench
 bench = PatchBench(sample="three_way", features=("CLEAR_CPU_BUF_VM",))
 bench"""
-
-# The smallest contrast between a text and what is behind it, and that text. Colours are painted to be read.
-CONTRAST = """root => {
-  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const rgba = (color, under) => {
-    canvas.clearRect(0, 0, 1, 1);
-    if (under) { canvas.fillStyle = under; canvas.fillRect(0, 0, 1, 1); }
-    canvas.fillStyle = color;
-    canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
-  };
-  const light = ([r, g, b]) => {
-    const [x, y, z] = [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-  };
-  const behind = element => {
-    for (let at = element; at; at = at.parentElement) {
-      const color = getComputedStyle(at).backgroundColor;
-      if (rgba(color)[3] === 255) return color;
-    }
-    return "white";
-  };
-  let worst = [99, ""];
-  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const text = walker.currentNode.textContent.trim(), element = walker.currentNode.parentElement;
-    if (!text || !element.checkVisibility() || element.closest("style, option, title, desc")) continue;
-    const style = getComputedStyle(element), ground = behind(element);
-    const front = element instanceof SVGElement ? style.fill : style.color;
-    const [a, b] = [light(rgba(front, ground)), light(rgba(ground))];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < worst[0]) worst = [ratio, text];
-  }
-  return worst;
-}"""
-
-
-@pytest.fixture
-def keep(tmp_path):
-    """Where pictures go: to look at them, name a folder in VMENTER_PICTURES."""
-    folder = Path(os.environ.get("VMENTER_PICTURES", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def twin(page):

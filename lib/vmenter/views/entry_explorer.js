@@ -1,8 +1,7 @@
 // EntryExplorer in the page: draws the frames that Python makes and sends back what the reader chooses.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, say, list and keepKeys come from lab.js.
+// make, say, list, keepKeys and unique come from lab.js.
 
-let explorers = 0;
 const OWN = "@own";
 const SIZES = [["window", "readable"], ["whole", "at a glance"], ["full", "full height"]];
 const NONE = "@none";
@@ -51,7 +50,7 @@ function plural(number, what, many = `${what}s`) {
 }
 
 function render({ model, el }) {
-  const id = `vm-explorer-${++explorers}`;
+  const id = unique("vm-explorer");
   const frame = () => model.get("frame");
   const shows = (panel) => frame().show.includes(panel);
   const enters = () => frame().show.some((panel) => panel !== "selection");
@@ -70,7 +69,8 @@ function render({ model, el }) {
   }
 
   function field(text, control) {
-    return make("label", { className: "vm-field" }, make("span", {}, text), control);
+    control.id = `${id}-${text.toLowerCase().replaceAll(" ", "-")}`;
+    return make("div", { className: "vm-field" }, make("label", { htmlFor: control.id }, text), control);
   }
 
   function set(legend, ...content) {
@@ -170,7 +170,7 @@ function render({ model, el }) {
     const node = (name, tag, properties = {}, ...children) => (parts[name] = make(tag, properties, ...children));
     node("head", "header", { className: "vm-panel vm-sidehead" },
       node("badge", "span", { className: "vm-badge" }),
-      make("div", {}, node("title", "h3"), node("about", "p")));
+      make("div", {}, node("title", "h3"), node("about", "p"), node("also", "p")));
     parts.selection = panel("What boot selects, and why", "vm-selection",
       make("div", { className: "vm-halves" },
         node("why", "ol", { className: "vm-why" }),
@@ -193,8 +193,8 @@ function render({ model, el }) {
     parts.buffers = panel("What may be left in the CPU\u2019s buffers: a model", "vm-buffers",
       node("left", "p"),
       make("div", { className: "vm-halves" },
-        make("table", { role: "table", className: "vm-lines" },
-          make("caption", { className: "vm-hidden" }, "Entries of the model, one row a cache line of 64 bytes, one cell 8 bytes"), parts.lines),
+        make("table", { role: "table", className: "vm-lines",
+          "aria-label": "Entries of the model, one row a cache line of 64 bytes, one cell 8 bytes" }, parts.lines),
         make("div", {}, node("letters", "ul", { className: "vm-letters", "aria-label": "Letters: whose value it is" }),
           node("valuesMore", "details", { className: "vm-fine" }, make("summary", {}, "Values, one by one"), node("values", "ul")),
           make("details", { className: "vm-fine" }, make("summary", {}, "What this model leaves out"), node("leaves", "ul"),
@@ -228,6 +228,7 @@ function render({ model, el }) {
   function drawEvents(side, parts, { start, items, nothing, owed }) {
     const all = items.flatMap((item) => [{ gap: item }, item]);
     if (owed) all.splice(1, 0, { missing: true }, { gap: null });
+    parts.strip.classList.toggle("vm-many", items.length > 3);
     parts.strip.replaceChildren(
       make("li", { className: "vm-start" }, make("code", {}, start)),
       ...all.map((one) => (one.missing ? missing() : "gap" in one ? gap(one.gap) : happened(side, one))));
@@ -236,8 +237,8 @@ function render({ model, el }) {
   }
 
   function gap(to) {
-    const text = to ? `${plural(to.instructions, "instruction")}, ${plural(to.accesses, "access", "accesses")}` : "";
-    return make("li", { className: `vm-gap${to?.distant ? " vm-distant" : ""}` }, make("span", {}, text));
+    const counts = to ? [plural(to.instructions, "instruction"), plural(to.accesses, "access", "accesses")] : [];
+    return make("li", { className: `vm-gap${to?.distant ? " vm-distant" : ""}` }, ...counts.map((text) => make("span", {}, text)));
   }
 
   function missing() {
@@ -266,9 +267,12 @@ function render({ model, el }) {
   }
 
   function drawBadge(parts, verdict) {
-    parts.badge.hidden = !verdict;
+    parts.badge.hidden = parts.also.hidden = !verdict;
     if (!verdict) return;
     parts.badge.className = `vm-badge ${verdict.kept ? "vm-good" : "vm-bad"}`;
+    const also = [...(verdict.neutralised ? ["a VERW was neutralised"] : []), ...(verdict.assumed ? ["assumed: rests on the software flush"] : [])];
+    say(parts.also, also.join("; "));
+    parts.also.hidden = !also.length;
     say(parts.badge, `${verdict.kept ? "\u2713" : "\u2717"} ${verdict.word}`);
   }
 
@@ -330,7 +334,7 @@ function render({ model, el }) {
   function numbered(group, number) {
     const [x, y] = leftmost(group);
     return draw("g", { class: "vm-order", "aria-hidden": "true" },
-      draw("circle", { cx: x, cy: y, r: 10 }), draw("text", { x, y: y + 4, "text-anchor": "middle" }, String(number)));
+      draw("circle", { cx: x - 3, cy: y - 2, r: 10 }), draw("text", { x: x - 3, y: y + 2, "text-anchor": "middle" }, String(number)));
   }
 
   function seek(side, key) {
@@ -347,11 +351,13 @@ function render({ model, el }) {
 
   function drawBuffers(parts, { lines, said, legend, values, leaves_out }) {
     say(parts.left, said);
+    parts.left.hidden = Boolean(legend.length); // its letters say the same
     list(parts.lines, lines,
       () => make("tr", { role: "row" }, make("th", { scope: "row", role: "rowheader" }),
         ...Array.from({ length: 8 }, () => make("td", { role: "cell" }))),
       (row, line) => {
-        say(row.firstChild, line.line || "empty");
+        say(row.firstChild, line.owner);
+        row.firstChild.title = line.line && `the line at ${line.line}`;
         line.cells.forEach((cell, index) => {
           const td = row.children[index + 1];
           const name = cell ? `vm-word vm-value-${cell.letter}${cell.written ? " vm-written" : ""}` : "vm-word";
@@ -439,10 +445,10 @@ function render({ model, el }) {
   drawAll();
   el.append(root);
   model.on("change:frame", drawAll);
-  model.on("change:drawings", drawAll);
+  model.on("change:drawings", drawSides);
   return () => {
     model.off?.("change:frame", drawAll);
-    model.off?.("change:drawings", drawAll);
+    model.off?.("change:drawings", drawSides);
   };
 }
 

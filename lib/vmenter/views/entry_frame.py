@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any, TypedDict
 
 from vmenter.cpus import PRESETS
-from vmenter.eras import BACKPORT, ERAS, Era, Reach, VCpuState
+from vmenter.eras import BACKPORT, ERAS, REJECTED_CURE, Era, Reach, VCpuState
 from vmenter.errors import LabError
 from vmenter.host import ARCH_CAP_FACTS, BUGS, CPUID_FACTS, FACTS, Host
 from vmenter.views.entry_panels import drawing, side
@@ -75,7 +75,7 @@ def frame(state: Mapping[str, Any], more: Iterable[Era] = ()) -> Frame:
     """
     eras = _eras(more)
     era = _known("era", state.get("era") or "650b68a0622f", eras)
-    compare = _known("era", state["compare"], eras) if state.get("compare") else None
+    compare = _known("compare", state["compare"], eras) if state.get("compare") else None
     show = _shown(state.get("show") or SHOW)
     host, vcpu = _host(state), _vcpu(state)
     sides = [side(one, host, vcpu, show) for one in (era, *([compare] if compare else []))]
@@ -124,7 +124,7 @@ def drawings(shown: Frame, more: Iterable[Era] = ()) -> dict[str, str]:
 
 
 def _eras(more: Iterable[Era]) -> dict[str, Era]:
-    return {**ERAS, BACKPORT.id: BACKPORT, **{one.id: one for one in more}}
+    return {**ERAS, **{one.id: one for one in (BACKPORT, REJECTED_CURE, *more)}}
 
 
 def _known(what: str, name: str, eras: Mapping[str, Era]) -> Era:

@@ -87,7 +87,9 @@ def _count(number: int, what: str, plural: str = "s") -> str:
 
 
 def _wrapped(first: str, text: str) -> list[str]:
-    return wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False)
+    """Return lines of the twin; what a no-break space holds together stays together, by a plain one."""
+    lines = wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False)
+    return [line.replace("\u00a0", " ") for line in lines]
 
 
 # --- selection ---------------------------------------------------------------------------------------------
@@ -145,7 +147,7 @@ def _events(entry: Entry) -> Panel:
                 "kind": str(event.kind),
                 "letter": letter,
                 "name": name,
-                "detail": "neutralised: FB_CLEAR_DIS is set" if event.neutralised else detail,
+                "detail": "neutralised" if event.neutralised else detail,
                 "neutralised": event.neutralised,
                 "clears": event.kind in CLEARS,
                 "where": where,
@@ -242,10 +244,12 @@ def _way_text(flow: Flow, state: flowchart.State, order: dict[str, int]) -> Iter
     runs = [(function, list(keys)) for function, keys in groupby(order, key=lambda key: flow.by_key[key].function)]
     width = max((len(function) for function, _ in runs), default=0)
     for function, keys in runs:
-        said = ", ".join(f"{order[key]}\u00a0{_block_text(flow, state, flow.by_key[key])}" for key in keys)
+        said = ", ".join(
+            f"{order[key]} {_block_text(flow, state, flow.by_key[key])}".replace(" ", "\u00a0") for key in keys
+        )
         yield from _wrapped(f"  {function:<{width}}  ", said)
     missed = [
-        f"{FLOW_LETTERS[block.mark]} {block.function}{_place(flow, block)}"
+        f"{FLOW_LETTERS[block.mark]}\u00a0{block.function}{_place(flow, block)}"
         for block in flow.blocks
         if block.mark is not None and block.key not in order
     ]
@@ -286,8 +290,9 @@ def _left(trace: Trace) -> Panel:
             index = one.address % LINE // WORD
             said = f"{VALUES[letter]}: {_told(trace, one)}"
             cells[index] = {"letter": letter, "written": one.written, "text": said}
-        lines.append({"line": f"{entry.line:#x}", "cells": cells})
-    lines += [{"line": "", "cells": [None] * (LINE // WORD)}] * (left.size - len(lines))
+        owner = "vCPU" if any(one.owner is Owner.VCPU for one in entry.residues) else str(entry.residues[0].owner)
+        lines.append({"line": f"{entry.line:#x}", "owner": owner, "cells": cells})
+    lines += [{"line": "", "owner": "empty", "cells": [None] * (LINE // WORD)}] * (left.size - len(lines))
     letters = [_letter(one) for one in left.residues]
     counted = [{"letter": letter, "text": text, "count": letters.count(letter)} for letter, text in VALUES.items()]
     summary = _said(letters)

@@ -29,3 +29,8 @@ function keepKeys(event) {
   if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
 }
 
+// An id of its own for each widget: each one loads its module anew, so no counter would do.
+function unique(prefix) {
+  return `${prefix}-${Math.random().toString(36).slice(2)}`;
+}
+

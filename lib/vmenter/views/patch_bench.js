@@ -1,10 +1,9 @@
 // PatchBench in the page: draws the frames that Python makes and sends back what the reader chooses.
 // It knows nothing about patching. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, say, list and keepKeys come from lab.js.
-
+// make, say, list, keepKeys and unique come from lab.js.
 
 function render({ model, el }) {
-  const id = `vm-bench-${Math.random().toString(36).slice(2)}`; // each widget loads this module anew: no counter would do
+  const id = unique("vm-bench");
   const state = () => model.get("state");
   const frame = () => model.get("frame");
   const steps = () => frame().steps;

@@ -1,0 +1,185 @@
+"""EntryExplorer as a reader meets it: in JupyterLab, by mouse, by keyboard alone, in light and dark."""
+
+import json
+
+import pytest
+
+from vmenter.views.entry_explorer import EntryExplorer
+from vmenter.views.entry_frame import frame
+
+from .looks import CONTRAST
+
+CELL = """\
+from vmenter.views.entry_explorer import EntryExplorer
+explorer = EntryExplorer()
+explorer"""
+TWO = CELL.replace("()", '(compare="e6ff1d61de51")')
+TWIN = ".vm-explorer .vm-more pre"
+
+
+def twin(page):
+    """Return the text twin that the page itself shows."""
+    return page.locator(TWIN).text_content()
+
+
+def wait_for_twin(page, words):
+    page.wait_for_function(
+        "([twin, words]) => document.querySelector(twin)?.textContent.includes(words)",
+        arg=[TWIN, words],
+        timeout=10_000,
+    )
+
+
+def test_by_mouse(open_notebook):
+    page = open_notebook([CELL])
+    wait_for_twin(page, "BROKEN: a clear owed here; nothing cleared")
+    explorer = page.locator(".vm-explorer")
+    assert explorer.locator(".vm-badge").inner_text() == "✗ BROKEN"
+    assert explorer.locator(".vm-event").all_inner_texts()[0].split("\n")[1] == "no clear"
+    explorer.get_by_role("checkbox", name="L1D flush pending").click()
+    wait_for_twin(page, "the L1D was flushed")
+    assert explorer.locator(".vm-badge").inner_text() == "✓ kept"
+    assert explorer.get_by_role("status").inner_text().startswith("650b68a0622f: kept")
+    ran = explorer.locator(".vm-canvas .ran.flush")
+    assert ran.count() == 1
+    assert ran.locator(".vm-order").count() == 1
+    explorer.get_by_label("Code of", exact=True).select_option("43fb862de8f6")
+    wait_for_twin(page, "VERW moves closer to the edge")
+    explorer.get_by_label("Compare with", exact=True).select_option("650b68a0622f")
+    wait_for_twin(page, "MDS: flush the L1D, else VERW")
+    assert explorer.locator(".vm-side").count() == 2
+    explorer.get_by_role("radio", name="a device passed through").click()
+    wait_for_twin(page, "reaches host MMIO, by a device passed through")
+    explorer.get_by_label("Processor", exact=True).select_option("ice-lake-server")
+    wait_for_twin(page, "bugs          mmio_stale_data\n")
+    assert not page.mistakes
+
+
+def test_an_event_is_found_in_the_drawing(open_notebook):
+    page = open_notebook([CELL])
+    wait_for_twin(page, "BROKEN")
+    canvas = page.locator(".vm-canvas")
+    assert canvas.evaluate("canvas => canvas.scrollTop") == 0
+    page.get_by_role("button", name="VM-Enter VMLAUNCH").click()
+    sought = page.locator(".vm-sought")
+    assert "vmlaunch" in sought.text_content()
+    inside = "(canvas, box) => canvas.getBoundingClientRect().top <= box.y && canvas.getBoundingClientRect().bottom >= box.y"
+    assert canvas.evaluate(inside, sought.bounding_box())
+    page.get_by_role("radio", name="full height").click()
+    assert canvas.evaluate("canvas => canvas.scrollHeight <= canvas.clientHeight + 1")
+    page.get_by_role("radio", name="at a glance").click()
+    assert canvas.evaluate(
+        "canvas => canvas.scrollHeight <= canvas.clientHeight + 1 && canvas.scrollWidth <= canvas.clientWidth + 1",
+    )
+
+
+def test_twin_in_the_page_is_the_twin_in_the_kernel(open_notebook):
+    page = open_notebook([TWO, "print(explorer.text, end='')"])
+    wait_for_twin(page, "e6ff1d61de51: As merged")
+    printed = page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stdout'] pre")
+    assert twin(page) == printed.text_content()
+
+
+def test_by_keyboard_alone(open_notebook):
+    page = open_notebook([CELL])
+    wait_for_twin(page, "BROKEN")
+    page.get_by_label("Code of", exact=True).focus()
+    page.keyboard.press("ArrowDown")  # the next era
+    wait_for_twin(page, "8cb861e9e3c9: MMIO Stale Data")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")  # processor
+    page.keyboard.press("Tab")  # command line
+    page.keyboard.type("l1tf=off mds=wrong")
+    page.keyboard.press("Enter")
+    wait_for_twin(page, "mds=wrong        no effect")
+    assert page.evaluate("document.activeElement.value") == "l1tf=off mds=wrong"  # the focus stays
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    wait_for_twin(page, "EPT           off")
+    page.keyboard.press("Tab")  # what is folded
+    page.keyboard.press("Tab")  # the first bug
+    page.keyboard.press("Space")
+    wait_for_twin(page, "bugs          l1tf")
+    assert page.evaluate("document.activeElement.type") == "checkbox"
+    box = "getComputedStyle(document.activeElement.closest('.vm-chip')).outlineStyle"
+    assert page.evaluate(box) == "solid"
+    page.get_by_role("radio", name="none").focus()
+    page.keyboard.press("ArrowRight")
+    wait_for_twin(page, "by a device passed through")
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    wait_for_twin(page, "entered before")
+    page.locator(".vm-canvas").focus()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("document.querySelector('.vm-canvas').scrollTop > 0")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert not page.mistakes
+
+
+def test_every_control_has_a_name(open_notebook):
+    page = open_notebook([TWO])
+    wait_for_twin(page, "e6ff1d61de51")
+    unnamed = """root => [...root.querySelectorAll("select, input, button, [tabindex], [role=region]")].filter(one =>
+      !(one.getAttribute("aria-label") || one.labels?.[0]?.textContent.trim() || one.textContent.trim()))
+      .map(one => one.outerHTML)"""
+    assert page.locator(".vm-explorer").evaluate(unnamed) == []
+    ids = page.locator(".vm-explorer").evaluate("root => [...root.querySelectorAll('[id]')].map(one => one.id)")
+    assert len(ids) == len(set(ids))
+
+
+def test_two_explorers_on_one_page_do_not_share_their_choices(open_notebook):
+    page = open_notebook([CELL, CELL])
+    page.wait_for_function("document.querySelectorAll('.vm-explorer').length === 2")
+    assert page.locator(".vm-explorer fieldset input[type=radio]:checked").count() == 4
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 900, 600])
+def test_looks(open_notebook, keep, theme, width):
+    page = open_notebook([TWO], theme=theme, width=width, height=4200)
+    if width < 1000:
+        page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
+    wait_for_twin(page, "e6ff1d61de51")
+    explorer = page.locator(".vm-explorer")
+    page.wait_for_timeout(300)
+    explorer.screenshot(path=keep / f"entry-explorer-{theme}-{width}.png")
+    for summary in explorer.locator("summary:visible").all():
+        if summary.evaluate("one => !one.parentElement.open"):
+            summary.click()
+    ratio, text = explorer.evaluate(CONTRAST)
+    assert ratio >= 4.5, f"{text!r} has a contrast of {ratio:.2f}"
+    assert explorer.evaluate("root => root.scrollWidth <= root.clientWidth")
+    assert not page.mistakes
+
+
+def test_works_in_a_page_without_a_kernel(chromium):
+    """The module needs no more than a model over frames and drawings that were made before."""
+    widget = EntryExplorer()
+    frames = {
+        name: frame({**widget.state, "flush_pending": pending}) for name, pending in (("off", False), ("on", True))
+    }
+    page = chromium.new_page()
+    page.set_content("<style>body{}</style><main></main>")
+    page.add_style_tag(content=EntryExplorer._css)
+    page.evaluate(
+        """async ([module, state, frames, drawings]) => {
+          const { default: view } = await import("data:text/javascript;base64," + btoa(unescape(encodeURIComponent(module))));
+          const values = { state, drawings, frame: frames["off"] };
+          const heard = {};
+          view.render({ el: document.querySelector("main"), model: {
+            get: name => values[name],
+            set: (name, value) => { values[name] = value; },
+            save_changes: () => {
+              values.frame = frames[values.state.flush_pending ? "on" : "off"];
+              heard["change:frame"]();
+            },
+            on: (name, hear) => { heard[name] = hear; },
+          }});
+        }""",
+        [EntryExplorer._esm, *(json.loads(json.dumps(one)) for one in (widget.state, frames, widget.drawings))],
+    )
+    assert "BROKEN" in twin(page)
+    page.get_by_role("checkbox", name="L1D flush pending").click()
+    assert "the L1D was flushed" in twin(page)
+    assert page.locator(".vm-canvas .ran.flush").count() == 1
+    page.close()
