@@ -4,19 +4,13 @@ The table of wrong answers is gone through with those of the other notebooks, in
 """
 
 import pytest
+from answers import cell
 
 from vmenter import eras
 from vmenter.eras import Reach, State
 from vmenter.exercises import check, exercise
 from vmenter.exercises.flags import flag_uses
 from vmenter.exercises.nb07 import STUB, every_case
-
-
-def cell(text):
-    names = {}
-    exec(text, names)  # what a learner's cell does
-    return names["answer"]
-
 
 TIDY = "    andl $RUN_VMRESUME, %ebx            # the other run flags are used up\n"
 LOADS = "    load_guest_registers rax, 0\n"
