@@ -6,7 +6,7 @@ from typing import Any
 
 from vmenter import eras
 from vmenter.errors import LabError
-from vmenter.exercises.choices import reason_judge
+from vmenter.exercises.choice import choice
 from vmenter.exercises.variants import between, changed, source
 from vmenter.history import Era
 from vmenter.host import Host
@@ -125,15 +125,14 @@ def _judge_chain(answer: Any) -> str | None:
 
 
 REASONS = {
-    "a": """a: no. Print the keys: `mds_user_clear` is on in all six runs. Nobody switches VERW off where L1TF is
+    "a": """no. Print the keys: `mds_user_clear` is on in all six runs. Nobody switches VERW off where L1TF is
         there; the code just does not get to it.""",
-    "b": """b: no. A static key is not a copy that can grow stale: while it is switched, the code itself is
+    "b": """no. A static key is not a copy that can grow stale: while it is switched, the code itself is
         rewritten. In all six runs the key is what selection wanted.""",
-    "c": "",
-    "d": """d: no. With microcode an L1D flush clears the CPU buffers in either mode: look at the run with cond and the
-        flag set. What is missing in the bad run is the flush itself.""",
-    "e": """e: no. With VERW first the chain would keep the promise of MDS and break that of L1TF: VERW does not
+    "d": """no. With microcode an L1D flush clears the CPU buffers in either mode: look at the run with cond
+        and the flag set. What is missing in the bad run is the flush itself.""",
+    "e": """no. With VERW first the chain would keep the promise of MDS and break that of L1TF: VERW does not
         flush the L1D. The order of the two arms is not what is wrong.""",
 }
 
-JUDGES = {"finds_the_skip": _judge_found, "chain": _judge_chain, "key": reason_judge(REASONS)}
+JUDGES = {"finds_the_skip": _judge_found, "chain": _judge_chain, "key": choice("c", REASONS)}

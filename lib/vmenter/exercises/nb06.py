@@ -5,7 +5,7 @@ from typing import Any
 
 from vmenter import eras
 from vmenter.errors import LabError
-from vmenter.exercises.choices import reason_judge
+from vmenter.exercises.choice import choice
 from vmenter.exercises.variants import between, changed, source
 from vmenter.history import Era
 from vmenter.host import Host
@@ -136,15 +136,14 @@ def _conditional(mnemonic: str) -> bool:
 
 
 REASONS = {
-    "a": """a: no. The flush stands in front of MMIO's arm exactly as it did in front of MDS's. Case E shows it
+    "a": """no. The flush stands in front of MMIO's arm exactly as it did in front of MDS's. Case E shows it
         skip.""",
-    "b": "",
-    "c": """c: no. Since v6.5 a replacement may hold a jump and a VERW; notebook 03 has such a one, and this fix is
+    "c": """no. Since v6.5 a replacement may hold a jump and a VERW; notebook 03 has such a one, and this fix is
         of v6.8. What was missing was a place where the jump could look at a flag.""",
-    "d": """d: no. It is the same instruction with the same operand; in the lab's source both arms are the macro
+    "d": """no. It is the same instruction with the same operand; in the lab's source both arms are the macro
         `clear_cpu_buffers`.""",
-    "e": """e: no. Distance is the same for both: what lies between C and VM-Enter puts host data into the fill
+    "e": """no. Distance is the same for both: what lies between C and VM-Enter puts host data into the fill
         buffers, whichever flaw reads them. Case D measures it.""",
 }
 
-JUDGES = {"words": _judge_words, "stub": _judge_stub, "mmio_stayed": reason_judge(REASONS)}
+JUDGES = {"words": _judge_words, "stub": _judge_stub, "mmio_stayed": choice("b", REASONS)}
