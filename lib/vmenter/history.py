@@ -94,7 +94,7 @@ _IN_ORDER = (
         ),
         sources=(
             Source("commit", "650b68a0622f", "authored in February 2019, public with MDS"),
-            Source("file", "Documentation/arch/x86/mds.rst", "Virtualization mitigation"),
+            Source("file", "Documentation/arch/x86/mds.rst", "Mitigation strategy: why the extra VERW is saved"),
         ),
         kernel=KERNEL_OF_ERA["650b68a0622f"],
         features=("FLUSH_L1D",),
