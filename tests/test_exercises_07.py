@@ -49,7 +49,7 @@ WRONG = {
             stub((BT, ""), (CHOICE, "    movl 8(%rsp), %ebx\n    btl $0, %ebx\n" + CHOICE)),
             "RBX should hold the guest's",
         ),
-        (stub((STASH, "")), "jz reads ZF, last written by vmwrite"),
+        (stub((STASH, "")), "jz reads ZF, last written by incq"),
         (stub((LOADS, "    clear_cpu_buffers\n" + LOADS), (CHOICE, "")), "No conditional jump decides about VERW"),
         (stub((CHOICE, "    clear_cpu_buffers\n")), "no VERW selected; "),
         (stub(("jnc", "jc")), "VMRESUME ran, VMLAUNCH is due. jc reads CF, last written by btl"),
@@ -57,7 +57,7 @@ WRONG = {
         (stub(("    vmresume\n", "")), "no VM-Enter: the run ended with return"),
         (stub((BT, BT + "1: jmp 1b\n")), "the run ended with budget"),
         (stub((LOADS, "")), "RAX should hold the guest's value"),
-        (stub((BT, "    btm $0, %ebx\n")), "line 4"),
+        (stub((BT, "    btm $0, %ebx\n")), "line 6"),
         (7, "should be text"),
     ],
     "07-2": [

@@ -10,10 +10,11 @@ from vmenter.assembler import LAB, assemble
 from vmenter.eras import Era, Promise, Reach, State, VCpuState, Verdict, Verw
 from vmenter.errors import AssemblyError, LabError
 from vmenter.exercises.flags import FlagUse, flag_uses
-from vmenter.memory import Owner
+from vmenter.memory import VCPU, Owner
 from vmenter.trace import EventKind, Trace
 
 STUB = "__vmx_vcpu_run"
+COUNTER = VCPU + 0x30  # of VM-Enters, in 07-1; like all words of the structure it holds VCPU at first
 # What turns VERW on: for every VM-Enter, and for vCPUs that reach MMIO only. A feature, or a static key.
 SWITCHES = {
     "83ebe7157483": ("CLEAR_CPU_BUF", "cpu_buf_vm_clear"),
@@ -126,6 +127,11 @@ def _wrong(era: Era, case: Case) -> str | None:
         return f"a clear is owed, and nothing cleared. {_why_verw(case.trace)}"
     if case.needless:
         return f"VERW ran, and nothing asked for it. {_why_verw(case.trace)}"
+    written = [access.value for access in case.trace.accesses if access.write and access.address == COUNTER]
+    if written != [VCPU + 1]:
+        return f"0x30 of the vCPU should go up by one; it is written {len(written)} times" + (
+            f", last with {written[-1] - VCPU:+d}" if written else ""
+        )
     registers = eras.registers(era, case.state)
     names = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
     for number, name in enumerate(names):
