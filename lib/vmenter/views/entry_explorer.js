@@ -1,11 +1,10 @@
 // EntryExplorer in the page: draws the frames that Python makes and sends back what the reader chooses.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, say, list, keepKeys and unique come from lab.js.
+// make, makeSvg, say, list, keepKeys and unique come from lab.js.
 
 const OWN = "@own";
 const SIZES = [["window", "readable"], ["whole", "at a glance"], ["full", "full height"]];
 const NONE = "@none";
-const SVG = "http://www.w3.org/2000/svg";
 const SHAPES = {
   V: "9,2 23,2 30,9 30,23 23,30 9,30 2,23 2,9",
   F: "9,2 23,2 30,9 30,23 23,30 9,30 2,23 2,9",
@@ -16,17 +15,10 @@ const SHAPES = {
   "\u2205": "16,1 31,16 16,31 1,16",
 };
 
-function draw(tag, attributes, ...children) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
 function shape(letter) {
-  return draw("svg", { viewBox: "0 0 32 32", class: "vm-shape", "aria-hidden": "true" },
-    draw("polygon", { points: SHAPES[letter] }),
-    draw("text", { x: 16, y: letter === "D" ? 25 : 21, "text-anchor": "middle" }, letter));
+  return makeSvg("svg", { viewBox: "0 0 32 32", class: "vm-shape", "aria-hidden": "true" },
+    makeSvg("polygon", { points: SHAPES[letter] }),
+    makeSvg("text", { x: 16, y: letter === "D" ? 25 : 21, "text-anchor": "middle" }, letter));
 }
 
 // Where a block's outline is furthest to the left, from its own numbers: nothing need be on the screen yet.
@@ -333,8 +325,8 @@ function render({ model, el }) {
 
   function numbered(group, number) {
     const [x, y] = leftmost(group);
-    return draw("g", { class: "vm-order", "aria-hidden": "true" },
-      draw("circle", { cx: x - 3, cy: y - 2, r: 10 }), draw("text", { x: x - 3, y: y + 2, "text-anchor": "middle" }, String(number)));
+    return makeSvg("g", { class: "vm-order", "aria-hidden": "true" },
+      makeSvg("circle", { cx: x - 3, cy: y - 2, r: 10 }), makeSvg("text", { x: x - 3, y: y + 2, "text-anchor": "middle" }, String(number)));
   }
 
   function seek(side, key) {

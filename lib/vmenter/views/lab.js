@@ -11,6 +11,14 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
+// The same for SVG.
+function makeSvg(tag, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
 function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
