@@ -59,7 +59,10 @@ def test_another_solution_than_the_reference_passes_too():
         wrong_0203.HEAD
         + 'entry:\n ALTERNATIVE "nop; nop", "verw selector(%rip); nop", X86_FEATURE_CLEAR_CPU_BUF\n ret\n'
     )
-    assert check("02-1", other).passed
+    assert check("02-2", other).passed
+    assert check(
+        "03-1", wrong_0203.three(wrong_0203.GOOD.replace("testl $4", "btl $2").replace("jz", "jnc"))
+    ).passed
 
 
 def test_the_host_of_the_story_may_tell_its_microcode_in_either_way():

@@ -3,6 +3,7 @@
 from answers import cell
 
 from vmenter.exercises import every
+from vmenter.exercises.nb02 import VERW_AT, moved_verw
 
 HEAD = '.include "alternative.inc"\n.include "features.inc"\nselector: .short 0x18\n'
 TASKS = every()
@@ -26,36 +27,49 @@ def three(body, order=("clear_if_mmio", "MMIO", "clear", "")):
     )
 
 
+_IMAGE, _ENTRY, MOVED = moved_verw()
+UNMOVED = _IMAGE.read(_ENTRY.replacement + VERW_AT + 3, 4)
+CALLED = (
+    HEAD + 'entry:\n ALTERNATIVE "", "call clear", X86_FEATURE_CLEAR_CPU_BUF\n ret\n'
+    "clear:\n verw selector(%rip)\n ret\n"
+)
 GOOD = " testl $4, 8(%rsp)\n jz .Lno\\@\n verw selector(%rip)\n.Lno\\@:"
 
 WRONG = {
-    "02-1": [
+    "02-2": [
         (
-            swap("02-1", '"", "verw selector(%rip)"', '"verw selector(%rip)", ""'),
+            swap("02-2", '"", "verw selector(%rip)"', '"verw selector(%rip)", ""'),
             "without features VERW should not run",
         ),
-        (swap("02-1", "X86_FEATURE_CLEAR_CPU_BUF", "X86_FEATURE_CLEAR_CPU_BUF + NOT"), "without features"),
-        (swap("02-1", "X86_FEATURE_CLEAR_CPU_BUF", "X86_FEATURE_SMAP"), "with CLEAR_CPU_BUF VERW should run"),
-        (swap("02-1", "selector(%rip)", "entry(%rip)"), "reads entry"),
-        (swap("02-1", '"verw selector(%rip)"', '"jmp 1f; verw selector(%rip); 1:"'), "it runs “never”"),
-        (swap("02-1", "    ret\n", ""), "is a ret or a jump missing"),
-        (swap("02-1", "verw", "werv"), "invalid instruction"),
+        (swap("02-2", "X86_FEATURE_CLEAR_CPU_BUF", "X86_FEATURE_CLEAR_CPU_BUF + NOT"), "without features"),
+        (swap("02-2", "X86_FEATURE_CLEAR_CPU_BUF", "X86_FEATURE_SMAP"), "with CLEAR_CPU_BUF VERW should run"),
+        (swap("02-2", "selector(%rip)", "entry(%rip)"), "reads entry"),
+        (swap("02-2", '"verw selector(%rip)"', '"jmp 1f; verw selector(%rip); 1:"'), "it runs “never”"),
+        (swap("02-2", "    ret\n", ""), "is a ret or a jump missing"),
+        (swap("02-2", "verw", "werv"), "invalid instruction"),
         (HEAD + "entry: ret\n", "table of alternatives is empty"),
         (HEAD + 'start: ALTERNATIVE "", "nop", 1\n', "no label entry"),
+        (swap("02-2", "X86_FEATURE_CLEAR_CPU_BUF", "CLEAR_CPU_BUF"), "did you mean X86_FEATURE_CLEAR_CPU_BUF"),
+        (swap("02-2", '"verw selector(%rip)"', "verw selector(%rip)"), "blanks in it needs quotes"),
         (7, "should be text"),
     ],
-    "02-2": [
+    "02-1": [
         ("53 00 00 00", "byte 0"),
-        ("00 00 00 59", "byte 0"),
-        ("59", "four bytes; these are 1"),
-        ("59 00 00 00 00", "these are 5"),
+        (MOVED[::-1].hex(), "lowest comes first"),
+        (UNMOVED.hex(), "unchanged"),
+        (MOVED[:1].hex(), "four bytes; these are 1"),
+        (MOVED.hex() + "00", "these are 5"),
         ("0x59", "four bytes as text"),
         (0x59, "four bytes as text"),
     ],
     "02-3": [
-        (cell(TASKS["02-1"].solution), "reads"),
+        (cell(TASKS["02-2"].solution), "reads"),
         (swap("02-3", '"jmp 1f", ""', '"", "jmp 1f"'), "without features VERW should not run"),
         (swap("02-3", '"jmp 1f"', '"jz 1f"'), "without features"),
+        (
+            CALLED,
+            "calls are not followed",
+        ),
         (swap("02-3", "    verw selector(%rip)\n", ""), "with CLEAR_CPU_BUF VERW should run"),
         (swap("02-3", "X86_FEATURE_CLEAR_CPU_BUF", "X86_FEATURE_CLEAR_CPU_BUF_VM"), "with CLEAR_CPU_BUF"),
         (swap("02-3", "X86_FEATURE_CLEAR_CPU_BUF", "X86_FEATURE_CLEAR_CPU_BUF + NOT"), "without features"),
@@ -66,6 +80,8 @@ WRONG = {
         (three(" verw selector(%rip)"), "CLEAR_CPU_BUF_VM_MMIO alone"),
         (three(GOOD.replace("$4", "$2")), "something else than bit 2"),
         (three(GOOD.replace("8(%rsp)", "(%rsp)")), "something else than bit 2"),
+        (three(GOOD.replace("testl $4", "btl $4").replace("jz", "jnc")), "something else than bit 2"),
+        (three(GOOD.replace("testl $4", "btl $2").replace("jz", "jc")), "is it inverted?"),
         (three(GOOD, ("clear", "MMIO", "clear_if_mmio", "")), "CLEAR_CPU_BUF_VM_MMIO alone"),
         (swap("03-1", 'ALTERNATIVE_2 ""', 'ALTERNATIVE_2 "clear"'), "no feature"),
     ],

@@ -122,6 +122,8 @@ def _error(text: str, backend: str, status: int, messages: str) -> AssemblyError
         words = messages.strip().splitlines()
         return AssemblyError(words[0] if words else "the assembler failed without a word")
     place, message = found.groupdict(), found["message"]
+    if "too many positional arguments" in message:
+        message += "; an argument with blanks in it needs quotes"
     if place.get("caller"):
         return AssemblyError(f"{message} (in a macro)", int(place["caller"]))
     if place["file"] in _OWN:

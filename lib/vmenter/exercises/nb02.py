@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vmenter.alternatives import Engine, Rules, apply, entries, patch_all, sites
+from vmenter.alternatives import AltEntry, Engine, Rules, apply, entries, patch, patch_all, sites
 from vmenter.assembler import assemble, lab_object
 from vmenter.code import decode
 from vmenter.errors import LabError
@@ -18,6 +18,9 @@ def built(answer: Any) -> Image:
     if not isinstance(answer, str):
         raise LabError(f"answer should be text, the assembly; it is a {type(answer).__name__}")
     image = from_bytes(assemble(answer), "answer")
+    for name in image.undefined:
+        advice = f"; did you mean X86_FEATURE_{name}?" if name.startswith("CLEAR_") else ""
+        raise LabError(f"nothing here defines {name}{advice}")
     if image.symbols.get("entry") is None:
         raise LabError("there is no label entry: where does the function begin?")
     return image
@@ -72,11 +75,17 @@ _WHY_STRAY = {
 }
 
 
-def moved_verw() -> tuple[Image, Any, bytes]:
-    """Return the lab's image, the one entry of ``clear_or_not``, and the four bytes the engine writes."""
+VERW_AT = 9  # where VERW begins in the replacement of ``long_padding``, behind three moves
+
+
+def moved_verw() -> tuple[Image, AltEntry, bytes]:
+    """Return the lab's image, the one entry of ``long_padding``, and its VERW's four bytes as the engine writes them."""
     image = from_bytes(lab_object("patching"), "patching.o")
-    patch = patch_all(image, {CLEAR_CPU_BUF}, Rules(Engine.ONCE, 14, wide_nops=True))[0]
-    return image, patch.site.entries[0], (patch.code or b"")[3:]
+    how = Rules(Engine.ONCE, 14, wide_nops=True)
+    place = image.symbols.get("long_padding")
+    site = next(s for s in sites(image, entries(image, 14)) if place and s.address == place.address)
+    code = patch(image, site, {site.entries[0].feature}, how).code or b""
+    return image, site.entries[0], code[VERW_AT + 3 : VERW_AT + 7]
 
 
 def _judge_bytes(answer: Any) -> str | None:
@@ -90,11 +99,10 @@ def _judge_bytes(answer: Any) -> str | None:
     if given == right:
         return None
     index = next(i for i in range(4) if given[i] != right[i])
-    address = decode(b"\x0f\x00\x2d" + given, entry.site)[0].rip_target or 0
+    address = decode(b"\x0f\x00\x2d" + given, entry.site + VERW_AT)[0].rip_target or 0
     reads = f"this VERW would read {address:#x} ({image.label(address)})"
     way = " Are the bytes in the wrong order? The lowest comes first." if given == right[::-1] else ""
-    start = image.read(entry.replacement, 7)[3:]
-    if given == start:
+    if given == image.read(entry.replacement + VERW_AT + 3, 4):
         way = " These are the replacement's bytes, unchanged; at the site they count from another place."
     return f"byte {index} should not be {given[index]:02x}: {reads}.{way}"
 

@@ -8,6 +8,7 @@ from vmenter.errors import LabError
 from vmenter.exercises.nb02 import built, entry_of, patched, selector_kept
 from vmenter.exercises.paths import clears, ways
 from vmenter.features import number
+from vmenter.image import Image
 
 VM = number("CLEAR_CPU_BUF_VM", "7.3.4")
 MMIO = number("CLEAR_CPU_BUF_VM_MMIO", "7.3.4")
@@ -41,18 +42,28 @@ def _judge_order(answer: Any) -> str | None:
     return None
 
 
-def _polarity(image: Any) -> str | None:
-    """Check that where VERW depends on a test, it is the flag's being clear that jumps over it."""
+# A test of bit 2 (value 4), and the jump behind it that passes over VERW where the bit is clear. (AT&T names.)
+TESTS = {"test": ("$4, 8(%rsp)", "je"), "bt": ("$2, 8(%rsp)", "jae")}
+JUMPS = {"je": "jz", "jne": "jnz", "jae": "jnc", "jb": "jc"}
+
+
+def _polarity(image: Image) -> str | None:
+    """Check that where VERW depends on a test, it is of the right flag, and that a clear flag jumps over VERW."""
     for way in ways(image, entry_of(image)):
-        tests = [step for step in way if step.mnemonic.startswith(("test", "bt"))]
-        if tests and not tests[0].operands.startswith("$4, 8(%rsp)"):
-            return f"{tests[0].text} looks at something else than bit 2 (value 4) of 8(%rsp)"
+        test = next((step for step in way if step.mnemonic.startswith(("test", "bt"))), None)
+        if test is None:
+            continue
+        operands, over = TESTS["bt" if test.mnemonic.startswith("bt") else "test"]
+        if not test.operands.startswith(operands):
+            return f"{test.text} looks at something else than bit 2 (value 4) of 8(%rsp)"
         for step, following in pairwise(way):
-            if step.mnemonic.startswith("j") and step.mnemonic != "jmp":
-                jumped = following.address == step.branch_target
-                runs = any(s.mnemonic == "verw" for s in way)
-                if (step.mnemonic == "je") != (jumped != runs):
-                    return f"{step.text} lets a vCPU that reaches MMIO pass without VERW: is it inverted?"
+            if step.mnemonic not in JUMPS:
+                continue
+            skips = following.address == step.branch_target
+            runs = any(s.mnemonic == "verw" for s in way)
+            if (step.mnemonic == over) != (skips != runs):
+                jump = f"{JUMPS[step.mnemonic]} {image.label(step.branch_target or 0)}"
+                return f"{jump} lets a vCPU that reaches MMIO pass without VERW: is it inverted?"
     return None
 
 

@@ -33,6 +33,8 @@ def ways(image: Image, address: int) -> Iterator[tuple[Instruction, ...]]:
             continue
         if here.mnemonic in (".byte", "int3", "ud2"):
             raise LabError(f"the code runs into {here.text} at {image.label(at)}: is a ret or a jump missing?")
+        if here.mnemonic.startswith("call"):
+            raise LabError(f"{here.text}: calls are not followed here; write what the function does in its place")
         jumps = here.mnemonic.startswith("j") and here.branch_target is not None
         if jumps:
             pending.append((here.branch_target or 0, way))
