@@ -79,7 +79,7 @@ VERW_AT = 9  # where VERW begins in the replacement of ``long_padding``, behind 
 
 
 def moved_verw() -> tuple[Image, AltEntry, bytes]:
-    """Return the lab's image, the one entry of ``long_padding``, and its VERW's four bytes as the engine writes them."""
+    """Return the lab's image, the one entry of ``long_padding``, and its VERW's four bytes after patching."""
     image = from_bytes(lab_object("patching"), "patching.o")
     how = Rules(Engine.ONCE, 14, wide_nops=True)
     place = image.symbols.get("long_padding")
