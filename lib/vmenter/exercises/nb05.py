@@ -43,11 +43,11 @@ def _judge_found(answer: Any) -> str | None:
         return None
     mode = f"KVM's L1D flush is “{entry.selection.l1d_flush}”"
     if entry.verdict.l1d_flushed:
-        why = "the flush flag was set" if entry.selection.l1d_flush == "cond" else "so no flag is asked"
+        why = "and the flush flag was set" if entry.selection.l1d_flush == "cond" else "so no flag is asked"
         return f"the L1D was flushed: {mode}, {why}. With microcode such a flush clears the CPU buffers too"
     if entry.verdict.verw:
         return f"VERW ran: {mode}, so its static key is off and the code gets to the else"
-    return f"nothing cleared, but nothing had to: selection asks for {entry.promise.text}. {mode}"
+    return f"nothing cleared, but nothing had to. The promise here: {entry.promise.text}. {mode}"
 
 
 # --- the chain -----------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def _judge_chain(answer: Any) -> str | None:
         if verdict.verw and not promise.owes_clear(VCpuState(row[3], row[2])):
             return f"with {worded(row)}: VERW ran although no clear is owed; not every host should pay for it"
         if verdict.l1d_flushed and not promise.owes_flush(VCpuState(row[3], row[2])):
-            return f"with {worded(row)}: the L1D was flushed although no flush is owed; that is the dear one"
+            return f"with {worded(row)}: the L1D was flushed although no flush is owed; that is the expensive one"
         if verdict.cleared_by not in (None, EventKind.VERW, EventKind.L1D_FLUSH):
             return f"with {worded(row)}: the flush went the way without microcode"
     return None

@@ -1,11 +1,13 @@
 """Exercises of notebook 06: tell skipping from distance, choose VMRESUME across VERW, say why MMIO stayed."""
 
+import re
 from itertools import product
 from typing import Any
 
 from vmenter import eras
 from vmenter.errors import LabError
 from vmenter.exercises.choice import choice
+from vmenter.exercises.flags import flag_uses
 from vmenter.exercises.variants import between, changed, source
 from vmenter.history import Era
 from vmenter.host import Host
@@ -68,6 +70,7 @@ def _facts(entry: eras.Entry, right: str) -> str:
 # --- a stub that chooses across VERW --------------------------------------------------------------------------
 
 STUB_ERA = "43fb862de8f6"
+STUB = "__vmx_vcpu_run"
 NUMBERED = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)))
 GUEST = {name: eras.GUEST + number for number, name in enumerate(NUMBERED) if name != "rsp"}  # the CPU loads RSP
 
@@ -120,19 +123,17 @@ def _judge_stub(answer: Any) -> str | None:
 
 
 def _last_test(trace: Trace) -> str:
-    """Say which instruction wrote the flags last before the last conditional jump."""
-    steps = trace.instructions
-    jump = next((n for n in range(len(steps) - 1, -1, -1) if _conditional(steps[n].mnemonic)), 0)
-    writer = next((n for n in range(jump - 1, -1, -1) if steps[n].mnemonic.startswith(_WRITES_FLAGS)), None)
-    told = f", and the last to write flags before it was {steps[writer].text}" if writer is not None else ""
-    return f"The last conditional jump was {steps[jump].text}{told}"
-
-
-_WRITES_FLAGS = ("test", "bt", "cmp", "verw", "and", "or", "xor", "add", "sub", "popf", "sahf", "sh", "inc", "dec")
-
-
-def _conditional(mnemonic: str) -> bool:
-    return mnemonic.startswith("j") and mnemonic != "jmp"
+    """Name the last conditional jump of the stub, the flag that it reads, and who wrote it last."""
+    uses = list(flag_uses(trace, STUB))
+    if not uses:
+        return "No conditional jump on ZF or CF chooses"
+    use = uses[-1]
+    if use.writer is None:
+        return f"{use.jump} reads {use.flag}, which nobody has written"
+    writer = trace.instructions[use.writer].text
+    loaded = any(one.text.endswith("), %rbx") for one in trace.instructions[: use.writer])
+    gone = ". By then RBX holds the guest's value" if loaded and re.search(r"%([er]?bx|bl)\b", writer) else ""
+    return f"{use.jump} reads {use.flag}, last written by {writer}{gone}"
 
 
 REASONS = {

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from vmenter.assembler import LAB, assemble
-from vmenter.errors import LabError
+from vmenter.errors import AssemblyError, LabError
 from vmenter.history import Era, era
 
 
@@ -24,7 +24,20 @@ def changed(era_: Era | str, *changes: tuple[str, str]) -> Era:
         if text.count(old) != 1:
             raise LabError(f"{era_.id}: this text is in its source {text.count(old)} times, not once: {old!r}")
         text = text.replace(old, new)
-    return replace(era_, code=assemble(text))
+    try:
+        return replace(era_, code=assemble(text))
+    except AssemblyError as error:
+        raise _placed(error, text, [new for _, new in changes]) from None
+
+
+def _placed(error: AssemblyError, text: str, given: list[str]) -> AssemblyError:
+    """Return the error with its line counted in the given text that it stands in, if it is in one."""
+    for new in given:
+        before, found, _ = text.partition(new)
+        first = before.count("\n")
+        if error.line is not None and found and 0 < error.line - first <= len(new.splitlines()):
+            return AssemblyError(error.message, error.line - first, error.column)
+    return error
 
 
 def between(text: str, start: str, end: str) -> str:
