@@ -60,6 +60,7 @@ def test_another_solution_than_the_reference_passes_too():
         + 'entry:\n ALTERNATIVE "nop; nop", "verw selector(%rip); nop", X86_FEATURE_CLEAR_CPU_BUF\n ret\n'
     )
     assert check("02-2", other).passed
+    assert check("03-2", " C").passed
     assert check(
         "03-1", wrong_0203.three(wrong_0203.GOOD.replace("testl $4", "btl $2").replace("jz", "jnc"))
     ).passed

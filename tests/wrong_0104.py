@@ -38,7 +38,7 @@ WRONG = {
         ("a", "without a word"),
         ("b", "Microcode only makes VERW clear"),
         ("d", "with mitigations=off it says"),
-        ("C", "one of the letters"),
+        ("z", "one of the letters"),
         *ONE_LETTER,
     ],
     "01-3": [
@@ -68,7 +68,7 @@ WRONG = {
         ("a", "writes ZF, by the result"),
         ("c", "SUB writes ZF anew"),
         ("d", "JE looks at ZF, not at CF"),
-        ("B", "one of the letters"),
+        ("z", "one of the letters"),
         *ONE_LETTER,
     ],
     "04-3": [

@@ -87,10 +87,10 @@ WRONG = {
     ],
     "03-2": [
         ("a", "same rule"),
-        ("b", "255 bytes"),
+        ("b", "254 bytes"),
         ("d", "stays inside"),
         ("e", "one of the letters"),
         (["c"], "one of the letters"),
-        ("C", "one of the letters"),
+        ("z", "one of the letters"),
     ],
 }

@@ -39,7 +39,7 @@ WRONG = {
         ("b", "not a copy"),
         ("d", "look at the run with cond and the flag set"),
         ("e", "does not flush the L1D"),
-        ("C", "one of the letters"),
+        ("z", "one of the letters"),
         (None, "one of the letters"),
     ],
     "05-3": [

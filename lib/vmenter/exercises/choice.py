@@ -11,9 +11,10 @@ def choice(right: str, reasons: Mapping[str, str]) -> Callable[[Any], str | None
     letters = sorted({right, *reasons})
 
     def judge(answer: Any) -> str | None:
-        if not isinstance(answer, str) or answer not in letters:
+        letter = answer.strip().lower() if isinstance(answer, str) else None
+        if letter not in letters:
             named = ", ".join(f"'{letter}'" for letter in letters)
             raise LabError(f"answer should be one of the letters {named}")
-        return None if answer == right else f"{answer}: " + " ".join(reasons[answer].split())
+        return None if letter == right else f"{letter}: " + " ".join(reasons[letter].split())
 
     return judge

@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 from vmenter.alternatives import Engine, entries, sites
-from vmenter.errors import LabError
+from vmenter.exercises.choice import choice
 from vmenter.exercises.nb02 import built, entry_of, patched, selector_kept
 from vmenter.exercises.paths import clears, ways
 from vmenter.features import number
@@ -67,20 +67,13 @@ def _polarity(image: Image) -> str | None:
     return None
 
 
-def _judge_reason(answer: Any) -> str | None:
-    if not isinstance(answer, str) or answer not in REASONS:
-        raise LabError("answer should be one of the letters 'a', 'b', 'c', 'd'")
-    return " ".join(REASONS[answer].split()) or None
-
-
 REASONS = {
-    "a": """a: no. The early engine has the same rule, the last match wins: it writes each match over the one
+    "a": """no. The early engine has the same rule, the last match wins: it writes each match over the one
         before. Try it in the widget with both features on.""",
-    "b": """b: no. A site may hold up to 255 bytes in every generation, and the padding is made by the macro, not
+    "b": """no. A site may hold up to 254 bytes in every generation, and the padding is made by the macro, not
         by the engine. Seventeen bytes are no trouble.""",
-    "c": "",
-    "d": """d: no. The JZ stays inside the replacement, so its displacement is right wherever the replacement is
+    "d": """no. The JZ stays inside the replacement, so its displacement is right wherever the replacement is
         copied to; the early engine leaves it alone, and that is right. Look at the other operand.""",
 }
 
-JUDGES = {"strictest_wins": _judge_order, "reason": _judge_reason}
+JUDGES = {"strictest_wins": _judge_order, "reason": choice("c", REASONS)}
