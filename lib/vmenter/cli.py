@@ -6,7 +6,8 @@ Exit status: 0 fine, 1 a finding, 2 bad input (one line on standard error, never
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,33 @@ def enter(
     return int(not entry.verdict.kept)
 
 
+@commands.command()
+@click.option("--era", "era_ids", metavar="ERA", multiple=True, help="Only this era; repeat.")
+@click.option("--space", "name", type=click.Choice(["default", "full"]), default="default", show_default=True)
+@JSON
+def audit(era_ids: tuple[str, ...], name: str, *, as_json: bool) -> int:
+    """Try every configuration of every era: exit status 1 if any breaks its promise, with the smallest that does.
+
+    A configuration is a CPU with its flaws and facts, a command line, and a vCPU about to be entered.
+    """
+    from vmenter import audittext  # noqa: PLC0415
+    from vmenter.audit import audits  # noqa: PLC0415
+    from vmenter.history import ERAS, era  # noqa: PLC0415
+    from vmenter.space import SPACES  # noqa: PLC0415
+
+    space, chosen, done = SPACES[name], [era(id_) for id_ in era_ids] or list(ERAS.values()), []
+    if not as_json:
+        _print([*audittext.space_lines(space), ""])
+    with _bar() as bar:
+        for found in audits(chosen, space, bar):
+            done.append(found)
+            if not as_json:
+                _print([*audittext.audit_lines(found), ""])
+    if as_json:
+        _print(_json(audittext.to_json(space, done)))
+    return int(any(found.broken or found.failed for found in done))
+
+
 def _json(data: Any) -> list[str]:
     return [json.dumps(data, indent=1)]
 
@@ -237,3 +265,17 @@ def _progress(items: Sequence[Any], what: str) -> Iterable[Any]:
     from rich.progress import track  # noqa: PLC0415
 
     return track(items, what, console=Console(stderr=True), transient=True)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None] | None]:
+    """Give a function that shows how far something is, or None where nobody would see it."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task("")
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
