@@ -47,10 +47,12 @@ format: setup  ## put the code into the house's form
 	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests
 	@$(RUFF) format $(CONFIG) lib tests
 
-bench: setup  ## measure: loading, patching, importing, VM-Enters a second
+bench: setup  ## measure: loading, patching, importing, VM-Enters a second, the audit
 	@$(PY) tests/bench.py
 	@echo
 	@$(PY) tests/bench_machine.py
+	@echo
+	@$(PY) tests/bench_audit.py
 
 pins: setup  ## refresh the pins in requirements.txt to the newest versions that fit lib/pyproject.toml
 	@echo '-e ./lib[course,test,pins]' | $(PY) -m uv pip compile --quiet --universal --python-version 3.11 \

@@ -105,7 +105,7 @@ def verdict_by_outcome(era):
     return found
 
 
-SAMPLES = 3000  # for each of nine ways to VM-Enter
+SAMPLES = 2300  # for each of nine ways to VM-Enter
 
 
 @each_era

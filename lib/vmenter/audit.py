@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 from vmenter import eras
 from vmenter.boot_options import Wishes, read_options
+from vmenter.errors import LabError
 from vmenter.host import GENERATIONS, Generation, Host
 from vmenter.l1tf import select_l1tf
 from vmenter.mitigations import select
@@ -55,11 +56,6 @@ class Tally(NamedTuple):
         _, settings, smallest, _ = min(self, other, key=lambda tally: (tally.settings, tally.smallest))
         return Tally(self.number + other.number, settings, smallest, self.seen | other.seen)
 
-    def both(self, other: Tally) -> Tally:
-        """Return each of these together with each of those, of other dimensions: counts multiply."""
-        smallest = tuple(sorted(self.smallest + other.smallest))
-        return Tally(self.number * other.number, self.settings + other.settings, smallest, self.seen | other.seen)
-
 
 ONE = Tally(1, 0, (), frozenset())
 Table = dict[Hashable, Tally]
@@ -78,7 +74,7 @@ def _all(tallies: Iterable[Tally]) -> Tally:
 
 
 def _joined(tallies: Iterable[Tally]) -> Tally:
-    """Return the tallies of several dimensions as one; as `both`, in one go."""
+    """Return each of these together with each of those, all of other dimensions: counts multiply."""
     counts, settings, smallest, seen = zip(*tallies, strict=True)
     return Tally(prod(counts), sum(settings), tuple(sorted(sum(smallest, ()))), frozenset().union(*seen))
 
@@ -124,24 +120,31 @@ def _table(part: Part, dimensions: tuple[tuple[int, Dimension], ...], kernel: st
     for values in product(*(d.values for _, d in hardware)):
         machine, vcpu = machine_of(values)
         here = _joined((ONE, *(_one(*pair, value) for pair, value in zip(hardware, values, strict=True))))
-        words = [_told_apart(pair, machine, generation) for pair in options]
+        words = [_told_apart(pair, machine, kernel) for pair in options]
         for chosen in product(*words):
             text = " ".join((shared, *(option for option, _ in chosen))).strip()
-            wishes, _ = read_options(replace(machine, cmdline=text), generation)
+            wishes = _wishes(machine.bugs, text, kernel, tsx_ctrl=machine.has("tsx_ctrl_msr"))
             found = outcome(machine, wishes, generation, vcpu)
             tally = _joined((here, *(tally for _, tally in chosen)))
             table[found] = tally.either(table.get(found))
     return table
 
 
-def _told_apart(pair: tuple[int, Dimension], machine: Host, kernel: Generation) -> list[tuple[str, Tally]]:
+def _told_apart(pair: tuple[int, Dimension], machine: Host, kernel: str) -> list[tuple[str, Tally]]:
     """Return the values of an option that differ on a machine: (text of one, tally of all that read the same)."""
     found: dict[Wishes, tuple[str, Tally]] = {}
     for value in pair[1].values:
-        wishes, _ = read_options(replace(machine, cmdline=value.option), kernel)
+        wishes = _wishes(machine.bugs, value.option, kernel, tsx_ctrl=machine.has("tsx_ctrl_msr"))
         text, tally = found.get(wishes, (value.option, None))
         found[wishes] = text, _one(*pair, value).either(tally)
     return list(found.values())
+
+
+@lru_cache(maxsize=1 << 15)
+def _wishes(bugs: tuple[str, ...], text: str, kernel: str, *, tsx_ctrl: bool) -> Wishes:
+    """Read options. They ask a machine only for its bugs and TSX_CTRL: many machines share a reading."""
+    wishes, _ = read_options(Host(bugs, ("tsx_ctrl_msr",) * tsx_ctrl, text), GENERATIONS[kernel])
+    return wishes
 
 
 # --- 2. joined by arithmetic ------------------------------------------------------------------------------------
@@ -229,7 +232,7 @@ class Audit:
     states: int  # distinct ones, each run
     broken: Finding | None
     neutralised: Finding | None  # a VERW ran while FB_CLEAR_DIS was set; beside `broken`, not among it
-    failed: Finding | None  # no VM-Enter at all, or VMLAUNCH and VMRESUME mixed up
+    failed: Finding | None  # a crash, no VM-Enter, or VMLAUNCH and VMRESUME mixed up
 
     @property
     def replay(self) -> str | None:
@@ -276,7 +279,7 @@ def audit(era: eras.Era | str, space: Space = DEFAULT, progress: Progress | None
     for done, state in enumerate(states):
         if progress:
             progress(f"{era.id}: machine states", done, len(states))
-        trace = eras.run(era, state)
+        trace = _run(era, state)
         for promise in promises[state]:
             for fault in _faults(promise, state, trace):
                 faults[fault] = reached[state, promise].either(faults.get(fault))
@@ -287,9 +290,18 @@ def audit(era: eras.Era | str, space: Space = DEFAULT, progress: Progress | None
 _select = lru_cache(maxsize=4096)(select)
 
 
-def _faults(promise: Promise, state: eras.State, trace: eras.Trace) -> Iterator[str]:
+def _run(era: eras.Era, state: eras.State) -> eras.Trace | None:
+    """Run one state; None for a crash. `eras.enter` with the failing machine raises the error that says why."""
+    eras.patched(era, state.features, state.keys)  # what cannot even be patched is no finding but an error
+    try:
+        return eras.run(era, state)
+    except LabError:
+        return None
+
+
+def _faults(promise: Promise, state: eras.State, trace: eras.Trace | None) -> Iterator[str]:
     """Yield what is wrong with a run. Of the vCPU a verdict reads what the state holds."""
-    if trace.vm_enter is None:
+    if trace is None or trace.vm_enter is None:
         yield "failed"
         return
     verdict = judge(promise, VCpuState(state.mmio, state.flush_pending, state.resume), trace)

@@ -219,20 +219,23 @@ def audit(era_ids: tuple[str, ...], name: str, *, as_json: bool) -> int:
     A configuration is a CPU with its flaws and facts, a command line, and a vCPU about to be entered.
     """
     from vmenter import audittext  # noqa: PLC0415
-    from vmenter.audit import audits  # noqa: PLC0415
+    from vmenter.audit import audit  # noqa: PLC0415
     from vmenter.history import ERAS, era  # noqa: PLC0415
     from vmenter.space import SPACES  # noqa: PLC0415
 
     space, chosen, done = SPACES[name], [era(id_) for id_ in era_ids] or list(ERAS.values()), []
     if not as_json:
         _print([*audittext.space_lines(space), ""])
-    with _bar() as bar:
-        for found in audits(chosen, space, bar):
+    try:
+        for one in chosen:
+            with _bar() as bar:
+                found = audit(one, space, bar)
             done.append(found)
             if not as_json:
                 _print([*audittext.audit_lines(found), ""])
-    if as_json:
-        _print(_json(audittext.to_json(space, done)))
+    finally:  # interrupted, too: what is done is not lost
+        if as_json:
+            _print(_json(audittext.to_json(space, done)))
     return int(any(found.broken or found.failed for found in done))
 
 
@@ -276,6 +279,6 @@ def _bar() -> Iterator[Callable[[str, int, int], None] | None]:
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
-    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+    with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("")
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)

@@ -1,0 +1,42 @@
+"""How long the audit takes, beside trying configurations one by one: `python tests/bench_audit.py`."""
+
+import time
+from random import Random
+
+from vmenter import eras
+from vmenter.audit import audits
+from vmenter.space import SPACES, Space
+
+SAMPLE = 2000  # configurations done in full, for each era
+
+
+def one_by_one(space: Space) -> float:
+    """Return how many configurations a second can be done in full, drawn at random, over all eras."""
+    random, start = Random(1), time.perf_counter()
+    for era in eras.ERAS.values():
+        for _ in range(SAMPLE):
+            numbers = space.configuration(random.randrange(space.configurations))
+            eras.enter(era, *space.machine(tuple(enumerate(numbers))))
+    return SAMPLE * len(eras.ERAS) / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Print figures for each space."""
+    for space in SPACES.values():
+        start = time.perf_counter()
+        found = list(audits(space=space))
+        spent = time.perf_counter() - start
+        total = space.configurations * len(found)
+        brute = one_by_one(space)
+        print(f"audit of the {space.name} space: {space.configurations:,} configurations, {len(found)} eras")
+        print(f"{spent:>12.1f}  seconds, one core")
+        print(f"{sum(audit.states for audit in found):>12,}  distinct states run")
+        print(f"{total / spent:>12.2g}  configurations a second")
+        years = total / brute / (365.25 * 24 * 3600)
+        print(
+            f"{brute:>12,.0f}  a second one by one, on a sample of {SAMPLE * len(found):,}: {years:,.2g} years for all"
+        )
+
+
+if __name__ == "__main__":
+    main()
