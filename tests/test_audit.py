@@ -168,7 +168,7 @@ def test_the_counts_of_all_outcomes_add_up_to_the_space(space, kernel):
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_what_is_only_told_never_changes_what_vm_enter_sees(kernel):
-    """Every combination of these, on every CPU of the space, with no option and with the telling ones."""
+    """Every combination of these, with any bugs, RTM and RFDS_CLEAR, no options; with options it is sampled."""
     told = [d for _, d in FULL.of(Part.TOLD)]
     bugs = [d for d in FULL.dimensions if d.values[-1].bugs] + [
         d for d in FULL.dimensions if d.name in ("rtm", "rfds_clear")
