@@ -27,6 +27,19 @@ def report(record_property: Callable[[str, Any], None]) -> Callable[[str], None]
     return lambda line: record_property(REPORTED, line)
 
 
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a `vmenter` command in this process: (exit status, standard output, standard error)."""
+    from vmenter import cli
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            cli.main(arguments)
+        return stop.value.code, *capsys.readouterr()
+
+    return run
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the lines that tests reported."""
     lines = sorted(

@@ -7,22 +7,10 @@ import sys
 
 import pytest
 
-from vmenter import cli, features
+from vmenter import features
 from vmenter.assembler import LAB
 
 OBJECT = str(LAB / "patching.o")
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process: (exit status, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            cli.main(arguments)
-        return stop.value.code, *capsys.readouterr()
-
-    return run
 
 
 def listed(run, *arguments):

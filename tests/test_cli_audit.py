@@ -2,22 +2,8 @@
 
 import json
 
-import pytest
-
 from vmenter import cli
 from vmenter.eras import ERAS
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process: (exit status, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            cli.main(arguments)
-        return stop.value.code, *capsys.readouterr()
-
-    return run
 
 
 def test_audit_as_json_has_the_shape_that_was_agreed(run):

@@ -7,22 +7,9 @@ import sys
 
 import pytest
 
-from vmenter import cli
 from vmenter.eras import ERAS
 
 SKYLAKE = ("--bugs", "mds,taa,l1tf,mmio_stale_data", "--microcode", "rtm, md_clear,flush_l1d")
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process: (exit status, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            cli.main(arguments)
-        return stop.value.code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

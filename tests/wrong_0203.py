@@ -1,19 +1,12 @@
 """Wrong answers to the exercises of notebooks 02 and 03, each with the words that must be in the reply."""
 
-from answers import cell
+from answers import altered, cell
 
 from vmenter.exercises import every
 from vmenter.exercises.nb02 import VERW_AT, moved_verw
 
 HEAD = '.include "alternative.inc"\n.include "features.inc"\nselector: .short 0x18\n'
 TASKS = every()
-
-
-def swap(id_, old, new):
-    """The reference solution with one thing wrong."""
-    text = TASKS[id_].solution
-    assert old in text
-    return cell(text.replace(old, new))
 
 
 def three(body, order=("clear_if_mmio", "MMIO", "clear", "")):
@@ -38,19 +31,22 @@ GOOD = " testl $4, 8(%rsp)\n jz .Lno\\@\n verw selector(%rip)\n.Lno\\@:"
 WRONG = {
     "02-2": [
         (
-            swap("02-2", '"", "verw selector(%rip)"', '"verw selector(%rip)", ""'),
+            altered("02-2", ('"", "verw selector(%rip)"', '"verw selector(%rip)", ""')),
             "without features VERW should not run",
         ),
-        (swap("02-2", "X86_FEATURE_CLEAR_CPU_BUF", "X86_FEATURE_CLEAR_CPU_BUF + NOT"), "without features"),
-        (swap("02-2", "X86_FEATURE_CLEAR_CPU_BUF", "X86_FEATURE_SMAP"), "with CLEAR_CPU_BUF VERW should run"),
-        (swap("02-2", "selector(%rip)", "entry(%rip)"), "reads entry"),
-        (swap("02-2", '"verw selector(%rip)"', '"jmp 1f; verw selector(%rip); 1:"'), "it runs “never”"),
-        (swap("02-2", "    ret\n", ""), "is a ret or a jump missing"),
-        (swap("02-2", "verw", "werv"), "invalid instruction"),
+        (altered("02-2", ("X86_FEATURE_CLEAR_CPU_BUF", "X86_FEATURE_CLEAR_CPU_BUF + NOT")), "without features"),
+        (altered("02-2", ("X86_FEATURE_CLEAR_CPU_BUF", "X86_FEATURE_SMAP")), "with CLEAR_CPU_BUF VERW should run"),
+        (altered("02-2", ("selector(%rip)", "entry(%rip)")), "reads entry"),
+        (altered("02-2", ('"verw selector(%rip)"', '"jmp 1f; verw selector(%rip); 1:"')), "it runs “never”"),
+        (altered("02-2", ("    ret\n", "")), "is a ret or a jump missing"),
+        (altered("02-2", ("verw", "werv")), "invalid instruction"),
         (HEAD + "entry: ret\n", "table of alternatives is empty"),
         (HEAD + 'start: ALTERNATIVE "", "nop", 1\n', "no label entry"),
-        (swap("02-2", "X86_FEATURE_CLEAR_CPU_BUF", "CLEAR_CPU_BUF"), "did you mean X86_FEATURE_CLEAR_CPU_BUF"),
-        (swap("02-2", '"verw selector(%rip)"', "verw selector(%rip)"), "blanks in it needs quotes"),
+        (
+            altered("02-2", ("X86_FEATURE_CLEAR_CPU_BUF", "CLEAR_CPU_BUF")),
+            "did you mean X86_FEATURE_CLEAR_CPU_BUF",
+        ),
+        (altered("02-2", ('"verw selector(%rip)"', "verw selector(%rip)")), "blanks in it needs quotes"),
         (7, "should be text"),
     ],
     "02-1": [
@@ -64,15 +60,15 @@ WRONG = {
     ],
     "02-3": [
         (cell(TASKS["02-2"].solution), "reads"),
-        (swap("02-3", '"jmp 1f", ""', '"", "jmp 1f"'), "without features VERW should not run"),
-        (swap("02-3", '"jmp 1f"', '"jz 1f"'), "without features"),
+        (altered("02-3", ('"jmp 1f", ""', '"", "jmp 1f"')), "without features VERW should not run"),
+        (altered("02-3", ('"jmp 1f"', '"jz 1f"')), "without features"),
         (
             CALLED,
             "calls are not followed",
         ),
-        (swap("02-3", "    verw selector(%rip)\n", ""), "with CLEAR_CPU_BUF VERW should run"),
-        (swap("02-3", "X86_FEATURE_CLEAR_CPU_BUF", "X86_FEATURE_CLEAR_CPU_BUF_VM"), "with CLEAR_CPU_BUF"),
-        (swap("02-3", "X86_FEATURE_CLEAR_CPU_BUF", "X86_FEATURE_CLEAR_CPU_BUF + NOT"), "without features"),
+        (altered("02-3", ("    verw selector(%rip)\n", "")), "with CLEAR_CPU_BUF VERW should run"),
+        (altered("02-3", ("X86_FEATURE_CLEAR_CPU_BUF", "X86_FEATURE_CLEAR_CPU_BUF_VM")), "with CLEAR_CPU_BUF"),
+        (altered("02-3", ("X86_FEATURE_CLEAR_CPU_BUF", "X86_FEATURE_CLEAR_CPU_BUF + NOT")), "without features"),
     ],
     "03-1": [
         (three(GOOD, ("clear", "", "clear_if_mmio", "MMIO")), "with both features, VERW should always run"),
@@ -83,7 +79,7 @@ WRONG = {
         (three(GOOD.replace("testl $4", "btl $4").replace("jz", "jnc")), "something else than bit 2"),
         (three(GOOD.replace("testl $4", "btl $2").replace("jz", "jc")), "is it inverted?"),
         (three(GOOD, ("clear", "MMIO", "clear_if_mmio", "")), "CLEAR_CPU_BUF_VM_MMIO alone"),
-        (swap("03-1", 'ALTERNATIVE_2 ""', 'ALTERNATIVE_2 "clear"'), "no feature"),
+        (altered("03-1", ('ALTERNATIVE_2 ""', 'ALTERNATIVE_2 "clear"')), "no feature"),
     ],
     "03-2": [
         ("a", "same rule"),

@@ -1,18 +1,6 @@
 """Plausible wrong answers to the exercises of notebooks 05 and 06, and the reason that must be given for each."""
 
-from vmenter.exercises import exercise
-
-
-def swap(id_, *changes):
-    """The reference solution with something wrong."""
-    names = {}
-    exec(exercise(id_).solution, names)
-    text = names["answer"]
-    for old, new in changes:
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    return text
-
+from answers import altered
 
 ALTERNATIVE = '    ALTERNATIVE "", clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF\n'
 BT = "    btl $0, %ebx\n"
@@ -44,31 +32,33 @@ WRONG = {
     ],
     "05-3": [
         (
-            swap("05-3", ("    jz .Lno_flush\n", "")),
+            altered("05-3", ("    jz .Lno_flush\n", "")),
             "VERW selected for MMIO only, L1D flush “cond”, flush flag clear, a device assigned: a clear owed here; "
             "nothing cleared",
         ),
-        (swap("05-3", ("jz .Lno_flush", "jnz .Lno_flush")), "nothing cleared"),
+        (altered("05-3", ("jz .Lno_flush", "jnz .Lno_flush")), "nothing cleared"),
         (
-            swap("05-3", ("    jz .Lno_flush\n", "    jz .Lverw\n")),
+            altered("05-3", ("    jz .Lno_flush\n", "    jz .Lverw\n")),
             "no VERW selected, L1D flush “cond”, flush flag clear, no device assigned: VERW ran although",
         ),
         (
-            swap("05-3", ("    jz .Lno_flush\n", "    jz .Lmmio\n")),
+            altered("05-3", ("    jz .Lno_flush\n", "    jz .Lmmio\n")),
             "no VERW selected, L1D flush “cond”, flush flag clear, a device assigned: VERW ran although",
         ),
-        (swap("05-3", ("    call vmx_l1d_flush\n", "    xorl %eax, %eax\n")), "an L1D flush owed here"),
-        (swap("05-3", ("    je .Lcleared\n", "    jne .Lcleared\n")), "VERW selected for MMIO only"),
+        (altered("05-3", ("    call vmx_l1d_flush\n", "    xorl %eax, %eax\n")), "an L1D flush owed here"),
+        (altered("05-3", ("    je .Lcleared\n", "    jne .Lcleared\n")), "VERW selected for MMIO only"),
         (
-            swap("05-3", (".Lno_flush:\n", ""), ("    movq %rbx, %rdi\n", ".Lno_flush:\n    movq %rbx, %rdi\n")),
+            altered(
+                "05-3", (".Lno_flush:\n", ""), ("    movq %rbx, %rdi\n", ".Lno_flush:\n    movq %rbx, %rdi\n")
+            ),
             "the run ended with budget",
         ),
         (
-            swap("05-3", ("    STATIC_LONG_JUMP_IF_ON .Lverw, mds_user_clear\n", "")),
+            altered("05-3", ("    STATIC_LONG_JUMP_IF_ON .Lverw, mds_user_clear\n", "")),
             "VERW selected for MDS, L1D flush “never”",
         ),
         (
-            swap(
+            altered(
                 "05-3",
                 ("    STATIC_LONG_JUMP_IF_ON .Lflush, vmx_l1d_should_flush\n", "    jmp .Lflush\n"),
             ),
@@ -77,29 +67,29 @@ WRONG = {
         ("    clear_cpu_buffers\n.Lcleared:\n", "VERW ran although no clear is owed"),
         ("    popq %rbx\n    popq %rbp\n    ret\n.Lcleared:\n", "no VM-Enter: the run ended with return"),
         ("    clear_cpu_buffers\n", "no label .Lcleared"),
-        (swap("05-3", ("testb", "tsetb")), "line 10, column 5: invalid instruction"),
+        (altered("05-3", ("testb", "tsetb")), "line 10, column 5: invalid instruction"),
         (7, "should be text"),
     ],
     "06-1": [
         (
-            swap("06-1", (BT, "    testb $RUN_VMRESUME, %bl\n"), ("jnc", "jz")),
+            altered("06-1", (BT, "    testb $RUN_VMRESUME, %bl\n"), ("jnc", "jz")),
             "jz reads ZF, last written by verw",
         ),
-        (swap("06-1", ("    jnc .Lvmlaunch\n", "")), "No conditional jump"),
-        (swap("06-1", ("jnc", "jz")), "jz reads ZF, last written by"),
-        (swap("06-1", ("jnc", "jc")), "jc reads CF, last written by btl $0, %ebx"),
-        (swap("06-1", (BT, ""), (LOAD, LOAD + BT)), "By then RBX holds the guest's value"),
-        (swap("06-1", (ALTERNATIVE, ""), (BT, ALTERNATIVE + BT)), "VERW is 15 accesses to memory away"),
+        (altered("06-1", ("    jnc .Lvmlaunch\n", "")), "No conditional jump"),
+        (altered("06-1", ("jnc", "jz")), "jz reads ZF, last written by"),
+        (altered("06-1", ("jnc", "jc")), "jc reads CF, last written by btl $0, %ebx"),
+        (altered("06-1", (BT, ""), (LOAD, LOAD + BT)), "By then RBX holds the guest's value"),
+        (altered("06-1", (ALTERNATIVE, ""), (BT, ALTERNATIVE + BT)), "VERW is 15 accesses to memory away"),
         (
-            swap("06-1", (ALTERNATIVE, "    pushfq\n" + ALTERNATIVE + "    popfq\n")),
+            altered("06-1", (ALTERNATIVE, "    pushfq\n" + ALTERNATIVE + "    popfq\n")),
             "VERW is 1 access to memory away from it; the first: __vmx_vcpu_run",
         ),
         (
-            swap("06-1", (BT, ""), ("    jnc", "    testl $RUN_VMRESUME, 8(%rsp)\n    jz")),
+            altered("06-1", (BT, ""), ("    jnc", "    testl $RUN_VMRESUME, 8(%rsp)\n    jz")),
             "VERW is 1 access to memory away",
         ),
         (
-            swap(
+            altered(
                 "06-1",
                 (BT, ""),
                 (LOAD, LOAD + "    movq 8(%rsp), %r15\n"),
@@ -107,15 +97,15 @@ WRONG = {
             ),
             "R15 does not hold the guest's value",
         ),
-        (swap("06-1", (LOAD, "")), "does not hold the guest's value"),
-        (swap("06-1", (ALTERNATIVE, "    clear_cpu_buffers\n")), "VERW ran although nothing asks"),
-        (swap("06-1", (ALTERNATIVE, "")), "a clear owed here; nothing cleared"),
+        (altered("06-1", (LOAD, "")), "does not hold the guest's value"),
+        (altered("06-1", (ALTERNATIVE, "    clear_cpu_buffers\n")), "VERW ran although nothing asks"),
+        (altered("06-1", (ALTERNATIVE, "")), "a clear owed here; nothing cleared"),
         (
-            swap("06-1", (ALTERNATIVE, ""), ("    vmresume\n", ALTERNATIVE + "    vmresume\n")),
+            altered("06-1", (ALTERNATIVE, ""), ("    vmresume\n", ALTERNATIVE + "    vmresume\n")),
             "with CLEAR_CPU_BUF on, first VM-Enter: a clear owed here; nothing cleared",
         ),
-        (swap("06-1", ("btl $0", "btl $1")), "with CLEAR_CPU_BUF off, entered before: VMLAUNCH was chosen"),
-        (swap("06-1", ("jnc", "jnv")), "line 5, column 5: invalid instruction"),
+        (altered("06-1", ("btl $0", "btl $1")), "with CLEAR_CPU_BUF off, entered before: VMLAUNCH was chosen"),
+        (altered("06-1", ("jnc", "jnv")), "line 5, column 5: invalid instruction"),
         (["btl"], "should be text"),
     ],
     "06-2": [

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vmenter.errors import LabError
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,13 @@ def _lab() -> Check:
     return Check("JupyterLab", "for the notebooks", works, found, remedy="pip install -r requirements.txt")
 
 
+def find_browser() -> str | None:
+    """Return the path of a browser that the tests can drive, or None."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def _browser() -> Check:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = find_browser()
     purpose = "only the browser tests need it"
     return Check("Chromium", purpose, path is not None, path or "", needed=False, remedy=_package("chromium"))
 

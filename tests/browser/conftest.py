@@ -15,6 +15,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from vmenter.doctor import find_browser
+
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -25,19 +27,14 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 START = 60  # seconds that JupyterLab may take to answer
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
-
-
-def find_chromium():
-    return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @pytest.fixture(scope="session")
 def chromium():
     """The browser, by Playwright."""
-    program = find_chromium()
+    program = find_browser()
     if program is None:
         message = "no Chromium here; install it: sudo apt-get install chromium"
         if os.environ.get("CI"):

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from vmenter.alttable import Site, entries, sites
 from vmenter.assembler import LAB, assemble, lab_object
 from vmenter.errors import AssemblyError, LabError
+from vmenter.features import slot
 from vmenter.image import Image, from_bytes
 
 MAX_REPLACEMENTS = 3
@@ -37,7 +38,7 @@ class Bench:
 
     def feature(self, number: int) -> str:
         """Return a feature's name, or its number as the kernel's headers write it."""
-        return self.names.get(number) or f"{number >> 5}*32+{number & 31}"
+        return self.names.get(number) or slot(number)
 
     @property
     def features(self) -> tuple[int, ...]:

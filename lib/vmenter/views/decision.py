@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from vmenter.alternatives import Patch
 from vmenter.alttable import AltEntry, Engine, Site
 from vmenter.diagram import KEPT, Diagram, Mark, layout, mark, text_size
+from vmenter.features import slot
 from vmenter.views.bench import feature_names
 
 Name = Callable[[int], str]
@@ -18,7 +19,7 @@ WIDEST = "matches, decides"
 def namer(names: Mapping[int, str] | None = None) -> Name:
     """Return a function that names features; a number without a name is written as ``word*32+bit``."""
     known = feature_names() if names is None else names
-    return lambda number: known.get(number) or f"{number >> 5}*32+{number & 31}"
+    return lambda number: known.get(number) or slot(number)
 
 
 def decision_diagram(
