@@ -126,8 +126,8 @@ def test_entries_of_one_address_must_stand_together():
         ({"new_length": 5}, "a replacement of 5 bytes is longer than its site of 4"),
         ({"new": 0x10FF}, "the replacement at 0x10ff lies outside the image"),
         ({"new": 0x5000_0000}, "the replacement at 0x50000000 lies outside the image"),
-        ({"feature": 32 * 32}, "feature 1024 lies beyond the last feature word"),
-        ({"feature": 0xFFFF}, "feature 65535 lies beyond the last feature word"),
+        ({"feature": 32 * 32}, "feature 1024 lies beyond the last of 32 feature words"),
+        ({"feature": 0xFFFF}, "feature 65535 lies beyond the last of 32 feature words"),
         ({"flags": 4}, "flags 0x4 are none that are known"),
     ],
 )
@@ -135,6 +135,13 @@ def test_a_lie_is_named_with_its_entry_address_and_rule(lie, rule):
     image = table_image(record() + record(index=1, **lie))
     with pytest.raises(LabError, match=f"alternative entry 1 at 0x200e: {rule}"):
         entries(image, 14)
+
+
+@pytest.mark.parametrize(("kernel", "words"), [("7.3.4", 24), ("6.12.117", 24)])
+def test_the_last_feature_word_is_the_kernels_own_where_its_words_were_counted(kernel, words):
+    assert len(entries(table_image(record(feature=32 * words - 1), kernel), 14)) == 1
+    with pytest.raises(LabError, match=f"feature {32 * words} lies beyond the last of {words} feature words"):
+        entries(table_image(record(feature=32 * words), kernel), 14)
 
 
 def test_the_largest_values_that_are_true_are_taken():

@@ -98,16 +98,19 @@ def patch(image: Image, site: Site, features: Collection[int], how: Rules) -> Pa
     chosen = matching[-1] if matching else None
     before = Step("choose", chosen, site.original, (Origin("O", None),) * site.length)
     if how.engine is Engine.ONCE:
-        considered = [chosen]
+        rounds = [(chosen, site.length)]
     else:  # entry after entry, each on the bytes the last one left
-        considered = [index if index in matching else None for index in range(len(site.entries))]
+        rounds = [
+            (index if index in matching else None, entry.length if how.engine is Engine.EARLY else site.length)
+            for index, entry in enumerate(site.entries)
+        ]
     steps = [before]
     undecided = None
-    for index, entry in zip(considered, site.entries, strict=False):
+    for index, length in rounds:
         if index is not None:
             undecided = _write(image, site, index, how, steps)
         if undecided is None:
-            _merge(how, steps, entry.length if how.engine is Engine.EARLY else site.length)
+            _merge(how, steps, length)
     return Patch(site, chosen, tuple(steps), undecided)
 
 

@@ -12,11 +12,11 @@ from enum import StrEnum
 from itertools import groupby
 
 from vmenter.errors import LabError
-from vmenter.features import parse_version
+from vmenter.features import parse_version, word_counts
 from vmenter.image import Image
 
 MAX_PATCH = 254  # bytes: the kernel's buffer, MAX_PATCH_LEN
-MAX_FEATURES = 32 * 32  # far above what any kernel has (24 words in v7.3): beyond it, the table lies
+MAX_FEATURES = 32 * 32  # of a kernel whose words were not counted: far above what any has (24 in v7.3)
 
 
 class Engine(StrEnum):
@@ -138,6 +138,7 @@ def _records(image: Image, size: int) -> Iterator[AltEntry]:
 
 def _checked(image: Image, table: Iterable[AltEntry]) -> Iterator[AltEntry]:
     """Pass entries on that a kernel could apply; the first other one is an error that names the rule."""
+    beyond = _feature_limit(image)
     for entry in table:
         if entry.length == 0:
             raise lie(entry, f"the site at {entry.site:#x} has length 0")
@@ -152,11 +153,17 @@ def _checked(image: Image, table: Iterable[AltEntry]) -> Iterator[AltEntry]:
             raise lie(entry, f"{long} is longer than its site of {entry.length}")
         if entry.replacement_length and not image.holds(entry.replacement, entry.replacement_length):
             raise lie(entry, f"the replacement at {entry.replacement:#x} lies outside the image")
-        if entry.feature >= MAX_FEATURES:
-            raise lie(entry, f"feature {entry.feature} lies beyond the last feature word")
+        if entry.feature >= beyond:
+            raise lie(entry, f"feature {entry.feature} lies beyond the last of {beyond // 32} feature words")
         if entry.flags > 3:
             raise lie(entry, f"flags {entry.flags:#x} are none that are known (1: NOT, 2: DIRECT_CALL)")
         yield entry
+
+
+def _feature_limit(image: Image) -> int:
+    """Return the first number that is no feature: behind this kernel's last word, if its words were counted."""
+    counts = word_counts(image.kernel) if image.kernel else None
+    return 32 * sum(counts) if counts else MAX_FEATURES
 
 
 def lie(entry: AltEntry, rule: str) -> LabError:
