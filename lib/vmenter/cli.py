@@ -239,6 +239,26 @@ def audit(era_ids: tuple[str, ...], name: str, *, as_json: bool) -> int:
     return int(any(found.broken or found.failed for found in done))
 
 
+@commands.command()
+@click.argument("package", metavar="[PACKAGE|newest]", default="newest")
+@click.option("--suite", metavar="NAME", help="Another suite of this machine's mirror, such as sid.")
+@click.option("--list", "as_list", is_flag=True, help="Only print the kernel packages there are.")
+def fetch(package: str, suite: str | None, *, as_list: bool) -> int:
+    """Fetch a kernel's package through apt, and print the folder with its KVM modules and vmlinuz.
+
+    PACKAGE is a name such as linux-image-amd64, or NAME=VERSION. What was fetched once needs no network again.
+    """
+    from vmenter import kernelfetch  # noqa: PLC0415
+
+    with _bar() as bar:
+        if as_list:
+            found: list[Any] = list(kernelfetch.available(suite, bar))
+        else:
+            found = [kernelfetch.fetch(None if package == "newest" else package, suite, bar)]
+    _print(found)
+    return 0
+
+
 def _json(data: Any) -> list[str]:
     return [json.dumps(data, indent=1)]
 
