@@ -219,11 +219,15 @@ def _apt(suite: str | None, progress: Progress | None) -> Iterator[_Apt]:
 
 def _sources(suite: str | None) -> list[tuple[str, str]]:
     """Return the apt sources of the machine's own distribution, (kind, text), changed to the suite if given."""
-    form = "$(SOURCESENTRY)\t$(REPO_URI)\t$(ORIGIN)"
-    out, complaint = _run(("apt-get", "indextargets", "--format", form, "Created-By: Packages"))
-    rows = [line.split("\t") for line in out.splitlines() if line.count("\t") == 2]
-    own = [row for row in rows if _own(row[2])] or rows  # no origins are known before the first update
-    if not own:
+    own, complaint = [], ""
+    for options in ((), ("--no-release-info",)):  # where `apt-get update` never ran, no origins are known
+        form = "$(SOURCESENTRY)\t$(REPO_URI)\t$(ORIGIN)"
+        out, complaint = _run(("apt-get", "indextargets", *options, "--format", form, "Created-By: Packages"))
+        rows = [line.split("\t") for line in out.splitlines() if line.count("\t") == 2]
+        own = [row for row in rows if options or _own(row[2])]
+        if own:
+            break
+    else:
         raise LabError(f"apt's settings name no mirror; {complaint or 'see /etc/apt/sources.list'}")
     sites = {row[1].rstrip("/") for row in own}
     result = []

@@ -247,13 +247,13 @@ def _rpm_payload(file: BinaryIO, name: str) -> _Part:
     file.seek(0)
     head = file.read(MAX_RPM_HEAD)
     at = 96  # behind the lead
-    for _ in range(2):  # rpmfile believes what these say, and could be made to fill the memory
+    for align in (8, 1):  # signatures, then headers; rpmfile believes all they say, and memory would pay for it
         entries, size = struct.unpack_from(">2I", head, at + 8)
         end = at + 16 + 16 * entries + size
         if not head.startswith(b"\x8e\xad\xe8", at) or end > len(head) or entries * size > MAX_RPM_WORK:
             raise LabError(f"{name}: a damaged RPM package, or one cut short: a header of {size:,} bytes in it")
         values = sum(count for *_, count in struct.iter_unpack(">4I", head[at + 16 : end - size]))
-        at = end + -end % 8
+        at = end + -end % align
         if values > size or head[end:at].strip(b"\0"):
             raise LabError(f"{name}: a damaged RPM package: {values:,} values in a header of {size:,} bytes")
     rpm = rpmfile.RPMFile(fileobj=io.BytesIO(head))
