@@ -259,6 +259,38 @@ def fetch(package: str, suite: str | None, *, as_list: bool) -> int:
     return 0
 
 
+@commands.command()
+@click.option(
+    "--from", "source", metavar="FILE", help="Explain what another machine printed; - is standard input."
+)
+@click.option("--how", is_flag=True, help="Print the line to run on another machine.")
+@JSON
+def host(source: str | None, *, how: bool, as_json: bool) -> int:
+    """Explain what a machine's kernel says of its flaws, and what a VM-Enter does there.
+
+    Reads this machine, or with --from what another one printed; nothing is printed that names it. Exit status 1 if
+    a line says Vulnerable, or the nearest form of VM-Enter breaks its promise there.
+    """
+    from vmenter import hosttext, ownmachine  # noqa: PLC0415
+    from vmenter.explain import explain  # noqa: PLC0415
+
+    if how:
+        if source is not None:
+            raise LabError("--how prints a line and reads nothing; leave --from out")
+        _print(_json({"line": ownmachine.HOW, "about": ownmachine.ABOUT_HOW}) if as_json else [ownmachine.HOW])
+        if not as_json:
+            print(ownmachine.ABOUT_HOW, file=sys.stderr)  # so that the line alone can be piped or copied
+        return 0
+    if source is None:
+        report = ownmachine.read_machine()
+    else:
+        data = sys.stdin.buffer.read() if source == "-" else _read(source)
+        report = ownmachine.parse(data.decode("utf-8", errors="replace"))
+    found = explain(report)
+    _print(_json(hosttext.to_json(found)) if as_json else hosttext.text_lines(found))
+    return int(found.finding)
+
+
 def _json(data: Any) -> list[str]:
     return [json.dumps(data, indent=1)]
 
