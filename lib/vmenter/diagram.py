@@ -182,7 +182,8 @@ def _box(attributes: Any, ident: str, key: str, text: str) -> _Label:
 
 
 @cache
-def _style() -> str:
+def style() -> str:
+    """Return the style sheet of all drawings, on one line."""
     return " ".join(Path(__file__).with_name("diagram.css").read_text(encoding="utf-8").split())
 
 
@@ -200,7 +201,7 @@ def _clean(raw: str, labels: Mapping[str, _Label], prefix: str, title: str, desc
             names.append(f"{prefix}-{tag}")
     if names:
         root.set("aria-labelledby", " ".join(names))
-    ET.SubElement(root, f"{{{SVG}}}style").text = _style()
+    ET.SubElement(root, f"{{{SVG}}}style").text = style()
     drawing = source.find(f"{{{SVG}}}g")
     if drawing is None:
         raise LabError("Graphviz drew nothing")
