@@ -261,6 +261,31 @@ REJECTED_CURE = Era(
 )
 """A cure in C that was posted and not taken, on the code of v6.17."""
 
+SVM = Era(
+    id="d8010d4ba43e",
+    title="TSA, on AMD: VERW right before VMRUN",
+    commit="d8010d4ba43e",
+    author="Borislav Petkov, Kim Phillips",
+    date="2025-07-08",
+    release="v6.16",
+    reason=(
+        "Some of AMD's CPUs let data through to instructions that must not have it (TSA). New microcode teaches "
+        "their VERW to clear, too. One feature asks for it on the way to user space, a new one before VMRUN, "
+        "so that either can be had alone."
+    ),
+    sources=(
+        Source("commit", "d8010d4ba43e", "the mitigation; Kim Phillips is its co-author"),
+        Source("mail", "20250708162240.993483371@linuxfoundation.org", "the same for v6.15.y, on the day"),
+        Source("file", "arch/x86/kvm/svm/vmenter.S", "__svm_vcpu_run, __svm_sev_es_vcpu_run"),
+        Source("file", "arch/x86/kernel/cpu/bugs.c", "tsa_select_mitigation"),
+    ),
+    kernel="6.12.117",
+    features=("CLEAR_CPU_BUF_VM",),
+    keys=(),
+    fb_clear_dis=False,
+)
+"""AMD's way to VM-Enter; it has a promise, a selection and an audit of its own (`svm`, `tsa`)."""
+
 
 def era(id_: str) -> Era:
     """Find an era, the backport or the rejected cure by its id; `LabError` with the nearest for another name."""

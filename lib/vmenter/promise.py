@@ -93,7 +93,7 @@ class Verdict:
     l1d_flushed: bool
     assumed: bool  # a clear was owed and only the software loop ran
     neutralised: bool
-    entered_right: bool  # VMLAUNCH the first time, VMRESUME from then on; the wrong one fails
+    entered_right: bool  # VMLAUNCH first, VMRESUME from then on, and the wrong one fails; VMRUN always
     instructions_after_clear: int | None
     accesses_after_clear: int | None
 
@@ -125,7 +125,7 @@ def judge(promise: Promise, vcpu: VCpuState, trace: Trace) -> Verdict:
         l1d_flushed=flushed,
         assumed=owes_clear and {event.kind for event in trace.clears} == {EventKind.L1D_FLUSH_LOOP},
         neutralised=trace.neutralised,
-        entered_right=trace.vm_enter == ("VMRESUME" if vcpu.resume else "VMLAUNCH"),
+        entered_right=trace.vm_enter in ("VMRUN", "VMRESUME" if vcpu.resume else "VMLAUNCH"),
         instructions_after_clear=distance.instructions if distance else None,
         accesses_after_clear=distance.accesses if distance else None,
     )
