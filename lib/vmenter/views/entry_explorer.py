@@ -69,7 +69,7 @@ class EntryExplorer(anywidget.AnyWidget):
 
     def _follow(self, change: Mapping[str, Any]) -> None:
         """Make the frame of a new state; whatever the page sent, the last good frame stays."""
-        new = _next(change["new"], self._more, self.frame)
+        new = next_frame(change["new"], self._more, self.frame)
         with self.hold_sync():
             self.drawings = drawings(new, self._more)
             self.frame = new
@@ -92,7 +92,7 @@ def _names(names: Iterable[str]) -> list[str]:
     return [names] if isinstance(names, str) else [str(name) for name in names]
 
 
-def _next(state: Mapping[str, Any], more: Iterable[Era], last: Frame) -> Frame:
+def next_frame(state: Mapping[str, Any], more: Iterable[Era], last: Frame) -> Frame:
     """Return the frame of a state, or the last one with the mistake in it."""
     try:
         return frame(state, more)
