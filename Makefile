@@ -7,7 +7,7 @@ CONFIG := --config lib/pyproject.toml
 PYTEST := $(PY) -m pytest -c tests/pytest.ini --rootdir .
 JOBS   ?= 2
 
-.PHONY: help setup lab test lint type unit nbval notebooks objects images format bench pins clean
+.PHONY: help setup lab test lint type unit nbval notebooks objects images slides format bench hooks release pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -20,9 +20,10 @@ lab: setup  ## set everything up and open the course in JupyterLab
 
 test: lint type unit nbval  ## set everything up and run every test
 
-lint: setup  ## look for what ruff knows to be wrong or untidy
+lint: setup  ## look for what ruff knows to be wrong or untidy, and for misspelt words
 	@$(RUFF) check $(CONFIG) lib tests
 	@$(RUFF) format $(CONFIG) --check lib tests
+	@$(PY) tests/tools/spell.py
 
 type: setup  ## check the types
 	@$(PY) -m mypy --config-file lib/pyproject.toml lib/vmenter
@@ -43,6 +44,9 @@ objects: setup  ## assemble the lab's sources anew
 images: setup  ## draw the pictures of README and notebooks anew, those that are out of date
 	@$(PY) -m vmenter.pictures
 
+slides: setup  ## make slides and a one-page handout of every notebook, in build/slides
+	@$(PY) -m vmenter.slides
+
 format: setup  ## put the code into the house's form
 	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests
 	@$(RUFF) format $(CONFIG) lib tests
@@ -54,11 +58,17 @@ bench: setup  ## measure: loading, patching, importing, VM-Enters a second, the 
 	@echo
 	@$(PY) tests/bench_audit.py
 
+hooks: setup  ## check every commit before it is made (pre-commit, with the tools of .venv)
+	@$(PY) -m pre_commit install
+
+release: setup  ## check that all is ready for VERSION=x.y.z, and tag it with its changelog entry
+	@$(PY) tests/tools/release.py "$(VERSION)"
+
 pins: setup  ## refresh the pins in requirements.txt to the newest versions that fit lib/pyproject.toml
-	@echo '-e ./lib[course,test,pins]' | $(PY) -m uv pip compile --quiet --universal --python-version 3.11 \
+	@echo '-e ./lib[course,slides,test,pins]' | $(PY) -m uv pip compile --quiet --universal --python-version 3.11 \
 		--upgrade --no-annotate --no-emit-index-url --custom-compile-command 'make pins' - -o .venv/pins.txt
 	@cp .venv/pins.txt requirements.txt
 
 clean:  ## remove what the targets made, .venv included
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find lib tests notebooks -name __pycache__ -prune -exec rm -rf {} +
