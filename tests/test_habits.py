@@ -1,0 +1,190 @@
+"""What a project says about itself holds: licences, citation, changelog, and every path and command it names."""
+
+import datetime as dt
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from tools import release
+
+ROOT = Path(__file__).parent.parent
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+CHANGELOG = release.entries((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+VERSION = tomllib.loads((ROOT / "lib" / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+# What the worked examples make: not there before, and free for who follows them.
+MADE = {
+    "lib/vmenter/exercises/11.toml",
+    "lib/vmenter/exercises/nb11.py",
+    "lib/vmenter/lab/ours.S",
+    "notebooks/11-one-more-site.ipynb",
+    "tests/wrong_11.py",
+}
+
+
+def targets():
+    return set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+
+
+def words():
+    """Return the words of all code in CONTRIBUTING, in lines and blocks."""
+    code = re.findall(r"```\w*\n(.*?)```", CONTRIBUTING, re.DOTALL) + re.findall(r"`([^`\n]+)`", CONTRIBUTING)
+    return " ".join(code).split()
+
+
+# --- CONTRIBUTING --------------------------------------------------------------------------------------------------
+
+
+def test_every_path_that_contributing_names_is_there():
+    named = {word for word in words() if re.match(r"(lib|tests|notebooks|images)/\w", word)}
+    links = {target for target in re.findall(r"\]\(([^)#]+)\)", CONTRIBUTING) if "://" not in target}
+    assert len(named) > 15
+    missing = {path for path in (named | links) - MADE if not (ROOT / path).exists()}
+    assert not missing
+
+
+def test_what_the_worked_examples_make_is_not_there_yet():
+    assert {path for path in MADE if (ROOT / path).exists()} == set()
+    for name in ("[03-3]", "OWN_FORM"):
+        assert not any(name in path.read_text(encoding="utf-8") for path in ROOT.glob("lib/vmenter/**/*.toml"))
+
+
+def test_every_make_target_that_is_named_is_one_and_help_lists_them_all():
+    assert set(re.findall(r"`make (\w+)", CONTRIBUTING)) <= targets()
+    phony = set(re.search(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE)[1].split())
+    assert phony == targets()
+    helped = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"make (\w+)", helped)) == targets()
+
+
+def test_every_vmenter_command_that_is_named_is_understood(run):
+    commands = re.findall(r"`\.venv/bin/vmenter ([^`]+)`", CONTRIBUTING)
+    assert commands
+    for command in commands:
+        status, _, error = run(*shlex.split(command.replace("ours", "v4")))
+        assert status in (0, 1), error
+
+
+def test_every_python_name_that_is_named_is_there():
+    for name in ("_IN_ORDER", "KERNEL_OF_ERA", "REJECTED_CURE", "JUDGES", "WRONG", "SWITCHES", "verw_runs", "ALL"):
+        assert name in CONTRIBUTING
+        files = [*ROOT.glob("lib/vmenter/**/*.py"), *ROOT.glob("tests/*.py")]
+        assert any(
+            re.search(rf"^(def )?{name}\b", path.read_text(encoding="utf-8"), re.MULTILINE) for path in files
+        ), name
+
+
+def test_the_example_of_an_exercise_is_a_whole_one():
+    example = tomllib.loads(re.search(r"```toml\n(.*?)```", CONTRIBUTING, re.DOTALL)[1])["03-3"]
+    like = tomllib.loads((ROOT / "lib/vmenter/exercises/03.toml").read_text(encoding="utf-8"))["03-2"]
+    assert set(example) == set(like)
+    code = next(
+        block for block in re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.DOTALL) if "def _judge" in block
+    )
+    names = {}
+    exec("from typing import Any\n" + re.sub(r"^   ", "", code.split("   JUDGES")[0], flags=re.MULTILINE), names)
+    judge = names["_judge_length"]
+    assert judge(17) is None
+    wrong = re.search(r'"03-3": \[(.*?)\n   \]', CONTRIBUTING, re.DOTALL)[1]
+    for answer, reason in re.findall(r'\((\S+), "(.+?)"\)', wrong):
+        assert reason in judge(eval(answer))
+
+
+# --- licences, citation, changelog, releases ------------------------------------------------------------------------
+
+
+def test_both_licences_are_there_whole():
+    mit = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert mit.startswith("MIT License\n\nCopyright (c) 2026 The VM-Enter Lab authors\n")
+    by = (ROOT / "LICENSE-CC-BY-4.0").read_text(encoding="utf-8")
+    assert by.startswith("Attribution 4.0 International\n")
+    assert re.findall(r"^Section (\d)", by, re.MULTILINE) == [str(n) for n in range(1, 9)]
+    assert by.rstrip().endswith("Creative Commons may be contacted at creativecommons.org.")
+    assert {"LICENSE", "LICENSE-CC-BY-4.0"} <= set(
+        re.findall(r"\]\(([^)]+)\)", (ROOT / "LICENSES.md").read_text())
+    )
+
+
+def test_the_citation_has_what_the_format_asks_for():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors", "version", "date-released", "license"} <= set(cited)
+    assert cited["cff-version"] == "1.2.0"
+    assert [set(author) for author in cited["authors"]] == [{"name"}]
+    assert cited["license"] == ["MIT", "CC-BY-4.0"]
+    assert isinstance(cited["date-released"], dt.date)
+
+
+def test_the_changelog_has_an_unreleased_part_and_then_falling_versions():
+    unreleased, *versions = CHANGELOG
+    assert unreleased == "Unreleased"
+    assert versions[0] == VERSION
+    assert versions == sorted(versions, key=lambda v: [int(n) for n in v.split(".")], reverse=True)
+    dates = [CHANGELOG[version][0] for version in versions]
+    assert all(release.is_date(date) for date in dates)
+    assert dates == sorted(dates, reverse=True)
+    for version, (_, text) in CHANGELOG.items():
+        headings = re.findall(r"^### (.+)$", text, re.MULTILINE)
+        assert set(headings) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}, version
+
+
+def test_all_places_tell_the_version_that_may_be_released():
+    assert release.mistakes(VERSION) == []
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of what a release looks at, to spoil; returns a function (path, old, new) → what is said of it."""
+    for path in ("CHANGELOG.md", "CITATION.cff", "lib/pyproject.toml"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text((ROOT / path).read_text(encoding="utf-8"), encoding="utf-8")
+
+    def spoil(path, old, new):
+        text = (tmp_path / path).read_text(encoding="utf-8")
+        assert old in text
+        (tmp_path / path).write_text(text.replace(old, new), encoding="utf-8")
+        return release.mistakes(VERSION, tmp_path)
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "message"),
+    [
+        ("lib/pyproject.toml", f'version = "{VERSION}"', 'version = "9.9.9"', "pyproject.toml says version 9.9.9"),
+        ("CITATION.cff", f"version: {VERSION}", "version: 9.9.9", "CITATION.cff says version 9.9.9"),
+        ("CHANGELOG.md", f"[{VERSION}]", "[9.9.9]", f"no entry [{VERSION}]"),
+        ("CHANGELOG.md", f"[{VERSION}] - ", f"[{VERSION}] - 23.", "has the date 23."),
+        ("CITATION.cff", "date-released: 20", "date-released: 19", "make them one"),
+    ],
+)
+def test_a_release_is_refused_where_two_places_differ(copy, path, old, new, message):
+    found = copy(path, old, new)
+    assert any(message in line for line in found), found
+
+
+def test_a_version_that_is_none_is_refused():
+    assert "no version" in release.mistakes("v1")[0]
+    done = subprocess.run([sys.executable, release.__file__], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "is no version; write it as 1.2.3" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- hooks -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_hooks_fetch_nothing_and_run_what_is_there():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [repo["repo"] for repo in config["repos"]] == ["local"]
+    for hook in config["repos"][0]["hooks"]:
+        assert hook["language"] == "system"
+        program, *arguments = shlex.split(hook["entry"])
+        assert program == ".venv/bin/python"
+        for path in (word for word in arguments if re.match(r"(lib|tests)/", word)):
+            assert (ROOT / path).exists(), path
