@@ -259,22 +259,37 @@ def replay(era: eras.Era, host: Host, vcpu: VCpuState) -> str:
     return shlex.join((*words, *(flag for flag, is_set in flags.items() if is_set)))
 
 
-def audit(era: eras.Era | str, space: Space = DEFAULT, progress: Progress | None = None) -> Audit:
-    """Audit one era, or any code in its place: `dataclasses.replace(era, code=…)`."""
-    era = eras.era(era) if isinstance(era, str) else era
-    reached: dict[tuple[eras.State, Promise], Tally] = {}
+def reached(
+    era: eras.Era, space: Space = DEFAULT, progress: Progress | None = None
+) -> dict[tuple[eras.State, Promise], Tally]:
+    """Return every state that an era's code can be in, with what is promised there: what it stands for.
+
+    The counts of all add up to the space. Nothing is run.
+    """
+    found: dict[tuple[eras.State, Promise], Tally] = {}
     for tally in outcomes(space, era.kernel, progress).values():
         host, vcpu = space.machine(tally.smallest)  # one configuration speaks for all with its outcome
         selection = _select(host, era.kernel)
         key = eras.state_of(era, host, selection, vcpu), promise_of(selection)
-        reached[key] = tally.either(reached.get(key))
+        found[key] = tally.either(found.get(key))
+    return found
 
+
+def with_value(tally: Tally, space: Space, name: str, label: str) -> Tally:
+    """Return these configurations, each with one value of a dimension that they say nothing about yet."""
+    number, dimension = next((n, d) for n, d in enumerate(space.dimensions) if d.name == name)
+    value = next(value for value in dimension.values if value.label == label)
+    return _joined((tally, _one(number, dimension, value)))
+
+
+def audit(era: eras.Era | str, space: Space = DEFAULT, progress: Progress | None = None) -> Audit:
+    """Audit one era, or any code in its place: `dataclasses.replace(era, code=…)`."""
+    era = eras.era(era) if isinstance(era, str) else era
+    cases = reached(era, space, progress)
     faults: dict[str, Tally] = {}
-    states = sorted(
-        {state for state, _ in reached}, key=lambda state: (sorted(state.features), sorted(state.keys))
-    )
+    states = sorted({state for state, _ in cases}, key=lambda state: (sorted(state.features), sorted(state.keys)))
     promises: dict[eras.State, list[Promise]] = {}
-    for state, promise in reached:
+    for state, promise in cases:
         promises.setdefault(state, []).append(promise)
     for done, state in enumerate(states):
         if progress:
@@ -282,7 +297,7 @@ def audit(era: eras.Era | str, space: Space = DEFAULT, progress: Progress | None
         trace = _run(era, state)
         for promise in promises[state]:
             for fault in _faults(promise, state, trace):
-                faults[fault] = reached[state, promise].either(faults.get(fault))
+                faults[fault] = cases[state, promise].either(faults.get(fault))
     found = {fault: Finding(tally, space) for fault, tally in faults.items()}
     return Audit(era, space, len(states), found.get("broken"), found.get("neutralised"), found.get("failed"))
 

@@ -14,7 +14,7 @@ from vmenter.entrytext import entry_lines, notable
 from vmenter.errors import LabError
 from vmenter.history import BACKPORT, ERAS, REJECTED_CURE, Era, Source, era
 from vmenter.host import Host
-from vmenter.machine import IA32_MCU_OPT_CTRL, Machine
+from vmenter.machine import IA32_MCU_OPT_CTRL, Budget, Machine
 from vmenter.memory import LAB_BASE, VCPU, VCpu
 from vmenter.mitigations import Selection, select
 from vmenter.promise import Promise, Reach, VCpuState, Verdict, Verw, judge, promise_of
@@ -34,6 +34,9 @@ OFFSETS = {"launched": 0, "flush_l1d": 1, "disable_fb_clear": 2, "host_mmio": 3,
 VM = 0x1000  # the VM's structure, in the same room
 ASSIGNED_DEVICES = 0x40
 GUEST = 0x6E57_0000_0000_0000  # guest registers: this and their number
+FOREIGN = Budget(
+    instructions=20_000, seconds=2.0
+)  # code of a reader's own, which may loop; 64 KiB read take 5,000
 FLUSH_L1D = 18 * 32 + 28  # in a word that mirrors CPUID, the same in every kernel
 
 
@@ -182,7 +185,7 @@ def _machine(era_: Era, features_: frozenset[str], keys: frozenset[str]) -> Mach
 
 @lru_cache(maxsize=12)
 def _first_machine(era_: Era) -> Machine:
-    return Machine(patched(era_, frozenset(), frozenset()))
+    return Machine(patched(era_, frozenset(), frozenset()), budget=None if era_.code is None else FOREIGN)
 
 
 @lru_cache(maxsize=16)

@@ -35,6 +35,7 @@ class Part(StrEnum):
     L1TF = "L1TF and KVM"
     VCPU = "vCPU"
     TOLD = "told only"  # it decides what the kernel says in sysfs, or about SMT; nothing that VM-Enter sees
+    INVENTED = "invented"  # a flaw of an exercise: no kernel reads it, so `audit` leaves it to the exercise
 
 
 class Value(NamedTuple):
@@ -145,6 +146,10 @@ class Space:
                     self, dimensions=(*self.dimensions[:number], narrowed, *self.dimensions[number + 1 :])
                 )
         raise LabError(f"no dimension {name!r}; there are: {', '.join(self.counts)}")
+
+    def beside(self, name: str, dimension: Dimension) -> Space:
+        """Return the space with one more dimension, under a name of its own."""
+        return replace(self, name=name, dimensions=(*self.dimensions, dimension))
 
     def configuration(self, number: int) -> tuple[int, ...]:
         """Return the configuration of that number, from 0: for each dimension the number of its value."""
