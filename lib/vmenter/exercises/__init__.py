@@ -1,28 +1,40 @@
 """Exercises: a task, a starter, a checker that answers in words, three hints, and a solution to open on demand.
 
-In a notebook, ``exercise("02-1")`` shows the task and ``check("02-1", answer)`` judges an answer. The texts
-stand in 02.toml and its like, one file a notebook; the judges in nb02.py and its like. Starters and solutions are
-the text of a cell that sets ``answer``; the tests run every one of them.
+In a notebook, ``exercise("02-1")`` shows the task and ``check("02-1", answer)`` judges an answer and keeps it in
+the reader's `progress`; ``own_era("05-3", answer)`` makes an era of an answer that is code. The texts stand in
+02.toml and its like, one file a notebook; the judges in nb02.py and its like. Starters and solutions are the
+text of a cell that sets ``answer``; the tests run every one of them.
 """
 
+from __future__ import annotations
+
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from html import escape
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from vmenter import progress
 from vmenter.errors import LabError
+from vmenter.exercises.limited import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vmenter.exercises.audited import Counterexample
+    from vmenter.history import Era
+    from vmenter.trace import Trace
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a checker says: passed or not, and why, in words."""
+    """What a checker says: passed or not, and why, in words. `trace`: the run that shows it, if there is one."""
 
     passed: bool
     message: str
+    trace: Trace | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         """Return the verdict and the reason as text."""
@@ -48,7 +60,9 @@ class Exercise:
     solution: str
     because: str  # why the solution is right
     praise: str  # what a right answer shows
-    judge: Callable[[Any], str | None]  # None if the answer is right, else what is wrong with it
+    judge: (
+        Callable[[Any], str | Counterexample | None]  # None if the answer is right, else what is wrong with it
+    )
 
     def check(self, answer: Any) -> Feedback:
         """Judge an answer; whatever it is, this returns words."""
@@ -56,7 +70,9 @@ class Exercise:
             wrong = self.judge(answer)
         except LabError as error:
             wrong = str(error)
-        return Feedback(passed=wrong is None, message=wrong or self.praise)
+        if wrong is None:
+            return Feedback(passed=True, message=self.praise)
+        return Feedback(passed=False, message=str(wrong), trace=getattr(wrong, "trace", None))
 
     def __repr__(self) -> str:
         """Return the task as text; hints and solution stay closed."""
@@ -104,5 +120,20 @@ def exercise(id: str) -> Exercise:  # noqa: A002  (what the notebooks call it)
 
 
 def check(id: str, answer: Any) -> Feedback:  # noqa: A002
-    """Judge an answer to an exercise."""
-    return exercise(id).check(answer)
+    """Judge an answer to an exercise, and keep it in the reader's progress."""
+    feedback = exercise(id).check(answer)
+    progress.record(id, passed=feedback.passed, answer=text_of(answer))
+    return feedback
+
+
+def own_era(id: str, answer: Any) -> Era:  # noqa: A002
+    """Return the lab kernel that an answer makes: to audit it, or to enter a guest and look.
+
+    Raises `LabError` for what cannot be assembled, and for exercises whose answer is no code of a kernel.
+    """
+    exercise(id)
+    module = import_module(f"vmenter.exercises.nb{id[:2]}")
+    build: Callable[[Any], Era] | None = getattr(module, "OWN", {}).get(id)
+    if build is None:
+        raise LabError(f"the answer to {id} is no code that could stand in an era's place")
+    return build(answer)

@@ -136,3 +136,4 @@ REASONS = {
 }
 
 JUDGES = {"finds_the_skip": _judge_found, "chain": _judge_chain, "key": choice("c", REASONS)}
+OWN = {"05-3": repaired}

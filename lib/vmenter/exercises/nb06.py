@@ -148,3 +148,4 @@ REASONS = {
 }
 
 JUDGES = {"words": _judge_words, "stub": _judge_stub, "mmio_stayed": choice("b", REASONS)}
+OWN = {"06-1": stubbed}

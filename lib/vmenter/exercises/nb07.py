@@ -197,3 +197,4 @@ def _judge_reasons(answer: Any) -> str | None:
 _NEAR = {"b": "what Fixes: is good for", "d": "the order of the two entries"}
 
 JUDGES = {"stub": _judge_stub, "reasons": _judge_reasons}
+OWN = {"07-1": with_stub}
