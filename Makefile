@@ -32,7 +32,7 @@ unit: setup  ## run the tests of the library, the command line and the widgets
 	@$(PYTEST) -n $(JOBS) --dist loadfile tests
 
 nbval: setup  ## run every notebook and compare each output with the one committed
-	@$(PYTEST) -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 \
+	@VMENTER_PROGRESS=off $(PYTEST) -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 \
 		--nbval-sanitize-with tests/nbval.cfg notebooks
 
 notebooks: setup  ## run every notebook anew and store it as it is committed

@@ -1,10 +1,13 @@
 """What all tests share: results that a normal run prints, and how hypothesis behaves."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+os.environ["VMENTER_PROGRESS"] = "off"  # no test, and no notebook that one starts, touches the reader's own file
 
 # The same examples on every run and no time limit on one of them: a busy machine must not fail a test.
 settings.register_profile(

@@ -1,11 +1,13 @@
 """Run notebooks anew and store them as they are committed: executed, without widget state or volatile metadata."""
 
+import os
 import sys
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 
+os.environ["VMENTER_PROGRESS"] = "off"  # what is committed depends on nobody's progress
 KEPT_CELL_METADATA = ("tags", "jupyter")
 
 
