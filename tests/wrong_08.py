@@ -1,0 +1,200 @@
+"""Plausible wrong answers to the exercises of notebook 08, and the reason that must be given for each."""
+
+from answers import cell
+
+from vmenter.exercises import exercise
+
+KEPT = exercise("08-1").solution.partition("\n\n\nanswer")[0]
+
+
+def kept(old, new, text=KEPT):
+    """The right function with something wrong, as text; the change must fit just once."""
+    assert text.count(old) == 1, old
+    return text.replace(old, new)
+
+
+def altered(id_, *changes):
+    """The reference solution with something wrong; each (old, new) must fit just once."""
+    text = cell(exercise(id_).solution)
+    for old, new in changes:
+        text = kept(old, new, text)
+    return text
+
+
+MASK = "    testl $(RUN_MMIO | RUN_CUCKOO), 8(%rsp)\n"
+CLEAR = "    ALTERNATIVE clear_if_flagged, clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM\n"
+CUCKOO = "X86_FEATURE_CLEAR_CPU_BUF_VM_CUCKOO"
+MMIO, VM = "X86_FEATURE_CLEAR_CPU_BUF_VM_MMIO", "X86_FEATURE_CLEAR_CPU_BUF_VM"
+LOADS = "    load_guest_registers rax, 0\n"
+TEST = "    testl $RUN_VMRESUME, 8(%rsp)\n"
+CHOICE = TEST + "    jz .Lvmlaunch\n"
+FLAGGED = "    orl $RUN_CUCKOO, %eax\n"
+NEWCOMER = """.macro clear_if_new
+    testl $RUN_VMRESUME, 8(%rsp)
+    jnz .Lno_verw
+    clear_cpu_buffers
+.Lno_verw:
+.endm
+
+.macro clear_if_flagged"""
+
+
+def edge(code, macros=""):
+    """The reference solution with other code at the edge, and perhaps more macros."""
+    changes = [(CLEAR, code)]
+    return altered("08-3", *changes, *([(".macro clear_if_flagged", macros)] if macros else []))
+
+
+WRONG = {
+    "08-1": [
+        (kept("verw_ran or flushed", "verw_ran"), "kept('always', 'not required', False, False, False, True)"),
+        (kept("(flushed or not", "(cleared or not"), "kept('never', 'always', False, False, True, False)"),
+        (kept('l1d_flush == "cond" and flush_pending', 'l1d_flush == "cond"'), "('never', 'cond', False, False"),
+        (kept('verw == "mmio" and reaches_mmio', 'verw == "mmio"'), "kept('mmio', 'not required', False, False"),
+        (
+            kept(' or (verw == "mmio" and reaches_mmio)', ""),
+            "kept('mmio', 'not required', True, False, False, False)",
+        ),
+        (kept("owes_clear) and (", "owes_clear) or ("), "of 240 answers differ"),
+        (kept('l1d_flush == "always" or', 'l1d_flush != "never" or'), "kept('never', 'not required'"),
+        (
+            kept("    return (cleared or not owes_clear) and", "    if owes_clear:\n        return cleared and"),
+            "kept('never', 'not required', False, False, False, False) returns None (NoneType); it should return "
+            "True or False. Is a return missing",
+        ),
+        (kept("return (cleared", "return 1 and 'yes' if verw == 'never' else (cleared"), "returns 'yes' (str)"),
+        (kept("verw, l1d_flush,", "verw,"), "TypeError: kept() takes 5 positional arguments but 6 were given"),
+        (
+            kept("verw_ran or flushed", "VERW_RAN or flushed"),
+            "line 4, 'cleared = VERW_RAN or flushed': name 'VERW_RAN'",
+        ),
+        (kept("verw_ran or flushed", "verw_ran or"), "line 4, 'cleared = verw_ran or': invalid syntax"),
+        (lambda *_: True, "it is a lambda"),
+        (True, "it is a bool"),
+    ],
+    "08-2": [
+        (altered("08-2", ("jmp .Lflushed", "jmp .Lcleared")), "344,064 of 679,477,248 configurations go wrong"),
+        (
+            altered("08-2", ("    STATIC_LONG_JUMP_IF_ON .Lflush, vmx_l1d_should_flush\n", "")),
+            "l1tf yes, l1tf= full.\nWhat is wrong: an L1D flush owed here; nothing cleared",
+        ),
+        (
+            altered(
+                "08-2",
+                ("    STATIC_LONG_JUMP_IF_ON .Lmmio, cpu_buf_vm_clear\n", ""),
+                (".Lflushed:\n", ""),
+                (
+                    "    STATIC_LONG_JUMP_IF_ON .Lflush,",
+                    "    STATIC_LONG_JUMP_IF_ON .Lmmio, cpu_buf_vm_clear\n"
+                    ".Lflushed:\n    STATIC_LONG_JUMP_IF_ON .Lflush,",
+                ),
+                ("jmp .Lflushed", "jmp .Lcleared"),
+            ),
+            "an L1D flush owed here; ",
+        ),
+        (
+            altered("08-2", ("    testl $RUN_MMIO, %ebp\n    je .Lcleared\n", "")),
+            "mmio_stale_data yes.\nWhat is wrong: VERW ran although no clear is owed",
+        ),
+        (altered("08-2", ("je .Lcleared", "jne .Lcleared")), "VERW ran although no clear is owed"),
+        (
+            altered("08-2", ("    STATIC_LONG_JUMP_IF_ON .Lmmio, cpu_buf_vm_clear\n", "    clear_cpu_buffers\n")),
+            "the default machine itself: no bugs, an empty command line, a first VM-Enter.\nWhat is wrong: VERW ran",
+        ),
+        (
+            altered(
+                "08-2", ("    STATIC_LONG_JUMP_IF_ON .Lflush, vmx_l1d_should_flush\n", "    call vmx_l1d_flush\n")
+            ),
+            "the L1D was flushed although no flush is owed",
+        ),
+        (
+            altered(
+                "08-2",
+                (".Lflushed:\n", ""),
+                ("    STATIC_LONG_JUMP_IF_ON .Lflush", ".Lflushed:\n    STATIC_LONG_JUMP_IF_ON .Lflush"),
+            ),
+            "An audit stops where code crashes or does not end. The smallest configuration that goes wrong is 1 setting "
+            "away from the default machine: l1tf yes.\nWhat is wrong: the code does not end: after 20,000",
+        ),
+        (altered("08-2", ("    clear_cpu_buffers\n", "    clear_cpu_buffers\n" * 2)), "VERW ran 2 times"),
+        (altered("08-2", ("movq %rbx, %rdi", "movq 0, %rdi")), "the code crashes. vmx_vcpu_enter_exit"),
+        (
+            altered(
+                "08-2",
+                ("    enter_exit_end\n", "    enter_exit_end\n    ret\n"),
+                (".Lcleared:", "    ret\n.Lcleared:"),
+            ),
+            "the code crashes",
+        ),
+        (altered("08-2", (".Lcleared:", "    vmlaunch\n.Lcleared:")), "mds yes.\nWhat is wrong: a clear owed"),
+        (altered("08-2", ("    enter_exit_end\n", "")), "no line enter_exit_end"),
+        (altered("08-2", ("testl", "tesl")), "line 14, column 5: invalid instruction"),
+        (altered("08-2", ("cpu_buf_vm_clear", "mds_user_clear")), "mds_user_clear"),
+        (8, "should be text"),
+    ],
+    "08-3": [
+        (
+            altered("08-3", (MASK, "    testl $RUN_MMIO, 8(%rsp)\n")),
+            "1 setting away from the default machine: Cuckoo (invented) selects first VM-Enters.\nWhat is wrong: a clear "
+            "owed here; nothing cleared",
+        ),
+        (altered("08-3", (MASK, "    testl $RUN_CUCKOO, 8(%rsp)\n")), "a clear owed here; nothing cleared"),
+        (
+            edge(f'    ALTERNATIVE_2 "", clear_if_mmio, {MMIO}, clear_cpu_buffers, {VM}\n'),
+            "Cuckoo (invented) selects first VM-Enters.\nWhat is wrong: a clear owed here; nothing cleared",
+        ),
+        (
+            edge(
+                f'    ALTERNATIVE_2 "", clear_if_mmio, {MMIO}, clear_cpu_buffers, {VM}\n'
+                f'    ALTERNATIVE_2 "", clear_if_new, {CUCKOO}, "", {VM}\n',
+                NEWCOMER,
+            ),
+            "VERW ran 2 times; once is enough",
+        ),
+        (
+            edge(
+                f"    ALTERNATIVE_2 clear_if_mmio, clear_if_new, {CUCKOO}, clear_cpu_buffers, {VM}\n",
+                NEWCOMER,
+            ),
+            "8,257,536 of 2,038,431,744 configurations go wrong. The smallest is 4 settings away from the default "
+            "machine: mmio_stale_data yes, reaches host MMIO assigned, entered before yes, Cuckoo (invented) selects "
+            "first VM-Enters.\nWhat is wrong: a clear owed here; nothing cleared",
+        ),
+        (edge(CLEAR.replace("clear_if_flagged", '""')), "a clear owed here; nothing cleared"),
+        (edge("    clear_cpu_buffers\n"), "the default machine itself: no bugs, an empty command line"),
+        (edge("    clear_if_flagged\n"), "default machine: mds yes.\nWhat is wrong: a clear owed here; nothing"),
+        (altered("08-3", ("jnz .Lno_cuckoo", "jz .Lno_cuckoo")), "a clear owed here; nothing cleared"),
+        (
+            altered("08-3", (f'    ALTERNATIVE "jmp .Lno_cuckoo", "", {CUCKOO}\n', "")),
+            "the default machine itself: no bugs, an empty command line, a first VM-Enter.\nWhat is wrong: VERW ran",
+        ),
+        (altered("08-3", ("    flag_mmio\n", "")), "mmio_stale_data yes, reaches host MMIO assigned"),
+        (
+            altered("08-3", ("    call vmx_l1d_flush\n", "")),
+            "l1tf yes, l1tf= full.\nWhat is wrong: an L1D flush owed here; nothing cleared",
+        ),
+        (
+            altered("08-3", ("RUN_CUCKOO = 1 << 3", "RUN_CUCKOO = 1 << 0")),
+            "entered before yes.\nWhat is wrong: VERW ran although",
+        ),
+        (
+            altered("08-3", (CLEAR, ""), (CHOICE, TEST + CLEAR + "    jz .Lvmlaunch\n")),
+            "VMLAUNCH ran, VMRESUME is due",
+        ),
+        (altered("08-3", (LOADS + CLEAR, CLEAR + LOADS)), "accesses to memory behind the last clear"),
+        (
+            altered("08-3", (MASK, "    movl 8(%rsp), %eax\n    testl $(RUN_MMIO | RUN_CUCKOO), %eax\n")),
+            "RAX does not hold",
+        ),
+        (altered("08-3", (LOADS, "")), "RAX does not hold the guest's value"),
+        (altered("08-3", ("    jz .Lvmlaunch\n", "    jnz .Lvmlaunch\n")), "VMRESUME ran, VMLAUNCH is due"),
+        (altered("08-3", (LOADS, LOADS + "1: jmp 1b\n")), "the code does not end"),
+        (altered("08-3", ("    vmlaunch\n", "    movq 0, %rax\n")), "the code crashes. __vmx_vcpu_run"),
+        (altered("08-3", ("    vmlaunch\n", "")), "no guest is entered: the run ended with return"),
+        (altered("08-3", (FLAGGED, "    orll $RUN_CUCKOO, %eax\n")), "line 9, column 5: invalid instruction"),
+        (altered("08-3", ("    clear_cpu_buffers\n", "    clear_cpu_buffer\n")), "(in a macro)"),
+        (altered("08-3", ("    vmresume\n", "    vmresumes\n")), "line 31, column 5: invalid instruction"),
+        (altered("08-3", (".macro enter_guest", ".macro enter")), "there is no line .macro enter_guest"),
+        (None, "should be text"),
+    ],
+}
