@@ -34,7 +34,7 @@ def _judge_only_vm(answer: Any) -> str | None:
     for kernel, found in zip(tsa.KERNELS, selected, strict=True):
         why = "; ".join(f"{one.outcome}: {one.reason}" for one in found.why)
         if not found.affected:
-            return f"{kernel}: this machine does not have TSA, so there is nothing to clear for ({why})"
+            return f"{kernel}: this machine does not have TSA, by its generation or by what CPUID says of it"
         if svm.FEATURE not in found.features:
             return f"{kernel}: before VMRUN nothing is cleared; the file tsa says “{found.sysfs}” ({why})"
         if "CLEAR_CPU_BUF" in found.features:
