@@ -6,8 +6,10 @@ RUFF   := $(PY) -m ruff
 CONFIG := --config lib/pyproject.toml
 PYTEST := $(PY) -m pytest -c tests/pytest.ini --rootdir .
 JOBS   ?= 2
+KERNELS ?= $(VMENTER_KERNELS)
 
-.PHONY: help setup lab test lint type unit nbval notebooks objects images slides format bench hooks release pins clean
+.PHONY: help setup lab test lint type unit nbval notebooks objects records images slides format bench hooks release \
+	pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +42,9 @@ notebooks: setup  ## run every notebook anew and store it as it is committed
 
 objects: setup  ## assemble the lab's sources anew
 	@$(PY) -c "from vmenter import assembler; assembler.build_lab()"
+
+records: setup  ## record anew what notebook 10 shows of the real kernels in KERNELS
+	@$(PY) tests/tools/record_beyond.py "$(KERNELS)"
 
 images: setup  ## draw the pictures of README and notebooks anew, those that are out of date
 	@$(PY) -m vmenter.pictures

@@ -8,6 +8,7 @@ needs: tests/data/census-VERSION.map.
 """
 
 import json
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -42,9 +43,10 @@ def kernel(folder: Path) -> tuple[Image, str]:
 
 def main(root: Path) -> None:
     found = {}
-    for folder in sorted(root.iterdir()):
-        if not (folder / "System.map.gz").exists():
-            continue
+    folders = sorted(path.parent for path in root.glob("*/System.map.gz"))
+    if not folders:
+        sys.exit(f"no kernels with a System.map.gz in {root}; say where they are: make records KERNELS=FOLDER")
+    for folder in folders:
         image, symbols = kernel(folder)
         (DATA / f"census-{folder.name}.map").write_text(symbols, encoding="ascii")
         counted = {census.KERNEL: census.take(image)}
@@ -60,8 +62,6 @@ def main(root: Path) -> None:
 
 def _flat(text: str) -> str:
     """Put the innermost lists and objects on one line each."""
-    import re
-
     return re.sub(r"([\[{])\s+([^\[\]{}]*?)\s+([\]}])", lambda m: m[1] + " ".join(m[2].split()) + m[3], text)
 
 
