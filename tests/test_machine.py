@@ -233,6 +233,13 @@ def test_a_start_nothing_is_mapped_at_is_an_error():
         Machine(code("ret")).run(0x1234)
 
 
+def test_a_write_to_nowhere_does_not_spoil_the_next_run():
+    machine = Machine(code("mov %rax, (%rdi)\nvmlaunch"))
+    with pytest.raises(LabError, match="writes 8 bytes at 0x5eadbee0, where nothing is mapped"):
+        machine.run("start", {"rdi": 0x5EADBEE0})
+    assert machine.run("start", {"rdi": VCPU}).vm_enter == "VMLAUNCH"
+
+
 def test_an_unknown_symbol_or_register_is_an_error():
     with pytest.raises(LabError, match="no symbol named 'stert'"):
         Machine(code("ret")).run("stert")

@@ -14,6 +14,7 @@ same beginning. What the emulator does not know or gets wrong is put right here:
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -159,7 +160,8 @@ class Machine:
                     self._dirty.add(page)
         self._vcpu = vcpu
         for page in self._dirty:
-            self._uc.mem_write(page * PAGE, self._first.get(page, bytes(PAGE)))
+            with suppress(self._error):  # a write that failed went where nothing is mapped
+                self._uc.mem_write(page * PAGE, self._first.get(page, bytes(PAGE)))
         if self._wrote_code is not None:
             self._forget_code()
         self._dirty.clear()
@@ -197,14 +199,13 @@ class Machine:
         Raises `LabError` where a real CPU would fault, naming the place.
         """
         address = self.layout.address(start) if isinstance(start, str) else start
-        arguments = registers or {}
-        for name in arguments:
+        for name in registers or {}:
             if name not in self._ids or name == "rip":
                 raise LabError(f"no register named {name!r}; there are {', '.join(REGISTERS[:-2])}, rflags")
         vcpu = vcpu or EMPTY_VCPU
         self._reset(vcpu)
         pokes = [poke for where, value in (memory or {}).items() for poke in self._poke(where, as_bytes(value))]
-        for name, value in arguments.items():
+        for name, value in (registers or {}).items():
             self._uc.reg_write(self._ids[name], value & (1 << 64) - 1)
         self._msrs = dict(msrs or {})
         self._steps.clear()
