@@ -30,6 +30,7 @@ from vmenter.errors import LabError
 from vmenter.host import GENERATIONS, Generation, Host
 from vmenter.l1tf import select_l1tf
 from vmenter.mitigations import select
+from vmenter.moduleera import ModuleEra
 from vmenter.promise import Promise, Reach, VCpuState, judge, promise_of
 from vmenter.space import DEFAULT, Dimension, Part, Picks, Space, Value, machine_of
 from vmenter.verw import select_verw
@@ -243,7 +244,7 @@ class Audit:
 def replay(era: eras.Era, host: Host, vcpu: VCpuState) -> str:
     """Return the `vmenter enter` that shows one configuration. A CPU without EPT is given as kvm-intel.ept=0."""
     cmdline = host.cmdline if host.ept else f"{host.cmdline} kvm-intel.ept=0".strip()
-    words = ["vmenter", "enter", "--era", era.id]
+    words = ["vmenter", "enter", "--era", era.like if isinstance(era, ModuleEra) else era.id]
     for option, text in (
         ("--bugs", ",".join(host.bugs)),
         ("--microcode", ",".join(host.facts)),
@@ -307,6 +308,8 @@ _select = lru_cache(maxsize=4096)(select)
 
 def _run(era: eras.Era, state: eras.State) -> eras.Trace | None:
     """Run one state; None for a crash. `eras.enter` with the failing machine raises the error that says why."""
+    if isinstance(era, ModuleEra):
+        return era.run(state)
     eras.patched(era, state.features, state.keys)  # what cannot even be patched is no finding but an error
     try:
         return eras.run(era, state)

@@ -211,19 +211,28 @@ def enter(
 
 @commands.command()
 @click.option("--era", "era_ids", metavar="ERA", multiple=True, help="Only this era; repeat.")
+@click.option(
+    "--module", "files", metavar="FILE", multiple=True, help="A real kvm-intel.ko in place of an era; repeat."
+)
 @click.option("--space", "name", type=click.Choice(["default", "full"]), default="default", show_default=True)
 @JSON
-def audit(era_ids: tuple[str, ...], name: str, *, as_json: bool) -> int:
+def audit(era_ids: tuple[str, ...], files: tuple[str, ...], name: str, *, as_json: bool) -> int:
     """Try every configuration of every era: exit status 1 if any breaks its promise, with the smallest that does.
 
-    A configuration is a CPU with its flaws and facts, a command line, and a vCPU about to be entered.
+    A configuration is a CPU with its flaws and facts, a command line, and a vCPU about to be entered. Of a module
+    the VM-Enter stub is run, as it is; what C does before it is modelled from its control-flow graph.
     """
     from vmenter import audittext  # noqa: PLC0415
     from vmenter.audit import audit  # noqa: PLC0415
     from vmenter.history import ERAS, era  # noqa: PLC0415
+    from vmenter.image import load  # noqa: PLC0415
+    from vmenter.memory import LAB_BASE  # noqa: PLC0415
+    from vmenter.moduleera import of_module  # noqa: PLC0415
     from vmenter.space import SPACES  # noqa: PLC0415
 
-    space, chosen, done = SPACES[name], [era(id_) for id_ in era_ids] or list(ERAS.values()), []
+    space, chosen, done = SPACES[name], [era(id_) for id_ in era_ids], []
+    chosen += [of_module(load(file, LAB_BASE), file) for file in files]
+    chosen = chosen or list(ERAS.values())
     if not as_json:
         _print([*audittext.space_lines(space), ""])
     try:
@@ -289,6 +298,34 @@ def host(source: str | None, *, how: bool, as_json: bool) -> int:
     found = explain(report)
     _print(_json(hosttext.to_json(found)) if as_json else hosttext.text_lines(found))
     return int(found.finding)
+
+
+@commands.command()
+@click.argument("paths", metavar="[FILE|DIR|PACKAGE]...", nargs=-1)
+@JSON
+def inspect(paths: tuple[str, ...], *, as_json: bool) -> int:
+    """Tell what real kernels do right before VM-Enter: exit status 1 if one lacks the 6.19 form, or none can tell.
+
+    Reads kvm-intel.ko and kvm-amd.ko, packed or not, in folders and packages (.deb, .rpm) too; without an argument
+    those of the kernels installed here. A path in which no module can be read is an error, after all others.
+    """
+    from vmenter import inspecttext, kernels  # noqa: PLC0415
+    from vmenter.inspect import Report, of_kernels, to_json  # noqa: PLC0415
+
+    reports: list[Report] = []
+    errors = []
+    for path in paths or (None,):
+        try:
+            reports += of_kernels(kernels.find(path, kernels.MODULES))
+        except LabError as error:
+            errors.append(error)
+    if reports:
+        _print(
+            _json({"kernels": [to_json(report) for report in reports]}) if as_json else inspecttext.lines(reports)
+        )
+    if errors:
+        raise LabError("; ".join(map(str, errors)))
+    return int(not all(report.has_form for report in reports))
 
 
 def _json(data: Any) -> list[str]:
