@@ -194,6 +194,16 @@ def test_a_kernel_that_is_not_in_the_table_of_features_is_told_by_its_code():
     assert set(to_json(report)["features"]) == {"CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"}
 
 
+def test_an_old_version_with_newer_records_is_patched_as_its_records_say():
+    """Enterprise kernels of v5.14 have much newer code."""
+    data = lab_object("43fb862de8f6")
+    old = next(v for v in re.findall(rb"vermagic=([^ \0]+)", data))
+    report = inspect(data.replace(b"vermagic=" + old, b"vermagic=5.14." + b"1" * (len(old) - 5)), "old.ko")
+    assert (str(report.engine), report.stubs[0].mechanism) == ("layered", stubs.ONE)
+    assert report.verdict == LAB["43fb862de8f6"]
+    assert report.known_by.startswith("records of 14 bytes")
+
+
 # --- the command line ---
 
 

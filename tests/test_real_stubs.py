@@ -1,4 +1,8 @@
-"""The VM-Enter stubs of real kernels, run as they are: the same path that the lab's own code takes."""
+"""The VM-Enter stubs of real kernels, run as they are: the same path that the lab's own code takes.
+
+How each kernel's stub is called, and under which features it clears, is written down here by hand: what `stubs`
+finds out by itself (test_stubs) is held against it.
+"""
 
 from collections.abc import Mapping
 from functools import cache
@@ -6,7 +10,7 @@ from functools import cache
 import pytest
 from needs import kernel_file
 
-from vmenter import alternatives
+from vmenter import alternatives, stubs
 from vmenter.image import Image, load
 from vmenter.machine import Machine
 from vmenter.memory import FLUSH_PAGES, GS_BASE, LAB_BASE, VCPU, VCPU_SIZE, Owner, VCpu
@@ -137,6 +141,15 @@ def test_amds_stub_clears_right_before_vmrun(version):
         trace = machine(version, features, "kvm-amd.ko.xz").run("__svm_vcpu_run", {"rdi": VCPU, "rsi": 0})
         assert (trace.vm_enter, trace.verw) == ("VMRUN", verw)
         assert trace.distance == ((0, 0) if verw else None)
+
+
+@pytest.mark.parametrize("version", ["6.1.192", "6.12.117", "7.3.4"])
+def test_what_is_found_out_by_trying_is_what_is_written_here(version):
+    image = module(version)
+    (stub,) = stubs.find(image)
+    found = stubs.Runner(image, stub, alternatives.rules(image))
+    assert {**found.arguments, found.flags: 7}.items() >= ARGUMENTS[version](7).items()
+    assert found.clearing == ((CLEAR_CPU_BUF[version],) if version in CLEAR_CPU_BUF else (VM, VM_MMIO))
 
 
 FLUSH_L1D = 18 * 32 + 28

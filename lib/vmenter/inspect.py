@@ -135,13 +135,23 @@ def _plain(error: LabError, image: Image) -> str:
 
 
 def _engine(image: Image) -> tuple[Rules, str]:
-    """Tell how the kernel patches itself, and how that is known. `LabError` for tables that cannot be right."""
-    how = rules(image)
-    entries(image, how.record_size)
+    """Tell how the kernel patches itself, and how that is known. `LabError` for tables that cannot be right.
+
+    Distributions take newer code into older kernels: records of another size than the version's tell more.
+    """
+    how, known_by = rules(image), f"version {image.kernel}" if image.kernel else "no version"
     static_keys.branches(image)
-    if image.kernel is None:
-        return how, f"no version; records of {how.record_size} bytes"
-    return how, f"version {image.kernel}; records of {how.record_size} bytes fit"
+    try:
+        entries(image, how.record_size)
+    except LabError as error:
+        size = 14 if how.record_size == 12 else 12
+        try:
+            entries(image, size)
+        except LabError:
+            raise error from None  # what the version asks for is what should be fixed
+        how = rules(image, Engine.LAYERED if size == 14 else Engine.EARLY, size)
+        return how, f"records of {size} bytes, which is not what {known_by} had at first"
+    return how, f"{known_by}; records of {how.record_size} bytes fit"
 
 
 def _stub(image: Image, stub: Stub, how: Rules) -> StubReport:

@@ -245,6 +245,10 @@ class Runner:
                         )
 
 
+CLEARS_ALWAYS = frozenset({"CLEAR_CPU_BUF", "CLEAR_CPU_BUF_VM"})
+CLEARS_WITH_MMIO = frozenset({"CLEAR_CPU_BUF_VM_MMIO"})
+
+
 # --- what the clear looks like -----------------------------------------------------------------------------------
 
 JMP_OVER = "JMP over VERW"
@@ -301,12 +305,13 @@ def _replacements(image: Image, site: Site) -> Iterator[list[str]]:
 def name(number: int, kernel: str | None, *, always: bool, with_mmio: bool) -> str:
     """Name a feature that was seen to clear. Where its kernel was not read, the code must confirm the name.
 
-    The newest kernel that was read gives a name for the number; it holds if the feature does here what that name
-    says. Else "word*32+bit".
+    A name that kernels which were read have for this number holds if the feature does here what the name says, and
+    if there is no other such name. Else "word*32+bit": also where the version stands for a name that has nothing
+    to do with clearing, for then the kernel has newer code than its version says.
     """
     found = features.name(number, kernel)
-    if found != features.slot(number):
+    if found in CLEARS_ALWAYS | CLEARS_WITH_MMIO:
         return found
-    newest = features.name(number, features.checked_versions()[-1])
-    says_always, says_mmio = newest in ("CLEAR_CPU_BUF", "CLEAR_CPU_BUF_VM"), newest == "CLEAR_CPU_BUF_VM_MMIO"
-    return newest if (says_always and always) or (says_mmio and with_mmio) else found
+    known = {features.name(number, version) for version in features.checked_versions()}
+    fitting = known.intersection(CLEARS_ALWAYS if always else CLEARS_WITH_MMIO if with_mmio else ())
+    return fitting.pop() if len(fitting) == 1 else features.slot(number)
