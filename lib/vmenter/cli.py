@@ -304,10 +304,11 @@ def host(source: str | None, *, how: bool, as_json: bool) -> int:
 @click.argument("paths", metavar="[FILE|DIR|PACKAGE]...", nargs=-1)
 @JSON
 def inspect(paths: tuple[str, ...], *, as_json: bool) -> int:
-    """Tell what real kernels do right before VM-Enter: exit status 1 if one lacks the 6.19 form, or none can tell.
+    """Tell what real kernels do right before VM-Enter: exit status 1 without the 6.19 form.
 
     Reads kvm-intel.ko and kvm-amd.ko, packed or not, in folders and packages (.deb, .rpm) too; without an argument
-    those of the kernels installed here. A path in which no module can be read is an error, after all others.
+    those of the kernels installed here. What cannot be told counts as lacking the form (status 1). A path in which
+    no module can be read is bad input (status 2), after all others were told.
     """
     from vmenter import inspecttext, kernels  # noqa: PLC0415
     from vmenter.inspect import Report, of_kernels, to_json  # noqa: PLC0415
