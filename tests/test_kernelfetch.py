@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import http.server
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -137,10 +138,11 @@ def test_a_metapackage_leads_to_the_kernels_own_folder(machine):
 def test_what_is_in_the_cache_needs_no_mirror(machine):
     first = kernelfetch.fetch(f"{OLD}=6.1.5-1")
     (machine / "mirror").rename(machine / "gone")
-    assert kernelfetch.fetch(f"{OLD}=6.1.5-1") == first
-    assert kernelfetch.fetch(OLD) == first
     with pytest.raises(LabError, match=r"apt could not fetch .*5\.10"):
         kernelfetch.fetch("linux-image-5.10.0-20-amd64")
+    shutil.rmtree(machine / "cache" / "vmenter" / "apt")
+    assert kernelfetch.fetch(f"{OLD}=6.1.5-1") == first
+    assert kernelfetch.fetch(OLD) == first
 
 
 def test_the_list_holds_kernels_oldest_first(machine):
