@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from needs import HINT, kernel_files
+from needs import HINT, kernel_files, kernel_version
 
 
 def seconds(action, runs=5):
@@ -62,7 +62,7 @@ def bench_kernel(version):
     from vmenter.image import load
     from vmenter.unpack import unpack
 
-    path = next((path for path in kernel_files("vmlinuz") if path.parent.name == version), None)
+    path = next((path for path in kernel_files("vmlinuz") if kernel_version(path) == version), None)
     if path is None:
         print(f"\n{version}: no vmlinuz here; {HINT}")
         return

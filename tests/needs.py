@@ -1,16 +1,27 @@
 """What some tests need and not every machine has: real kernels, other people's tools.
 
 Without them a test is skipped and says how to get them; in CI (the environment variable CI is set) it fails.
+`python tests/needs.py` fetches the kernels, on a Debian-like machine.
 """
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-HINT = "set VMENTER_KERNELS to a folder of <version>/vmlinuz and so on, or run: bash .ci/fetch-kernels"
+HINT = "set VMENTER_KERNELS to a folder of <version>/vmlinuz and so on, or run: python tests/needs.py"
+
+# What the tests compare with: version -> package, and the suite that has it.
+KERNELS = {
+    "6.1.192": ("linux-image-6.1.0-56-amd64=6.1.192-2", "bookworm"),
+    "6.12.117": ("linux-image-6.12.117+deb13-amd64=6.12.117-1", "trixie"),
+    "7.3.4": ("linux-image-7.3.4+deb13-amd64=7.3.4-1~bpo13+1", "trixie-backports"),
+}
 
 
 def missing(what: str, how: str) -> NoReturn:
@@ -31,9 +42,10 @@ def kernel_folders() -> list[Path]:
 def kernel_file(version: str, name: str) -> Path:
     """Return a file of a real kernel, such as ("7.3.4", "vmlinuz")."""
     for folder in kernel_folders():
-        for path in (folder / version / name, folder / version / name.removesuffix(".xz")):
-            if path.is_file():
-                return path
+        for place in (folder / version, *sorted(folder.glob(f"*_{version}-*"))):  # NAME_VERSION is the cache's way
+            for path in (place / name, place / name.removesuffix(".xz")):
+                if path.is_file():
+                    return path
     looked = " or ".join(str(folder) for folder in kernel_folders())
     missing(f"{version}/{name} (looked in {looked})", HINT)
 
@@ -42,9 +54,14 @@ def kernel_files(pattern: str) -> list[Path]:
     """Return all files of real kernels that match, one for each version and name."""
     found = {}
     for folder in reversed(kernel_folders()):
-        for path in folder.glob(f"*/{pattern}"):
-            found[path.parent.name, path.name] = path
+        for path in sorted(folder.glob(f"*/{pattern}")):
+            found[kernel_version(path), path.name] = path
     return [found[key] for key in sorted(found)]
+
+
+def kernel_version(path: Path) -> str:
+    """Return the version that the folder of a kernel's file tells: VERSION, or NAME_VERSION-REVISION."""
+    return re.sub(r"-[^-]*$", "", path.parent.name.partition("_")[2]) or path.parent.name
 
 
 def tool(name: str, how: str) -> str:
@@ -61,3 +78,10 @@ def objdump() -> str:
     if path is None:
         missing("objdump", "apt install binutils-x86-64-linux-gnu")
     return path
+
+
+if __name__ == "__main__":
+    for package, suite in KERNELS.values():
+        command = [sys.executable, "-m", "vmenter", "fetch", package, "--suite", suite]
+        if subprocess.run(command, check=False).returncode:
+            sys.exit(f"{package} of {suite} cannot be had; put that kernel into $VMENTER_KERNELS")

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from needs import HINT, kernel_files, missing, objdump
+from needs import HINT, kernel_files, kernel_version, missing, objdump
 
 from vmenter.alternatives import apply, patch_all
 from vmenter.alttable import Engine, entries, rules, sites
@@ -21,7 +21,7 @@ SLOT = 512  # each patched site gets its own, so that a wrong length cannot spoi
 
 
 def name_of(path: Path) -> str:
-    return f"{path.parent.name} {path.name.split('.')[0]}"
+    return f"{kernel_version(path)} {path.name.split('.')[0]}"
 
 
 each_module = pytest.mark.parametrize("path", MODULES or [None], ids=name_of if MODULES else str)
@@ -107,7 +107,7 @@ def agreed_by_objdump(codes: list[bytes], folder: Path) -> list[list[int]]:
 @each_module
 def test_the_early_engine_is_that_of_old_modules_only(path):
     image = module(path)
-    old = tuple(map(int, path.parent.name.split(".")[:2])) < (6, 3)
+    old = tuple(map(int, kernel_version(path).split(".")[:2])) < (6, 3)
     assert (rules(image).engine is Engine.EARLY) == old
     assert (rules(image).record_size == 12) == old
 
