@@ -85,7 +85,13 @@ def _joined(tallies: Iterable[Tally]) -> Tally:
 
 def _of_verw(host: Host, wishes: Wishes, kernel: Generation, _: VCpuState) -> Hashable:
     """Return what the VERW family comes to, and whether the bugs alone keep KVM from setting FB_CLEAR_DIS."""
-    verw, _why = select_verw(host, wishes, kernel)
+    return _verw(host, wishes, kernel.kernel)
+
+
+@lru_cache(maxsize=1 << 15)
+def _verw(host: Host, wishes: Wishes, kernel: str) -> tuple[bool, bool, bool]:
+    """Evaluate it, once: who looks at one part of a space after another asks about the same machines again."""
+    verw, _why = select_verw(host, wishes, GENERATIONS[kernel])
     return verw.clears_for_all, verw.clears_for_mmio, not {"mds", "taa"}.isdisjoint(host.bugs)
 
 
@@ -121,7 +127,7 @@ def _table(part: Part, dimensions: tuple[tuple[int, Dimension], ...], kernel: st
     for values in product(*(d.values for _, d in hardware)):
         machine, vcpu = machine_of(values)
         here = _joined((ONE, *(_one(*pair, value) for pair, value in zip(hardware, values, strict=True))))
-        words = [_told_apart(pair, machine, kernel) for pair in options]
+        words = [_told_apart(pair, machine.bugs, kernel, tsx_ctrl=machine.has("tsx_ctrl_msr")) for pair in options]
         for chosen in product(*words):
             text = " ".join((shared, *(option for option, _ in chosen))).strip()
             wishes = _wishes(machine.bugs, text, kernel, tsx_ctrl=machine.has("tsx_ctrl_msr"))
@@ -131,11 +137,14 @@ def _table(part: Part, dimensions: tuple[tuple[int, Dimension], ...], kernel: st
     return table
 
 
-def _told_apart(pair: tuple[int, Dimension], machine: Host, kernel: str) -> list[tuple[str, Tally]]:
+@lru_cache(maxsize=1 << 14)
+def _told_apart(
+    pair: tuple[int, Dimension], bugs: tuple[str, ...], kernel: str, *, tsx_ctrl: bool
+) -> list[tuple[str, Tally]]:
     """Return the values of an option that differ on a machine: (text of one, tally of all that read the same)."""
     found: dict[Wishes, tuple[str, Tally]] = {}
     for value in pair[1].values:
-        wishes = _wishes(machine.bugs, value.option, kernel, tsx_ctrl=machine.has("tsx_ctrl_msr"))
+        wishes = _wishes(bugs, value.option, kernel, tsx_ctrl=tsx_ctrl)
         text, tally = found.get(wishes, (value.option, None))
         found[wishes] = text, _one(*pair, value).either(tally)
     return list(found.values())
@@ -153,6 +162,15 @@ def _wishes(bugs: tuple[str, ...], text: str, kernel: str, *, tsx_ctrl: bool) ->
 
 def outcomes(space: Space, kernel: str, progress: Progress | None = None) -> Table:
     """Return what selection makes of a whole space: {((VERW, L1TF), vCPU): tally}. All counts add up to it."""
+    selected, vcpus, told = parts(space, kernel, progress)
+    return {
+        (both, vcpu): _joined((left, right, told))
+        for (both, left), (vcpu, right) in product(selected.items(), vcpus.items())
+    }
+
+
+def parts(space: Space, kernel: str, progress: Progress | None = None) -> tuple[Table, Table, Tally]:
+    """Return what `outcomes` joins: of (VERW, L1TF), of the vCPU, of what is only told. Their counts multiply."""
     (shared,) = space.of(Part.SHARED)
     generation = GENERATIONS[kernel]
     first: dict[Hashable, str] = {}  # one text of `mitigations=` for all that a part cannot tell apart
@@ -169,10 +187,7 @@ def outcomes(space: Space, kernel: str, progress: Progress | None = None) -> Tab
             merged[verw, l1tf] = tally.either(merged.get((verw, l1tf)))
     vcpus = _table(Part.VCPU, space.of(Part.VCPU), kernel, "")
     told = _joined((ONE, *(_all(_one(*pair, value) for value in pair[1].values) for pair in space.of(Part.TOLD))))
-    return {
-        (both, vcpu): _joined((left, right, told))
-        for (both, left), (vcpu, right) in product(merged.items(), vcpus.items())
-    }
+    return merged, vcpus, told
 
 
 def outcome_of(space: Space, kernel: str, values: tuple[int, ...]) -> Hashable:
@@ -286,21 +301,49 @@ def with_value(tally: Tally, space: Space, name: str, label: str) -> Tally:
 def audit(era: eras.Era | str, space: Space = DEFAULT, progress: Progress | None = None) -> Audit:
     """Audit one era, or any code in its place: `dataclasses.replace(era, code=…)`."""
     era = eras.era(era) if isinstance(era, str) else era
-    cases = reached(era, space, progress)
+    found = fates(era, space, progress).values()
     faults: dict[str, Tally] = {}
-    states = sorted({state for state, _ in cases}, key=lambda state: (sorted(state.features), sorted(state.keys)))
-    promises: dict[eras.State, list[Promise]] = {}
-    for state, promise in cases:
-        promises.setdefault(state, []).append(promise)
+    for fate, tally in found:
+        for fault in fate.faults:
+            faults[fault] = tally.either(faults.get(fault))
+    states = len({fate.state for fate, _ in found})
+    findings = {fault: Finding(tally, space) for fault, tally in faults.items()}
+    return Audit(era, space, states, findings.get("broken"), findings.get("neutralised"), findings.get("failed"))
+
+
+class Fate(NamedTuple):
+    """What an era makes of all configurations with one outcome."""
+
+    state: eras.State
+    promise: Promise
+    faults: frozenset[str]  # of "broken", "neutralised", "failed"
+
+
+def fates(
+    era: eras.Era, space: Space = DEFAULT, progress: Progress | None = None
+) -> dict[Hashable, tuple[Fate, Tally]]:
+    """Return for each outcome of a space its fate, and the configurations that share it. Runs each state once."""
+    reached: dict[Hashable, tuple[eras.State, Promise, Tally]] = {}
+    promises: dict[eras.State, set[Promise]] = {}
+    for outcome, tally in outcomes(space, era.kernel, progress).items():
+        host, vcpu = space.machine(tally.smallest)  # one configuration speaks for all with its outcome
+        selection = _select(host, era.kernel)
+        state, promise = eras.state_of(era, host, selection, vcpu), promise_of(selection)
+        reached[outcome] = state, promise, tally
+        promises.setdefault(state, set()).add(promise)
+
+    faults: dict[tuple[eras.State, Promise], frozenset[str]] = {}
+    states = sorted(promises, key=lambda state: (sorted(state.features), sorted(state.keys)))
     for done, state in enumerate(states):
         if progress:
             progress(f"{era.id}: machine states", done, len(states))
         trace = _run(era, state)
         for promise in promises[state]:
-            for fault in _faults(promise, state, trace):
-                faults[fault] = cases[state, promise].either(faults.get(fault))
-    found = {fault: Finding(tally, space) for fault, tally in faults.items()}
-    return Audit(era, space, len(states), found.get("broken"), found.get("neutralised"), found.get("failed"))
+            faults[state, promise] = frozenset(_faults(promise, state, trace))
+    return {
+        outcome: (Fate(state, promise, faults[state, promise]), tally)
+        for outcome, (state, promise, tally) in reached.items()
+    }
 
 
 _select = lru_cache(maxsize=4096)(select)
