@@ -124,9 +124,7 @@ def _table(part: Part, dimensions: tuple[tuple[int, Dimension], ...], kernel: st
     options = [(number, d) for number, d in dimensions if any(value.option for value in d.values)]
     hardware = [pair for pair in dimensions if pair not in options]
     table: Table = {}
-    for values in product(*(d.values for _, d in hardware)):
-        machine, vcpu = machine_of(values)
-        here = _joined((ONE, *(_one(*pair, value) for pair, value in zip(hardware, values, strict=True))))
+    for machine, vcpu, here in _machines(tuple(hardware)):
         words = [_told_apart(pair, machine.bugs, kernel, tsx_ctrl=machine.has("tsx_ctrl_msr")) for pair in options]
         for chosen in product(*words):
             text = " ".join((shared, *(option for option, _ in chosen))).strip()
@@ -135,6 +133,16 @@ def _table(part: Part, dimensions: tuple[tuple[int, Dimension], ...], kernel: st
             tally = _joined((here, *(tally for _, tally in chosen)))
             table[found] = tally.either(table.get(found))
     return table
+
+
+@lru_cache(maxsize=256)
+def _machines(hardware: tuple[tuple[int, Dimension], ...]) -> list[tuple[Host, VCpuState, Tally]]:
+    """Return every machine of these dimensions: the same for all kernels and command lines."""
+    found = []
+    for values in product(*(d.values for _, d in hardware)):
+        tally = _joined((ONE, *(_one(*pair, value) for pair, value in zip(hardware, values, strict=True))))
+        found.append((*machine_of(values), tally))
+    return found
 
 
 @lru_cache(maxsize=1 << 14)
