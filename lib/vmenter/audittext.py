@@ -89,10 +89,10 @@ def audit_lines(audit: Audit) -> Iterator[str]:
             yield f"    smallest: {settings or 'the default machine'}"
             yield f"    replay:   {replay(audit.era, *finding.machine)}"
             yield "    all of them have:"
-            yield from (f"    {line}" for line in table(_shared(finding)))
+            yield from (f"    {line}" for line in table(shared_words(finding)))
 
 
-def _shared(finding: Finding) -> Iterator[tuple[str, str]]:
+def shared_words(finding: Finding) -> Iterator[tuple[str, str]]:
     """Yield each shared dimension and its values in words; the shorter of what occurs and what does not."""
     values = {d.name: [value.label for value in d.values] for d in finding.space.dimensions}
     for name, seen in finding.shared.items():
