@@ -258,3 +258,14 @@ def test_the_child_imports_nothing_of_the_package():
     """The assembler's child runs isolated, so that no module of the reader's folder gets in its way."""
     assert assembler.BACKENDS["llvmlite"][:2] == (sys.executable, "-I")
     assert "import vmenter" not in Path(assembler.BACKENDS["llvmlite"][2]).read_text()
+
+
+@pytest.mark.parametrize("text", ["testl $NOWHERE, %ebx\n", "cmpb $NOWHERE, (%rdi)\n", ".long NOWHERE\n"])
+def test_a_name_that_stands_for_a_number_must_be_defined(text):
+    with pytest.raises(AssemblyError, match="line 2: NOWHERE stands for a number here, and is not defined"):
+        assemble("nop\n" + text)
+
+
+@pytest.mark.parametrize("text", ["call elsewhere\n", "jmp elsewhere\n", "verw elsewhere(%rip)\n"])
+def test_a_place_may_lie_elsewhere(text):
+    assert assemble(text)

@@ -12,8 +12,10 @@ import shutil
 import subprocess
 import sys
 from functools import cache, lru_cache
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from vmenter.errors import AssemblyError, LabError
 
@@ -43,6 +45,7 @@ _DIAGNOSTICS = (
         re.MULTILINE,
     ),
 )
+_ABSOLUTE = {1, 10, 11, 12, 14}  # R_X86_64_64, 32, 32S, 16, 8: the psABI's relocations that write a symbol's value
 _OWN = ("<inline asm>", "<stdin>", "{standard input}")
 
 
@@ -82,7 +85,30 @@ def _assemble(text: str, backend: str) -> bytes:
     status, output, messages = _run(backend, data)
     if status != 0 or not output.startswith(b"\x7fELF"):
         raise _error(text, backend, status, messages)
+    if name := _unknown_number(output):
+        used = re.compile(rf"(?<![\w.$]){re.escape(name)}(?![\w.$])|\${re.escape(name)}(?![\w.$])")
+        where = next((number for number, line in enumerate(text.splitlines(), 1) if used.search(line)), None)
+        raise AssemblyError(f"{name} stands for a number here, and is not defined", where)
     return output
+
+
+def _unknown_number(data: bytes) -> str | None:
+    """Return a name used as a number that nothing defines: an assembler leaves it to a linker, and it would be 0.
+
+    A call, a jump or a RIP-relative operand to a name elsewhere is another matter: a kernel has such places.
+    """
+    from elftools.elf.elffile import ELFFile  # noqa: PLC0415  (import of this module stays free)
+    from elftools.elf.relocation import RelocationSection  # noqa: PLC0415
+
+    elf = ELFFile(BytesIO(data))
+    for section in elf.iter_sections():
+        if isinstance(section, RelocationSection):
+            symbols: Any = elf.get_section(section["sh_link"])
+            for relocation in section.iter_relocations():
+                symbol = symbols.get_symbol(relocation["r_info_sym"])
+                if relocation["r_info_type"] in _ABSOLUTE and symbol.name and symbol["st_shndx"] == "SHN_UNDEF":
+                    return str(symbol.name)
+    return None
 
 
 def _run(backend: str, data: bytes) -> tuple[int, bytes, str]:

@@ -291,11 +291,20 @@ def reached(
     The counts of all add up to the space. Nothing is run.
     """
     found: dict[tuple[eras.State, Promise], Tally] = {}
-    for tally in outcomes(space, era.kernel, progress).values():
+    for state, promise, tally in _cases(era, space, progress).values():
+        found[state, promise] = tally.either(found.get((state, promise)))
+    return found
+
+
+def _cases(
+    era: eras.Era, space: Space, progress: Progress | None
+) -> dict[Hashable, tuple[eras.State, Promise, Tally]]:
+    """Return for each outcome what an era's code sees of it, what is promised there, and its configurations."""
+    found = {}
+    for outcome, tally in outcomes(space, era.kernel, progress).items():
         host, vcpu = space.machine(tally.smallest)  # one configuration speaks for all with its outcome
         selection = _select(host, era.kernel)
-        key = eras.state_of(era, host, selection, vcpu), promise_of(selection)
-        found[key] = tally.either(found.get(key))
+        found[outcome] = eras.state_of(era, host, selection, vcpu), promise_of(selection), tally
     return found
 
 
@@ -331,15 +340,10 @@ def fates(
     era: eras.Era, space: Space = DEFAULT, progress: Progress | None = None
 ) -> dict[Hashable, tuple[Fate, Tally]]:
     """Return for each outcome of a space its fate, and the configurations that share it. Runs each state once."""
-    reached: dict[Hashable, tuple[eras.State, Promise, Tally]] = {}
+    cases = _cases(era, space, progress)
     promises: dict[eras.State, set[Promise]] = {}
-    for outcome, tally in outcomes(space, era.kernel, progress).items():
-        host, vcpu = space.machine(tally.smallest)  # one configuration speaks for all with its outcome
-        selection = _select(host, era.kernel)
-        state, promise = eras.state_of(era, host, selection, vcpu), promise_of(selection)
-        reached[outcome] = state, promise, tally
+    for state, promise, _ in cases.values():
         promises.setdefault(state, set()).add(promise)
-
     faults: dict[tuple[eras.State, Promise], frozenset[str]] = {}
     states = sorted(promises, key=lambda state: (sorted(state.features), sorted(state.keys)))
     for done, state in enumerate(states):
@@ -350,7 +354,7 @@ def fates(
             faults[state, promise] = frozenset(_faults(promise, state, trace))
     return {
         outcome: (Fate(state, promise, faults[state, promise]), tally)
-        for outcome, (state, promise, tally) in reached.items()
+        for outcome, (state, promise, tally) in cases.items()
     }
 
 

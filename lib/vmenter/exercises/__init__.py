@@ -42,9 +42,9 @@ class Feedback:
 
     def _repr_html_(self) -> str:
         colour = "success" if self.passed else "warn"
-        return (
-            f'<div role="status" style="border-left:4px solid var(--jp-{colour}-color1, #555);padding:.3em .8em;'
-            f'white-space:pre-wrap">{escape(repr(self))}</div>'
+        return (  # in <pre>, dollar signs stay what they are: elsewhere two of them make a formula
+            f'<div role="status" style="border-left:4px solid var(--jp-{colour}-color1, #555);padding:.3em .8em">'
+            f'<pre style="white-space:pre-wrap;background:none">{escape(repr(self))}</pre></div>'
         )
 
 
