@@ -5,7 +5,8 @@ from random import Random
 
 from vmenter import eras
 from vmenter.audit import audits
-from vmenter.space import SPACES, Space
+from vmenter.space import DEFAULT, SPACES, Space
+from vmenter.views.exposure_frame import LOOKS, frame
 
 SAMPLE = 2000  # configurations done in full, for each era
 
@@ -18,6 +19,17 @@ def one_by_one(space: Space) -> float:
             numbers = space.configuration(random.randrange(space.configurations))
             eras.enter(era, *space.machine(tuple(enumerate(numbers))))
     return SAMPLE * len(eras.ERAS) / (time.perf_counter() - start)
+
+
+def zooms() -> list[float]:
+    """Return how long each new split of the default space takes the exposure map, its audit done."""
+    frame({})
+    found = []
+    for name in DEFAULT.counts:
+        start = time.perf_counter()
+        frame({"split": [name, LOOKS[0].split[1]]})
+        found.append(time.perf_counter() - start)
+    return sorted(found)
 
 
 def main() -> None:
@@ -36,6 +48,10 @@ def main() -> None:
         print(
             f"{brute:>12,.0f}  a second one by one, on a sample of {SAMPLE * len(found):,}: {years:,.2g} years for all"
         )
+
+    spent = zooms()
+    print("exposure map: a click that splits the default space anew, all eras")
+    print(f"{spent[len(spent) // 2]:>12.3f}  seconds, median of {len(spent)} dimensions; {spent[-1]:.3f} at most")
 
 
 if __name__ == "__main__":
