@@ -157,10 +157,7 @@ def _selected(chosen: Sequence[Any] | None, rows: list[Frame], columns: list[Col
 def _zoom(cut: Cut, split: tuple[str, ...], pairs: Iterable[tuple[str, str]]) -> Frame:
     """Return the change of state that narrows to these values and lets the next dimensions take their place."""
     to = cut.to(*pairs)
-    fixed = dict(to.narrowed)
-    left = [
-        name for name in dict.fromkeys((*NEXT, *to.space.counts)) if name not in fixed and len(to.values(name)) > 1
-    ]
+    left = [name for name in dict.fromkeys((*NEXT, *to.space.counts)) if len(to.values(name)) > 1]
     kept = [name for name in split if name in left]
     for name in left:
         if len(kept) < len(split) and name not in kept and _product(to, (*kept, name)) <= MOST:
