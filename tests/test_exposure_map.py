@@ -30,7 +30,7 @@ Columns      VERW asked, then L1D flush now
   for no guest: 10 not asked · 11 cond, none pending · 12 cond, pending · 13 always
 Cells
   B  broken: what was promised was not done
-  N  neutralised: kept, but VERW ran while FB_CLEAR_DIS was set
+  N  neutralised: VERW ran while FB_CLEAR_DIS was set; no broken promise
   K  kept
   ·  nothing is owed
      no such configuration

@@ -16,7 +16,7 @@ Panel = dict[str, Any]
 MARKS = {
     "failed": ("X", "failed: a crash, no VM-Enter, or the wrong instruction for it"),
     "broken": ("B", "broken: what was promised was not done"),
-    "neutralised": ("N", "neutralised: kept, but VERW ran while FB_CLEAR_DIS was set"),
+    "neutralised": ("N", "neutralised: VERW ran while FB_CLEAR_DIS was set; no broken promise"),
     "kept": ("K", "kept"),
     "nothing": ("·", "nothing is owed"),
     "none": ("", "no such configuration"),
