@@ -154,7 +154,7 @@ function render({ model, el }) {
   // --- one era's panels ----------------------------------------------------------------------------------
 
   function panel(title, className, ...content) {
-    return make("section", { className: `vm-panel ${className}`, "aria-label": title }, make("h4", {}, title), ...content);
+    return make("section", { className: `vm-panel ${className}` }, make("h4", {}, title), ...content);
   }
 
   function makeSide(index) {
@@ -405,7 +405,7 @@ function render({ model, el }) {
 
   const status = make("p", { className: "vm-hidden", role: "status", "aria-live": "polite" });
   const mistake = make("p", { className: "vm-mistake", role: "alert" });
-  const twin = make("pre", { tabIndex: 0 });
+  const twin = make("pre", { tabIndex: 0, role: "group", "aria-label": "The view as text" });
   const root = make("section", { className: "vm vm-explorer", "aria-label": "Entry explorer", onkeydown: keepKeys },
     make("div", { className: "vm-controls" },
       make("div", { className: "vm-eras" }, field("Code of", era), field("Compare with", compare)),

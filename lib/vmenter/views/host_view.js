@@ -54,7 +54,7 @@ function render({ model, el }) {
   const here = make("button", {
     type: "button", className: "vm-button", onclick: () => choose({ sample: null, pasted: null, live: true }),
   }, "Read the machine this notebook runs on");
-  const how = make("pre", { tabIndex: 0, "aria-label": "The line to run on the other machine" });
+  const how = make("pre", { tabIndex: 0, role: "group", "aria-label": "The line to run on the other machine" });
   const about = make("p", { className: "vm-soft" });
   const paste = make("textarea", {
     id: `${id}-paste`, rows: 6, spellcheck: false, autocomplete: "off",
@@ -215,7 +215,7 @@ function render({ model, el }) {
 
   const status = make("p", { className: "vm-hidden", role: "status", "aria-live": "polite" });
   const mistake = make("p", { className: "vm-mistake", role: "alert" });
-  const twin = make("pre", { tabIndex: 0 });
+  const twin = make("pre", { tabIndex: 0, role: "group", "aria-label": "The view as text" });
   const root = make("section", { className: "vm vm-host", "aria-label": "A machine explained", onkeydown: keepKeys },
     make("div", { className: "vm-which" },
       make("div", { className: "vm-field" }, make("label", { htmlFor: which.id }, "Report of"), which), here),

@@ -329,7 +329,7 @@ function render({ model, el }) {
 
   // --- the whole -----------------------------------------------------------------------------------------
 
-  const twin = make("pre", { tabIndex: 0 });
+  const twin = make("pre", { tabIndex: 0, role: "group", "aria-label": "The view as text" });
   const root = make("section", { className: "vm vm-bench", "aria-label": "Patch bench", onkeydown: keepKeys },
     make("div", { className: "vm-head" },
       make("div", { className: "vm-what" }, make("label", { htmlFor: select.id }, "Site"), select, about),

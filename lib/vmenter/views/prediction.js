@@ -37,7 +37,7 @@ function render({ model, el }) {
   function drawTruth() {
     const body = make("tbody");
     section.append(make("table", {},
-      make("thead", {}, make("tr", {}, ...["", "You guessed", "It is"].map((text) => make("th", { scope: "col" }, text)))), body));
+      make("thead", {}, make("tr", {}, ...["Question", "You guessed", "It is"].map((text) => make("th", { scope: "col" }, text)))), body));
     const show = () => list(
       body, questions,
       () => make("tr", {}, make("th", { scope: "row" }), make("td"), make("td")),
