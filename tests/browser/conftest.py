@@ -120,6 +120,16 @@ def open_notebook(chromium, jupyterlab):
 
     The page raises nothing in the browser: `page.mistakes` lists what went wrong in it.
     """
+    yield from _opener(chromium, jupyterlab)
+
+
+@pytest.fixture(scope="module")
+def open_shared_notebook(chromium, jupyterlab):
+    """The same for pages that all tests of a module look at."""
+    yield from _opener(chromium, jupyterlab)
+
+
+def _opener(chromium, jupyterlab):
     contexts = []
 
     def open_one(cells=None, *, path=None, theme="light", width=1400, height=1000, run=True, timeout=60_000):

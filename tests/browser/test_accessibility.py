@@ -1,0 +1,146 @@
+"""Every view of the course in every state: no serious finding of axe-core, focus visible, contrast, light and dark.
+
+A new view is one more `View`: its cell, what it says at first, and what a reader may do with it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Locator
+
+from .axe import findings, unseen_focus
+from .looks import CONTRAST
+
+TYPED = 'PatchBench.typed(original="", replacements=[("verw foo(%rip)", "CLEAR_CPU_BUF")])'
+
+
+@dataclass(frozen=True)
+class View:
+    """A view and the states it is looked at in, one after another: (name, what the reader does, what it then says)."""
+
+    code: str
+    says: str
+    states: tuple[tuple[str, Callable[[Locator], object], str], ...] = ()
+    stops: int = 1  # of the Tab key, at least, in its last state
+
+
+def press(role, name):
+    return lambda root: root.get_by_role(role, name=name).click()
+
+
+def fill(label, text, keys):
+    def do(root):
+        root.get_by_label(label, exact=True).fill(text)
+        root.get_by_label(label, exact=True).press(keys)
+
+    return do
+
+
+def choose(label, value):
+    return lambda root: root.get_by_label(label, exact=True).select_option(value)
+
+
+def unfold(root):
+    for summary in root.locator("summary:visible").all():
+        if summary.evaluate("one => !one.parentElement.open"):
+            summary.click()
+
+
+VIEWS = {
+    "PatchBench": View(
+        "from vmenter.views.patch_bench import PatchBench\nPatchBench(features=('CLEAR_CPU_BUF_VM',))",
+        "step 5 of 5: merge",
+        (
+            ("stepped", press("button", "2 copy"), "step 2 of 5: copy"),
+            ("layered", press("radio", "layered"), "engine: layered"),
+            ("open", unfold, ""),
+            ("mistaken", fill("Original code at the site", "verw foo(%rix)", "Control+Enter"), "invalid register name"),
+        ),
+        stops=20,
+    ),
+    "EntryExplorer": View(
+        "from vmenter.views.entry_explorer import EntryExplorer\nEntryExplorer()",
+        "BROKEN: a clear owed here",
+        (
+            ("kept", press("checkbox", "L1D flush pending"), "the L1D was flushed"),
+            ("two eras", choose("Compare with", "e6ff1d61de51"), "e6ff1d61de51: As merged"),
+            ("options", fill("Kernel command line", "l1tf=off mds=wrong", "Enter"), "no effect"),
+            ("open", unfold, ""),
+        ),
+        stops=20,
+    ),
+    "EntryExplorer, selection": View(
+        "EntryExplorer(preset='skylake-server', show=('selection',))", "features", (("open", unfold, ""),)
+    ),
+    "HostView": View(
+        "from vmenter.views.host_view import HostView\nHostView()",
+        "Recorded sample four-flaws",
+        (
+            ("AMD", choose("Report of", "epyc-tsa"), "VMRUN"),
+            ("Intel", choose("Report of", "cascade-lake"), "BROKEN for 8 of 24"),
+            ("handed on", press("button", "Open this host in the EntryExplorer"), "The way through the code"),
+            ("open", unfold, ""),
+            ("mistaken", fill("What it printed", "nothing", "Control+Enter"), "no line here is one of"),
+        ),
+        stops=20,
+    ),
+    "Prediction": View(
+        "from vmenter.views.prediction import predict, truth\npredict('05-a', 'How many?', 'Why?')",
+        "Keep my guess",
+        (("kept", lambda root: (root.get_by_label("How many?").fill("3"), press("button", "Keep my guess")(root)), "ept"),),
+        stops=3,
+    ),
+    "Prediction, truth": View("truth('05-a', 4, 'because')", "You guessed", stops=0),
+    "LiveText": View("from vmenter.views.live import LiveText\nLiveText('What works', 'all of it')", "all of it", stops=0),
+    "timeline": View(
+        "from vmenter.views.timeline import timeline\ntimeline(here='650b68a0622f')",
+        "MDS",
+        (("open", unfold, ""),),
+        stops=7,
+    ),
+    "exercise": View(
+        "from vmenter.exercises import check, exercise\nexercise('02-1')", "Hint 1", (("open", unfold, ""),), stops=4
+    ),
+    "feedback": View("check('02-1', '00 00 00 00')", "Not yet", stops=0),
+    "progress": View("from vmenter import progress\nprogress.summary()", "exercises passed", stops=0),
+    "diagram": View(
+        "from vmenter.views.bars import bars\nbars([('CLEAR_CPU_BUF', (3, 4))], 'Sites', ('6.12', '7.3'))", "", stops=0
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def page(request, open_shared_notebook):
+    """One notebook with all views, in one theme."""
+    return open_shared_notebook([view.code for view in VIEWS.values()], theme=request.param, height=2400)
+
+
+@pytest.fixture(params=VIEWS)
+def view(request, page):
+    """A view, and where it is on the page."""
+    name = request.param
+    root = page.locator(".jp-CodeCell").nth(list(VIEWS).index(name)).locator(".jp-OutputArea-output")
+    root.scroll_into_view_if_needed()
+    wait(root, VIEWS[name].says)
+    return VIEWS[name], root
+
+
+def wait(root, words):
+    root.filter(has_text=words).wait_for(timeout=10_000)
+
+
+def test_no_state_of_a_view_has_a_serious_finding(view):
+    view, root = view
+    found = {"fresh": findings(root)}
+    for name, act, words in view.states:
+        act(root)
+        wait(root, words)
+        found[name] = findings(root)
+    lines = [f"{name}: {line}" for name, those in found.items() for line in those]
+    assert not lines, "\n".join(lines)
+    ratio, text = root.evaluate(CONTRAST)
+    assert ratio >= 4.5, f"{text!r} has a contrast of {ratio:.2f}"
+    stops, unseen = unseen_focus(root)
+    assert not unseen
+    assert stops >= view.stops
