@@ -43,7 +43,7 @@ notebooks: setup  ## run every notebook anew and store it as it is committed
 objects: setup  ## assemble the lab's sources anew
 	@$(PY) -c "from vmenter import assembler; assembler.build_lab()"
 
-records: setup  ## record anew what notebook 10 shows of the real kernels in KERNELS
+records: setup  ## record anew what notebooks 09 and 10 show of the real kernels in KERNELS
 	@$(PY) tests/tools/record_beyond.py "$(KERNELS)"
 
 images: setup  ## draw the pictures of README and notebooks anew, those that are out of date

@@ -179,9 +179,15 @@ def _clears(image: Image, found: Iterable[Site], names: dict[int, str]) -> Itera
 
 
 @cache
-def record() -> dict[str, Any]:
-    """Return all that was recorded: version → {"census": {file → …}, "stubs": […]}."""
+def all_records() -> dict[str, Any]:
+    """Return all that was recorded, by version: what `record` has, and "kvm-intel", which `ownkernel` reads."""
     return json.loads(RECORD.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+@cache
+def record() -> dict[str, Any]:
+    """Return what was recorded of whole kernels: version → {"census": {file → …}, "stubs": […]}."""
+    return {version: one for version, one in all_records().items() if "census" in one}
 
 
 def recorded(version: str, file: str = KERNEL) -> Census:

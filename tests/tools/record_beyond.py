@@ -1,9 +1,10 @@
-"""Record what notebook 10 shows of real kernels: a census of their alternatives, and runs of AMD's stubs.
+"""Record what notebooks 09 and 10 show of real kernels: what inspection and audit tell of kvm-intel.ko; a census of
+all their alternatives, and runs of AMD's stubs.
 
     python tests/tools/record_beyond.py FOLDER
 
-FOLDER holds a folder for each kernel, named by its version: vmlinuz, System.map.gz, kvm-intel.ko.xz, kvm-amd.ko.xz.
-Written are lib/vmenter/recorded.json and, for the test that counts again without a System.map, the few symbols it
+FOLDER holds a folder for each kernel, named by its version: vmlinuz, kvm-intel.ko.xz, kvm-amd.ko.xz, System.map.gz.
+The census needs the last one; inspection only vmlinuz and kvm-intel.ko. Written are lib/vmenter/recorded.json and, for the test that counts again without a System.map, the few symbols it
 needs: tests/data/census-VERSION.map.
 """
 
@@ -12,13 +13,20 @@ import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from vmenter import census, svm
+from vmenter import audittext, census, moduleera, svm
+from vmenter.audit import audit
 from vmenter.image import Image, Symbols, load
+from vmenter.inspect import inspect_image, to_json
+from vmenter.inspecttext import report_lines
 from vmenter.memory import LAB_BASE
+from vmenter.space import DEFAULT
+from vmenter.unpack import unpack
 
 MODULES = ("kvm-intel.ko", "kvm-amd.ko")
 DATA = Path(__file__).parents[1] / "data"
+BANNER = re.compile(rb"Linux version [^\n]{1,400}? Debian (\S+) \((\d{4}-\d\d-\d\d)\)")
 BOUNDS = {name for pair in census._BOUNDS.values() for name in pair}
 
 
@@ -41,8 +49,40 @@ def kernel(folder: Path) -> tuple[Image, str]:
     return image, "".join(rows)
 
 
+def inspected(folder: Path) -> dict[str, Any]:
+    """Inspect and audit a kvm-intel.ko; its package and date come from the banner of the kernel beside it."""
+    image = module(folder, "kvm-intel.ko")
+    report = inspect_image(image, "kvm-intel.ko")
+    era = moduleera.of_module(image, "kvm-intel.ko")
+    told = audittext.to_json(DEFAULT, [audit(era, DEFAULT)])
+    counted = census.take(image)
+    package, built = banner(folder / "vmlinuz")
+    return {
+        "version": report.version,
+        "package": package,
+        "built": built,
+        "entries": counted.entries,
+        "sites": counted.sites,
+        "configurations": told["configurations"],
+        "report": to_json(report),
+        "audit": told["eras"][0],
+        "text": "\n".join(report_lines(report)),
+    }
+
+
+def banner(path: Path) -> tuple[str, str]:
+    """Return package version and date, which Debian's kernels name: "… Debian 6.12.117-1 (2026-11-12)"."""
+    found = BANNER.search(unpack(path.read_bytes(), str(path)))
+    if found is None:
+        sys.exit(f"{path}: no banner of a Debian kernel in it")
+    return found[1].decode("ascii"), found[2].decode("ascii")
+
+
 def main(root: Path) -> None:
-    found = {}
+    found: dict[str, Any] = {}
+    for path in sorted(root.glob("*/kvm-intel.ko*")):
+        if (path.parent / "vmlinuz").exists():
+            found[path.parent.name] = {"kvm-intel": inspected(path.parent)}
     folders = sorted(path.parent for path in root.glob("*/System.map.gz"))
     if not folders:
         sys.exit(f"no kernels with a System.map.gz in {root}; say where they are: make records KERNELS=FOLDER")
@@ -51,10 +91,12 @@ def main(root: Path) -> None:
         (DATA / f"census-{folder.name}.map").write_text(symbols, encoding="ascii")
         counted = {census.KERNEL: census.take(image)}
         counted |= {name: census.take(module(folder, name)) for name in MODULES}
-        found[folder.name] = {
-            "census": {name: one.to_json() | {"file": name} for name, one in counted.items()},
-            "stubs": [asdict(run) for run in svm.stub_runs(module(folder, "kvm-amd.ko"))],
-        }
+        found.setdefault(folder.name, {}).update(
+            {
+                "census": {name: one.to_json() | {"file": name} for name, one in counted.items()},
+                "stubs": [asdict(run) for run in svm.stub_runs(module(folder, "kvm-amd.ko"))],
+            }
+        )
     text = json.dumps(found, indent=1)
     # One line for each small list or object: a change shows where it is.
     census.RECORD.write_text(_flat(text) + "\n", encoding="utf-8")
