@@ -90,7 +90,7 @@ class PatchBench(anywidget.AnyWidget):
 
     def _follow(self, change: Mapping[str, Any]) -> None:
         """Make the frame of a new state; whatever the page sent, the last good frame stays."""
-        self.frame = _next(change["new"], self._site, self.frame)
+        self.frame = next_frame(change["new"], self._site, self.frame)
 
     @property
     def text(self) -> str:
@@ -106,8 +106,11 @@ class PatchBench(anywidget.AnyWidget):
         return {**data, "text/html": f"<pre>{escape(self.text)}</pre>"}, metadata
 
 
-def _next(state: Mapping[str, Any], site: Bench | None, last: Frame) -> Frame:
-    """Return the frame of a state, or the last one with the mistake in it."""
+def next_frame(state: Mapping[str, Any], site: Bench | None, last: Frame) -> Frame:
+    """Return the frame of a state, or the last one with the mistake in it.
+
+    Raises `LabError` where there is no last one.
+    """
     try:
         return frame(state, site, last)
     except (TypeError, AttributeError, KeyError, IndexError) as error:  # no state that our page would send
