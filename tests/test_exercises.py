@@ -9,6 +9,7 @@ import wrong_0104
 import wrong_0203
 import wrong_0506
 import wrong_08
+import wrong_09
 import wrong_10
 from answers import cell
 from test_exercises_07 import WRONG as WRONG_07
@@ -20,7 +21,15 @@ from vmenter.machine import Machine
 TASKS = every()
 
 
-WRONG = wrong_0104.WRONG | wrong_0203.WRONG | wrong_0506.WRONG | WRONG_07 | wrong_08.WRONG | wrong_10.WRONG
+WRONG = (
+    wrong_0104.WRONG
+    | wrong_0203.WRONG
+    | wrong_0506.WRONG
+    | WRONG_07
+    | wrong_08.WRONG
+    | wrong_09.WRONG
+    | wrong_10.WRONG
+)
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)

@@ -1,0 +1,52 @@
+"""Plausible wrong answers to the exercises of notebook 09, and the reason that must be given for each."""
+
+from answers import cell
+
+from vmenter.exercises import exercise
+
+RIGHT = cell(exercise("09-1").solution)
+VERDICT = exercise("09-2").solution.partition("\n\n\nanswer")[0]
+
+
+def verdict(old, new):
+    """The right function with something wrong, as text; the change must fit just once."""
+    assert VERDICT.count(old) == 1, old
+    return VERDICT.replace(old, new)
+
+
+OWED = '"VM" in features.split() or (features == "MMIO" and reaches_mmio)'
+
+WRONG = {
+    "09-1": [
+        ({**RIGHT, "6.12.117": ("stub", "stub")}, "6.12.117, mapped: 'stub' is not right. Look: the stub asks for CLEAR_CPU_BUF"),
+        ({**RIGHT, "6.12.117": ("C", "C")}, "6.12.117, mapped: 'C' is not right. Look: the stub asks"),
+        ({**RIGHT, "5.10.262": ("C", "C")}, "asks for: assigned device"),
+        ({**RIGHT, "6.1.192": ("nowhere", "nowhere")}, "mmio_stale_data_clear, which is on"),
+        ({**RIGHT, "6.18.15": ("nowhere", "C")}, "asks for: MMIO run flag"),
+        ({**RIGHT, "7.3.4": ("nowhere", "stub")}, "boot selects CLEAR_CPU_BUF_VM_MMIO there"),
+        ({**RIGHT, "7.3.4": ("stub", "C")}, "7.3.4, assigned: 'C' is not right"),
+        ({**RIGHT, "7.3.4": ("stub",)}, "7.3.4: give two words"),
+        ({**RIGHT, "7.3.4": "stub"}, "7.3.4: give two words"),
+        ({**RIGHT, "7.3.4": ("stub", "kernel")}, 'each "stub" or "C" or "nowhere"'),
+        ({"7.3.4": ("stub", "stub")}, "answer should be a dict with 5.10.262"),
+        (None, "answer should be a dict"),
+    ],
+    "09-2": [
+        (verdict("in_c or ", ""), "The stub is right, but C clears as well."),
+        (verdict("cleared != owed", "owed and not cleared"), "With MMIO on, a guest without MMIO is entered with a clear."),
+        (verdict("cleared != owed", "cleared and not owed"), "is entered without a clear"),
+        (verdict(OWED, '"VM" in features.split() or features == "MMIO"'), "One of them (such is 7.3.4)"),
+        (verdict(OWED, '"VM" in features.split() or ("MMIO" in features and not reaches_mmio)'), "One of them (such is 7.3.4)"),
+        (verdict(OWED, 'features == "VM" or ("MMIO" in features and reaches_mmio)'), "One of them (such is 7.3.4)"),
+        (verdict('!= {"", "VM", "MMIO", "VM MMIO"}', '== {""}'), "It knows no feature for MMIO"),
+        (verdict("    return True", "    return not True"), "That is how 6.19 clears, row by row."),
+        ("def clears_as_6_19(rows, in_c):\n    return True", "543 of 544 answers are wrong"),
+        ("def clears_as_6_19(rows, in_c):\n    return False", "1 of 544 answers are wrong. One of them (such is 7.3.4)"),
+        ("def clears_as_6_19(rows, in_c):\n    return rows[-1][2] and not in_c", "It knows no feature for MMIO"),
+        (verdict("        if cleared != owed:\n            return False\n    return True", "        pass"), "Is a return missing"),
+        (verdict("features, reaches_mmio, cleared in", "features, cleared in"), "too many values to unpack"),
+        ("def clears_as_6_19(rows, in_c):\n    while True:\n        pass", "a loop without an end?"),
+        ("def clears_as_6_19(rows, in_c)\n    return True", "expected ':'"),
+        (True, "made with def; it is a bool"),
+    ],
+}  # fmt: skip
