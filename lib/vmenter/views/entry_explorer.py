@@ -75,6 +75,11 @@ class EntryExplorer(anywidget.AnyWidget):
             self.frame = new
 
     @property
+    def more(self) -> tuple[Era, ...]:
+        """Eras of the reader's own, to choose from beside those of the story."""
+        return self._more
+
+    @property
     def text(self) -> str:
         """The text twin: what the picture shows, in words."""
         return twin(self.frame)

@@ -93,6 +93,11 @@ class PatchBench(anywidget.AnyWidget):
         self.frame = next_frame(change["new"], self._site, self.frame)
 
     @property
+    def site(self) -> Bench | None:
+        """The site that the bench was made for, where it is neither sample nor typed text."""
+        return self._site
+
+    @property
     def text(self) -> str:
         """The text twin: what the picture shows, in words."""
         return twin(self.frame, self.state.get("step"))
