@@ -1,0 +1,87 @@
+"""The widgets of the course as the site carries them: module, style, frames, and what of them needs a kernel."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from anywidget import AnyWidget
+
+from vmenter.site.frames import Payload, State, explorer_frames, host_frames, own_code, patch_frames
+from vmenter.site.store import packed
+from vmenter.views.entry_explorer import EntryExplorer
+from vmenter.views.host_view import HostView
+from vmenter.views.patch_bench import PatchBench, read
+
+# What the page says under a view. Controls without frames are switched off there.
+WITHOUT = {
+    "PatchBench": "Here you can choose any sample, its features and the patcher, and step. "
+    "Code of your own needs a kernel.",
+    "EntryExplorer": "Here you can choose the processor, the eras, the vCPU, and a command line from the list. "
+    "Single bugs and other command lines need a kernel.",
+    "HostView": "Here you can choose a recorded machine. To read or paste another one needs a kernel.",
+}
+
+
+KINDS = (PatchBench, EntryExplorer, HostView)
+
+
+@dataclass(frozen=True)
+class Live:
+    """One view on a page: which, and what it starts from."""
+
+    id: str
+    kind: str
+    start: Mapping[str, Any]  # the model's first values, without frames
+    text: str  # the text twin, for readers without scripts
+
+
+def live(id_: str, widget: AnyWidget) -> Live | None:
+    """Return how the site shows a widget; None for one that lives only with a kernel."""
+    kind = type(widget).__name__
+    if kind not in WITHOUT:
+        return None
+    start: dict[str, Any] = {"state": dict(widget.state)}
+    if isinstance(widget, PatchBench):
+        start["own"] = own_code(widget)
+    elif isinstance(widget, EntryExplorer) and widget.more:
+        start["book"] = id_
+    return Live(id_, kind, start, widget.text)
+
+
+def scripts(widgets: Mapping[str, AnyWidget]) -> dict[str, str]:
+    """Return the scripts for these widgets, by file name: each view's module, and its frames."""
+    files = {}
+    for kind, content in _frames(widgets).items():
+        files[f"{kind.__name__}.js"] = f"vmSite.views.{kind.__name__} = (() => {{\n{_module(kind)}\n}})();\n"
+        files[f"{kind.__name__}-frames.js"] = f'vmSite.packed.{kind.__name__} = "{packed(content)}";\n'
+    return files
+
+
+def _frames(widgets: Mapping[str, AnyWidget]) -> dict[type[AnyWidget], Payload]:
+    """Return the frames of each kind of view that is there. An explorer may open within others."""
+    of = {kind: {id_: one for id_, one in widgets.items() if isinstance(one, kind)} for kind in KINDS}
+    made: dict[type[AnyWidget], Payload] = {}
+    opened: list[State] = []
+    if of[PatchBench]:
+        made[PatchBench] = patch_frames(of[PatchBench].values())
+    if of[HostView]:
+        made[HostView], opened = host_frames()
+    if of[EntryExplorer] or opened:
+        made[EntryExplorer] = explorer_frames(of[EntryExplorer], opened)
+    return made
+
+
+def _module(widget: type[AnyWidget]) -> str:
+    """Return a view's own module as a function's body: pages from a folder may not import modules."""
+    text = str(widget._esm)  # noqa: SLF001
+    body, found, _ = text.rpartition("export default { render };")
+    if not found:
+        raise ValueError(f"{widget.__name__}: its module does not end in `export default {{ render }};`")
+    return f"{body}return {{ render }};"
+
+
+def style(kinds: Iterable[type[AnyWidget]]) -> str:
+    """Return the style sheets of these widgets, the shared one first."""
+    names = [f"{sys.modules[kind.__module__].__name__.rpartition('.')[2]}.css" for kind in (EntryExplorer, *kinds)]
+    return read(*dict.fromkeys(("lab.css", *names)))
