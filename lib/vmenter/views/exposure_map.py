@@ -78,6 +78,16 @@ class ExposureMap(anywidget.AnyWidget):
             self.explorer_frame = new
 
     @property
+    def more(self) -> tuple[Era, ...]:
+        """Eras of the reader's own, below those of the story."""
+        return self._more
+
+    @property
+    def space(self) -> Space:
+        """The configurations that are mapped."""
+        return self._space
+
+    @property
     def text(self) -> str:
         """The text twin: what the picture shows, in words."""
         opened = self.explorer_frame.get("said")
