@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from anywidget import AnyWidget
+from anywidget import AnyWidget  # noqa: TC002  (as everywhere here, types are imported plainly)
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pygments.formatters import HtmlFormatter
 
@@ -21,11 +21,11 @@ ROOT = HERE.parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 OUTPUT = ROOT / "build" / "site"
 FIRST = "00-start-here"  # its page is the site's entrance
-HERO = (
-    '<figure class="hero"><img src="images/quiet-650b68a0622f.svg" alt="The way of one VM-Enter of 2019 through '
-    'the code: it passes neither VERW nor the L1D flush"><figcaption>One VM-Enter of 2019, drawn from the code that '
-    "ran: the thick way reaches VM-Enter and passes neither VERW nor the L1D flush.</figcaption></figure>"
-)
+HERO = """<figure class="hero">
+<img src="images/quiet-650b68a0622f.svg"
+ alt="The way of one VM-Enter of 2019 through the code: it passes neither VERW nor the L1D flush">
+<figcaption>One VM-Enter of 2019, drawn from the code that ran: the thick way reaches VM-Enter and passes neither
+VERW nor the L1D flush.</figcaption></figure>"""
 DARK = "github-dark"  # of Pygments' styles
 
 
@@ -97,7 +97,7 @@ def _filled(page: Page, pages: list[Page], texts: list[Page], views: Any) -> str
 
 def _needed(view: Live) -> list[str]:
     """Return the scripts of a view; HostView opens explorers, which have frames of their own."""
-    also = [] if view.kind in ("PatchBench", "EntryExplorer") else ["EntryExplorer-frames"]
+    also = ["EntryExplorer-frames"] if view.kind in ("HostView", "ExposureMap") else []
     return [view.kind, f"{view.kind}-frames", *also]
 
 

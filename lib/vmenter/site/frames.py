@@ -13,9 +13,12 @@ from vmenter.cpus import PRESETS
 from vmenter.eras import Era, Reach
 from vmenter.ownmachine import samples
 from vmenter.site.store import Row, Store, key
-from vmenter.views import entry_frame, host_frame, patch_frame
+from vmenter.space import DEFAULT, Space
+from vmenter.views import entry_frame, exposure_frame, host_frame, patch_frame
 from vmenter.views.bench import SAMPLES, Bench
 from vmenter.views.entry_explorer import EntryExplorer
+from vmenter.views.exposure_map import ExposureMap
+from vmenter.views.host_view import HostView
 from vmenter.views.patch_bench import PatchBench
 
 State = Mapping[str, Any]
@@ -70,6 +73,12 @@ def own_code(bench: PatchBench) -> str:
 
 def _subsets(names: Sequence[str]) -> Iterator[list[str]]:
     return (list(some) for some in chain.from_iterable(combinations(names, n) for n in range(len(names) + 1)))
+
+
+def book(id_: str, widget: EntryExplorer | ExposureMap) -> str:
+    """Return the mark of frames that are a widget's own: it has eras or a space that others have not."""
+    own = bool(widget.more) or (isinstance(widget, ExposureMap) and widget.space is not DEFAULT)
+    return id_ if own else ""
 
 
 # --- EntryExplorer -----------------------------------------------------------------------------------------------
@@ -142,7 +151,7 @@ def explorer_frames(explorers: Mapping[str, EntryExplorer], opened: Iterable[Sta
             made.add({**common, "bugs": list(preset.host.bugs), "facts": list(preset.host.facts)})
     for id_, one in explorers.items():
         for line in dict.fromkeys((one.state["cmdline"], *lines[_panels(one.state)])):
-            made.add({**one.state, "cmdline": line}, more=one.more, book=id_ if one.more else "")
+            made.add({**one.state, "cmdline": line}, more=one.more, book=book(id_, one))
     for state in opened:
         made.add(state)
     return made.payload()
@@ -172,7 +181,7 @@ def _panels(state: State) -> tuple[str, ...]:
 # --- HostView ----------------------------------------------------------------------------------------------------
 
 
-def host_frames() -> tuple[Payload, list[State]]:
+def host_frames(_: Mapping[str, HostView]) -> tuple[Payload, list[State]]:
     """Return the frames of the recorded samples, and the states that they hand to an explorer."""
     shown = {name: host_frame.frame({"sample": name}) for name in samples()}
     store = Store()
@@ -180,3 +189,47 @@ def host_frames() -> tuple[Payload, list[State]]:
     return {"store": store.values, "frames": frames}, [
         one["explorer"] for one in shown.values() if one["explorer"]
     ]
+
+
+# --- ExposureMap -------------------------------------------------------------------------------------------------
+
+
+def map_frames(maps: Mapping[str, ExposureMap]) -> tuple[Payload, list[State]]:
+    """Return the frames of the maps, and the states that their cells hand to an explorer.
+
+    Each grid comes with every cell selected.
+    """
+    store, frames, opened = Store(), {}, {}
+    for id_, one in maps.items():
+        more, space = one.more, one.space
+        for state in _grids(one.state, more, space):
+            first = exposure_frame.frame(state, more, space)
+            cells = [[row["era"], column["key"]] for row in first["rows"] for column in first["columns"]]
+            for cell in (None, *cells):
+                shown = exposure_frame.frame({**state, "cell": cell}, more, space)
+                frames[map_key({**state, "cell": cell, "book": book(id_, one)})] = store.row(shown)
+                if explorer := shown["detail"]["explorer"]:
+                    opened[key(explorer)] = explorer
+    return {"store": store.values, "frames": frames}, list(opened.values())
+
+
+def map_key(state: State) -> str:
+    """Return what a map's frame is found by."""
+    return key(state.get("book", ""), state.get("eras"), state["split"], state["narrowed"], state["cell"])
+
+
+def _grids(start: State, more: Sequence[Era], space: Space) -> Iterator[State]:
+    """Yield the states in which the map is shown, each grid once: where it begins, and what is near by.
+
+    Near is what a few clicks on looks, heads and chips lead to with at most one value narrowed.
+    """
+    seen, ahead = set(), [{**start, "cell": None}]
+    while ahead:
+        state = ahead.pop(0)
+        if map_key(state) in seen:
+            continue
+        seen.add(map_key(state))
+        yield state
+        shown = exposure_frame.frame(state, more, space)
+        ways = [one["state"] for name in ("looks", "groups", "columns", "narrowed") for one in shown[name]]
+        ahead += [{**state, **way} for way in ways if way and len(way["narrowed"]) <= 1]

@@ -125,11 +125,12 @@ def _highlighted(source: str) -> str:
 def _mount(view: Live) -> str:
     """Return the room for a view: the text twin, until a script puts the view there."""
     start = json.dumps(view.start, ensure_ascii=False, sort_keys=True).replace("<", "\\u003c")
-    return (
+    room = (
         f'<div class="live" id="{view.id}" data-view="{view.kind}">'
         f'<script type="application/json">{start}</script><pre tabindex="0">{escape(view.text)}</pre></div>'
-        f'<div class="needs after"><p>{escape(WITHOUT[view.kind])} {HOW}.</p></div>'
     )
+    said = WITHOUT[view.kind]
+    return f'{room}<div class="needs after"><p>{escape(said)} {HOW}.</p></div>' if said else room
 
 
 def _output(output: Any, is_view: bool) -> str | None:  # noqa: FBT001

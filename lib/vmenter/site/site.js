@@ -139,7 +139,25 @@ const vmSite = { views: {}, packed: {}, models: {} };
       const { store, frames } = await content("HostView");
       return withExplorer(state, (one) => unpacked(frames[JSON.stringify([one.sample])], store), (frame) => frame.explorer);
     },
+    async ExposureMap({ state, book = "" }) {
+      const { store, frames } = await content("ExposureMap");
+      return withExplorer(state, ({ eras, split, narrowed, cell }) =>
+        unpacked(frames[JSON.stringify([book, eras ?? null, split, narrowed, cell ?? null])], store));
+    },
+    async Prediction({ name, questions, truths }) {
+      const id = `guess-${name}`;
+      const guesses = JSON.parse(kept(id) ?? "[]");
+      const model = makeModel({ name, questions, truths, guesses, said: "" }, (what, value) => {
+        if (what !== "guesses") return {};
+        keep(id, JSON.stringify(value));
+        for (const other of predictions) if (other !== model && other.get("name") === name) other.set("guesses", value);
+        return { said: kept(id) === null ? "This browser keeps nothing: it lasts as long as this page." : "Kept in this browser." };
+      });
+      predictions.push(model);
+      return model;
+    },
   };
+  const predictions = [];
 
   // A view that opens an explorer in itself: the explorer's model is a part of its own.
   async function withExplorer(state, find, opens) {
@@ -162,7 +180,7 @@ const vmSite = { views: {}, packed: {}, models: {} };
 
   // --- what needs a kernel is switched off -----------------------------------------------------------------
 
-  const WITHOUT = ".vm-names input, .vm-ept input, .vm-editor button, .vm-host textarea, .vm-host .vm-which .vm-button, .vm-host .vm-more .vm-button";
+  const WITHOUT = ".vm-names input, .vm-ept input, .vm-editor button, .vm-host textarea, .vm-host .vm-which .vm-button, .vm-host .vm-more .vm-button, .vm-map .vm-cut select";
 
   function switchOff(room) {
     for (const control of room.querySelectorAll(WITHOUT)) {

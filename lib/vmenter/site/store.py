@@ -20,14 +20,19 @@ class Store:
     def __init__(self) -> None:
         self.values: list[Any] = []
         self._places: dict[str, int] = {}
+        self._seen: dict[int, tuple[Any, int]] = {}  # by identity: panels that frames share are not read again
 
     def place(self, value: Any) -> int:
         """Return where a value is, after storing it if it is new."""
+        known = self._seen.get(id(value))
+        if known is not None and known[0] is value:
+            return known[1]
         text = json.dumps(value, ensure_ascii=False)
-        if text not in self._places:
-            self._places[text] = len(self.values)
+        place = self._places.setdefault(text, len(self.values))
+        if place == len(self.values):
             self.values.append(value)
-        return self._places[text]
+        self._seen[id(value)] = (value, place)
+        return place
 
     def row(self, frame: Mapping[str, Any]) -> Row:
         """Return a frame as places: of the names of its fields, then of their values."""

@@ -7,11 +7,22 @@ from typing import Any
 
 from anywidget import AnyWidget
 
-from vmenter.site.frames import Payload, State, explorer_frames, host_frames, own_code, patch_frames
+from vmenter.site.frames import (
+    Payload,
+    State,
+    book,
+    explorer_frames,
+    host_frames,
+    map_frames,
+    own_code,
+    patch_frames,
+)
 from vmenter.site.store import packed
 from vmenter.views.entry_explorer import EntryExplorer
+from vmenter.views.exposure_map import ExposureMap
 from vmenter.views.host_view import HostView
 from vmenter.views.patch_bench import PatchBench, read
+from vmenter.views.prediction import Prediction
 
 # What the page says under a view. Controls without frames are switched off there.
 WITHOUT = {
@@ -19,11 +30,14 @@ WITHOUT = {
     "Code of your own needs a kernel.",
     "EntryExplorer": "Here you can choose the processor, the eras, the vCPU, and a command line from the list. "
     "Single bugs and other command lines need a kernel.",
+    "ExposureMap": "Here you can start with any of the looks, zoom in on one value, and open every cell. "
+    "More, and columns of your own choice, need a kernel.",
+    "Prediction": "",
     "HostView": "Here you can choose a recorded machine. To read or paste another one needs a kernel.",
 }
 
 
-KINDS = (PatchBench, EntryExplorer, HostView)
+KINDS = (PatchBench, EntryExplorer, HostView, ExposureMap, Prediction)
 
 
 @dataclass(frozen=True)
@@ -41,11 +55,14 @@ def live(id_: str, widget: AnyWidget) -> Live | None:
     kind = type(widget).__name__
     if kind not in WITHOUT:
         return None
-    start: dict[str, Any] = {"state": dict(widget.state)}
+    if isinstance(widget, Prediction):
+        start: dict[str, Any] = {"name": widget.name, "questions": widget.questions, "truths": widget.truths}
+    else:
+        start = {"state": dict(widget.state)}
     if isinstance(widget, PatchBench):
         start["own"] = own_code(widget)
-    elif isinstance(widget, EntryExplorer) and widget.more:
-        start["book"] = id_
+    elif isinstance(widget, EntryExplorer | ExposureMap):
+        start["book"] = book(id_, widget)
     return Live(id_, kind, start, widget.text)
 
 
@@ -65,10 +82,14 @@ def _frames(widgets: Mapping[str, AnyWidget]) -> dict[type[AnyWidget], Payload]:
     opened: list[State] = []
     if of[PatchBench]:
         made[PatchBench] = patch_frames(of[PatchBench].values())
-    if of[HostView]:
-        made[HostView], opened = host_frames()
+    for kind, frames in ((HostView, host_frames), (ExposureMap, map_frames)):
+        if of[kind]:
+            made[kind], states = frames(of[kind])
+            opened += states
     if of[EntryExplorer] or opened:
         made[EntryExplorer] = explorer_frames(of[EntryExplorer], opened)
+    if of[Prediction]:
+        made[Prediction] = {}
     return made
 
 
