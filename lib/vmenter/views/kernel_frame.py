@@ -105,7 +105,7 @@ class Table:
     def patches(self, on: frozenset[int]) -> tuple[Patch, ...]:
         """Patch every site for these features; the last few answers are kept."""
         if on not in self._patched:
-            while len(self._patched) >= 4:  # to and fro between a few is what readers do
+            while len(self._patched) >= 4:  # readers go back and forth between a few
                 del self._patched[next(iter(self._patched))]
             self._patched[on] = tuple(patch(self.image, row.site, on, self.how) for row in self.rows)
         return self._patched[on]
