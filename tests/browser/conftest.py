@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from needs import missing
 
 from vmenter.doctor import find_browser
 
@@ -36,10 +37,7 @@ def chromium():
     """The browser, by Playwright."""
     program = find_browser()
     if program is None:
-        message = "no Chromium here; install it: sudo apt-get install chromium"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        missing("Chromium", "sudo apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -120,16 +118,16 @@ def open_notebook(chromium, jupyterlab):
 
     The page raises nothing in the browser: `page.mistakes` lists what went wrong in it.
     """
-    yield from _opener(chromium, jupyterlab)
+    yield from opener(chromium, jupyterlab)
 
 
 @pytest.fixture(scope="module")
 def open_shared_notebook(chromium, jupyterlab):
     """The same for pages that all tests of a module look at."""
-    yield from _opener(chromium, jupyterlab)
+    yield from opener(chromium, jupyterlab)
 
 
-def _opener(chromium, jupyterlab):
+def opener(chromium, jupyterlab):
     contexts = []
 
     def open_one(cells=None, *, path=None, theme="light", width=1400, height=1000, run=True, timeout=60_000):
