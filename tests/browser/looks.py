@@ -21,13 +21,24 @@ CONTRAST = """root => {
     }
     return "white";
   };
+  // In a drawing: what its shape is filled with, over what is behind the drawing.
+  const filled = (element, ground) => {
+    const shape = element.closest("g")?.querySelector(".shape");
+    if (!shape) return ground;
+    const { fill, fillOpacity } = getComputedStyle(shape);
+    if (fill === "none") return ground;
+    const [top, under] = [rgba(fill), rgba(ground)];
+    const part = Number(fillOpacity) * top[3] / 255;
+    return `rgb(${top.slice(0, 3).map((v, i) => Math.round(v * part + under[i] * (1 - part))).join(" ")})`;
+  };
   let worst = [99, ""];
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const text = walker.currentNode.textContent.trim(), element = walker.currentNode.parentElement;
     if (!text || !element.checkVisibility() || element.closest("style, option, title, desc")) continue;
-    const style = getComputedStyle(element), ground = behind(element);
-    const front = element instanceof SVGElement ? style.fill : style.color;
+    const style = getComputedStyle(element), drawn = element instanceof SVGElement;
+    const ground = drawn ? filled(element, behind(element)) : behind(element);
+    const front = drawn ? style.fill : style.color;
     const [a, b] = [light(rgba(front, ground)), light(rgba(ground))];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (ratio < worst[0]) worst = [ratio, text];

@@ -85,6 +85,16 @@ VIEWS = {
         ),
         stops=20,
     ),
+    "ExposureMap": View(
+        "from vmenter.views.exposure_map import ExposureMap\nExposureMap()",
+        "679,477,248 configurations",
+        (
+            ("zoomed", press("button", "VERW asked: for guests that reach MMIO; zoom in"), "Narrowed to  VERW asked"),
+            ("other columns", choose("Columns", "mds="), "Columns      mds="),
+            ("open", unfold, ""),
+        ),
+        stops=10,
+    ),
     "Prediction": View(
         "from vmenter.views.prediction import predict, truth\npredict('05-a', 'How many?', 'Why?')",
         "Keep my guess",
@@ -113,7 +123,10 @@ VIEWS = {
 @pytest.fixture(scope="module", params=["light", "dark"])
 def page(request, open_shared_notebook):
     """One notebook with all views, in one theme."""
-    return open_shared_notebook([view.code for view in VIEWS.values()], theme=request.param, height=2400)
+    page = open_shared_notebook([view.code for view in VIEWS.values()], theme=request.param, height=2400)
+    page.set_default_timeout(15_000)
+    assert page.evaluate("document.body.dataset.jpThemeLight") == str(request.param == "light").lower()
+    return page
 
 
 @pytest.fixture(params=VIEWS)

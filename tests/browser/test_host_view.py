@@ -8,6 +8,7 @@ from vmenter.ownmachine import SAMPLES
 from vmenter.views.host_frame import frame
 from vmenter.views.host_view import HostView
 
+from .axe import STOPS
 from .looks import CONTRAST
 
 CELL = """\
@@ -73,6 +74,31 @@ def test_another_machines_words_are_pasted_by_keyboard_alone(open_notebook):
     assert "fb_clear inferred from this line" in twin(page)
     assert page.locator(".vm-mistake").is_hidden()
     assert page.get_by_label("Report of").evaluate("select => select.value") == "@pasted"
+    assert not page.mistakes
+
+
+def test_the_explorer_is_opened_and_closed_by_keyboard_alone(open_notebook):
+    page = open_notebook([CELL])
+    wait_for_twin(page, "Recorded sample four-flaws")
+    page.get_by_label("Report of").focus()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("document.querySelector('.vm-host select').value !== 'four-flaws'")
+    page.keyboard.press("ArrowUp")
+    wait_for_twin(page, "Recorded sample four-flaws")
+    button = page.get_by_role("button", name="Open this host in the EntryExplorer")
+    for _ in range(STOPS):
+        if button.evaluate("one => one === document.activeElement"):
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    explorer = page.locator(".vm-explorer")
+    explorer.wait_for()
+    wait_for_twin(page, "Opened: ")
+    page.wait_for_function("document.activeElement.textContent === 'A VM-Enter of this host'")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")  # Close
+    explorer.wait_for(state="detached")
+    assert button.evaluate("one => one === document.activeElement")
     assert not page.mistakes
 
 
