@@ -56,12 +56,14 @@ format: setup  ## put the code into the house's form
 	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests
 	@$(RUFF) format $(CONFIG) lib tests
 
-bench: setup  ## measure: loading, patching, importing, VM-Enters a second, the audit
+bench: setup  ## measure: loading, patching, importing, VM-Enters a second, the audit, click to paint
 	@$(PY) tests/bench.py
 	@echo
 	@$(PY) tests/bench_machine.py
 	@echo
 	@$(PY) tests/bench_audit.py
+	@echo
+	@$(PY) tests/bench_views.py
 
 hooks: setup  ## check every commit before it is made (pre-commit, with the tools of .venv)
 	@$(PY) -m pre_commit install
