@@ -54,7 +54,7 @@ def build(folder: Path = OUTPUT, notebooks: Path = NOTEBOOKS) -> list[Path]:
     texts.append(text_page("with-a-kernel.html", (HERE / "with-a-kernel.md").read_text(encoding="utf-8"), rename))
     files = {f"assets/{name}": text for name, text in scripts(views).items()}
     files["assets/site.js"] = (HERE / "site.js").read_text(encoding="utf-8")
-    files["assets/site.css"] = _style() + style({type(view) for view in views.values()})
+    files["assets/site.css"] = _style() + style(views.values())
     files |= {page.name: _filled(page, pages, texts, used.get(page.name, ())) for page in (*pages, *texts)}
     return _written(folder, files, notebooks.parent / "images")
 

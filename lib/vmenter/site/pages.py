@@ -70,6 +70,9 @@ def _markdown(source: str, rename: Rename) -> str:
     for anchor in page.select("a.anchor-link"):
         anchor.string = "#"
         anchor["aria-label"] = "Link to this section"
+    for heading in page.select("h1[id], h2[id], h3[id], h4[id]"):
+        if len(page.find_all(id=heading["id"])) > 1:  # the text has set the same mark beside it
+            del heading["id"]
     for link in page.find_all("a", href=True):
         if not str(link["href"]).startswith(("https://", "http://", "mailto:", "#")):
             _relink(link, "href", rename)

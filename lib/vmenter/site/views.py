@@ -1,6 +1,5 @@
 """The widgets of the course as the site carries them: module, style, frames, and what of them needs a kernel."""
 
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +36,14 @@ WITHOUT = {
 }
 
 
-KINDS = (PatchBench, EntryExplorer, HostView, ExposureMap, Prediction)
+# The views that the site has, and in which others they may open, drawing with their parts there.
+KINDS: Mapping[type[AnyWidget], tuple[type[AnyWidget], ...]] = {
+    EntryExplorer: (HostView, ExposureMap),
+    PatchBench: (),
+    HostView: (),
+    ExposureMap: (),
+    Prediction: (),
+}
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,13 @@ def _module(widget: type[AnyWidget]) -> str:
     return f"{body}return {{ render }};"
 
 
-def style(kinds: Iterable[type[AnyWidget]]) -> str:
-    """Return the style sheets of these widgets, the shared one first."""
-    names = [f"{sys.modules[kind.__module__].__name__.rpartition('.')[2]}.css" for kind in (EntryExplorer, *kinds)]
-    return read(*dict.fromkeys(("lab.css", *names)))
+def style(widgets: Iterable[AnyWidget]) -> str:
+    """Return the style sheets of these widgets. Each is kept to its own view: they share names for their parts."""
+    sheets = [read("lab.css")]
+    for kind, others in KINDS.items():
+        if kind is EntryExplorer or any(isinstance(one, kind) for one in widgets):
+            views = ", ".join(f'[data-view="{one.__name__}"]' for one in (kind, *others))
+            end = "" if others else " to (.vm-explorer > *)"
+            content = read(f"{kind.__module__.rpartition('.')[2]}.css")
+            sheets.append(f"@scope ({views}){end} {{\n{content}}}\n")
+    return "\n".join(sheets)
