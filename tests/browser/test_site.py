@@ -1,0 +1,315 @@
+"""The site as a reader opens it: from a folder, with the network cut, by mouse and by keyboard."""
+
+import random
+import re
+import time
+
+import pytest
+from site_built import ALL_VIEWS
+
+from vmenter.cpus import PRESETS
+from vmenter.eras import ERAS, Reach
+from vmenter.site.frames import COMMAND_LINES
+from vmenter.views import entry_frame, exposure_frame, host_frame, patch_frame
+from vmenter.views.bench import SAMPLES
+
+from .looks import CONTRAST
+
+READY = "[...document.querySelectorAll('.live')].every(room => 'ready' in room.dataset)"
+NO_KERNEL = "this page has no kernel"
+
+
+@pytest.fixture
+def visit(chromium, site):
+    """A function: open a page of the site from its folder. Whatever is not a file is refused, and told."""
+    contexts = []
+
+    def open_one(name=ALL_VIEWS, *, theme="light", width=1400, scripts=True):
+        context = chromium.new_context(
+            viewport={"width": width, "height": 1000},
+            color_scheme=theme,
+            offline=True,
+            java_script_enabled=scripts,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.mistakes = []
+        page.on("pageerror", lambda error: page.mistakes.append(str(error)))
+        page.on(
+            "console", lambda one: page.mistakes.append(one.text) if one.type in ("error", "warning") else None
+        )
+
+        def refuse(route):
+            page.mistakes.append(f"asked for {route.request.url}")
+            route.abort()
+
+        page.route(re.compile("^(?!file:|data:|blob:)"), refuse)
+        page.goto((site / f"{name}.html").as_uri())
+        if scripts:
+            page.wait_for_function(READY, timeout=60_000)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+
+
+def room(page, kind, number=0):
+    return page.locator(f'.live[data-view="{kind}"]').nth(number)
+
+
+def value(page, view, name="frame"):
+    """Return a value of the page's own model."""
+    return page.evaluate("([id, name]) => vmSite.models[id].get(name)", [view.get_attribute("id"), name])
+
+
+def choose(page, view, **change):
+    """Choose as the view's own code does; return the frame that came."""
+    return page.evaluate(
+        """([id, change]) => {
+          const model = vmSite.models[id];
+          model.set("state", { ...model.get("state"), ...change });
+          model.save_changes();
+          return model.get("frame");
+        }""",
+        [view.get_attribute("id"), change],
+    )
+
+
+def twin(view):
+    return view.locator(".vm-more pre").last.text_content()
+
+
+def test_every_page_opens_from_its_folder_without_a_word_to_the_network(visit, site, report):
+    times = {}
+    for path in sorted(site.glob("*.html")):
+        start = time.perf_counter()
+        page = visit(path.stem)
+        times[path.stem] = time.perf_counter() - start
+        assert not page.mistakes, path.name
+        for view in page.locator(".live").all():
+            if view.get_attribute("data-view") != "Prediction":
+                assert value(page, view)["error"] is None, f"{path.name}: {view.get_attribute('id')}"
+        assert page.locator("h1").count() == 1
+    slowest = max(times, key=times.get)
+    report(f"site: the slowest page to open with its views is {slowest}, {times[slowest]:.2f} s")
+
+
+def test_patch_bench_by_mouse(visit):
+    page = visit()
+    view = room(page, "PatchBench")
+    view.get_by_label("Site", exact=True).select_option("three_way")
+    view.get_by_role("checkbox", name="CLEAR_CPU_BUF_VM_MMIO").click()
+    view.get_by_role("radio", name="layered").click()
+    view.get_by_role("button", name="2 copy").click()
+    state = value(page, view, "state")
+    assert (state["features"], state["engine"], state["step"]) == (["CLEAR_CPU_BUF_VM_MMIO"], "layered", 1)
+    expected = patch_frame.frame(state)
+    assert value(page, view) == expected
+    assert twin(view) == patch_frame.twin(expected, 1)
+    assert "decides" in view.locator('.vm-decision [data-key="e1"]').get_attribute("class")
+    assert not page.mistakes
+
+
+def test_patch_bench_by_keyboard_alone(visit):
+    page = visit()
+    view = room(page, "PatchBench")
+    view.get_by_label("Site", exact=True).focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    assert value(page, view, "state")["features"] == ["CLEAR_CPU_BUF_VM_MMIO"]
+    view.locator(".vm-step").first.focus()
+    page.keyboard.press("Home")
+    assert view.locator(".vm-status").inner_text().startswith("Step 1 of")
+    page.keyboard.press("ArrowRight")
+    assert twin(view) == patch_frame.twin(patch_frame.frame(value(page, view, "state")), 1)
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline != "none"
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_every_state_of_a_sample_is_what_python_makes_of_it(visit, sample):
+    page = visit()
+    view = room(page, "PatchBench")
+    names = [one["name"] for one in patch_frame.frame({"sample": sample})["features"]]
+    for engine in ("early", "layered", "once"):
+        for on in ([], names[:1], names[1:], names, ["not of this site", *names]):
+            state = {"sample": sample, "features": on, "engine": engine, "step": None}
+            assert choose(page, view, **state) == patch_frame.frame({**state, "typed": None}), state
+
+
+def test_typed_code_of_the_course_can_be_left_and_found_again(visit):
+    page = visit()
+    view = room(page, "PatchBench", 1)
+    first = value(page, view)
+    assert first == patch_frame.frame(value(page, view, "state"))
+    view.get_by_label("Site", exact=True).select_option("jump_over")
+    assert value(page, view)["title"] == "jump_over"
+    view.get_by_label("Site", exact=True).select_option("@typed")
+    assert value(page, view) == first
+
+
+def test_entry_explorer_by_mouse_and_keyboard(visit):
+    page = visit()
+    view = room(page, "EntryExplorer")
+    view.get_by_label("Processor").select_option("skylake-server")
+    view.get_by_label("Code of").select_option("e6ff1d61de51")
+    view.get_by_label("Compare with").select_option("8cb861e9e3c9")
+    view.get_by_role("checkbox", name="L1D flush pending").focus()
+    page.keyboard.press("Space")
+    line = view.get_by_label("Kernel command line")
+    line.fill("kvm-intel.vmentry_l1d_flush=always")
+    page.keyboard.press("Tab")
+    state = value(page, view, "state")
+    assert (state["preset"], state["compare"], state["flush_pending"]) == ("skylake-server", "8cb861e9e3c9", True)
+    expected = entry_frame.frame(state)
+    assert value(page, view) == expected
+    assert twin(view) == entry_frame.twin(expected)
+    assert view.locator(".vm-flow svg .ran").count() > 4
+    assert not page.mistakes
+
+
+def test_entry_explorer_in_many_states_is_what_python_makes_of_it(visit):
+    page = visit()
+    draw = random.Random(6)
+    for view, era in ((room(page, "EntryExplorer"), [*ERAS]), (room(page, "EntryExplorer", 1), [*ERAS])):
+        for _ in range(40):
+            change = {
+                "era": draw.choice(era),
+                "compare": draw.choice([None, *era]),
+                "preset": draw.choice([*PRESETS]),
+                "cmdline": draw.choice(COMMAND_LINES),
+                "mmio": draw.choice([str(reach) for reach in Reach]),
+                **{flag: draw.random() < 0.5 for flag in ("flush_pending", "resume", "guest_fb_clear")},
+            }
+            shown = choose(page, view, **change)
+            expected = entry_frame.frame(value(page, view, "state"))
+            assert {**shown, "sides": None} == {**expected, "sides": None}, change
+            for mine, theirs in zip(shown["sides"], expected["sides"], strict=True):
+                assert {name: mine[name] for name in theirs} == theirs, change
+            assert twin(view) == entry_frame.twin(expected)
+
+
+def test_an_era_of_the_notebooks_own_can_be_explored(visit):
+    page = visit()
+    view = room(page, "EntryExplorer", 2)
+    assert view.get_by_label("Code of").input_value() == "mine"
+    view.get_by_label("Code of").select_option("v4")
+    assert value(page, view)["sides"][0]["era"] == "v4"
+    assert value(page, view)["error"] is None
+
+
+def test_what_was_not_made_beforehand_is_said_and_nothing_breaks(visit):
+    page = visit()
+    view = room(page, "EntryExplorer")
+    before = value(page, view)
+    line = view.get_by_label("Kernel command line")
+    line.fill("l1tf=nonsense")
+    line.press("Enter")
+    assert NO_KERNEL in view.locator(".vm-mistake").inner_text()
+    assert value(page, view)["sides"] == before["sides"]
+    view.get_by_role("radio", name="entered before").click()
+    assert value(page, view)["error"] is None
+    assert value(page, view)["cmdline"] == before["cmdline"]
+    for control in view.locator(".vm-names input, .vm-ept input").all():
+        assert control.is_disabled()
+    bench = room(page, "PatchBench")
+    bench.get_by_text("Type your own code").click()
+    assert bench.get_by_role("button", name="Assemble and show").is_disabled()
+    assert not page.mistakes
+
+
+def test_host_view_shows_every_recorded_machine_and_opens_it(visit):
+    page = visit()
+    view = room(page, "HostView")
+    for sample in ("cascade-lake", "mmio-only"):
+        view.get_by_label("Report of").select_option(sample)
+        assert value(page, view) == host_frame.frame({"sample": sample, "pasted": None, "live": False})
+    view.get_by_role("button", name="Open this host in the EntryExplorer").click()
+    opened = value(page, view, "explorer_frame")
+    assert (
+        opened["sides"][0]["verdict"]
+        == entry_frame.frame(value(page, view, "explorer_state"))["sides"][0]["verdict"]
+    )
+    assert view.locator(".vm-explorer").is_visible()
+    view.get_by_role("button", name="Close").click()
+    assert view.locator(".vm-explorer").count() == 0
+    assert not page.mistakes
+
+
+def test_the_map_by_mouse_and_keyboard(visit):
+    page = visit()
+    view = room(page, "ExposureMap")
+    view.get_by_role("button", name="Who reaches MMIO").click()
+    assert value(page, view) == exposure_frame.frame(value(page, view, "state"))
+    cell = view.locator("td[role=gridcell]").nth(3)
+    cell.click()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expected = exposure_frame.frame(value(page, view, "state"))
+    assert expected["cell"][0] == list(ERAS)[2]
+    assert value(page, view) == expected
+    assert twin(view) == exposure_frame.twin(expected)
+    view.get_by_role("button", name="Open it in the EntryExplorer").click()
+    state = value(page, view, "explorer_state")
+    assert value(page, view, "explorer_frame")["sides"][0] == entry_frame.frame(state)["sides"][0]
+    assert not page.mistakes
+
+
+def test_a_guess_is_kept_and_shown_beside_the_truth(visit, site):
+    page = visit()
+    asks, tells = room(page, "Prediction"), room(page, "Prediction", 1)
+    asks.get_by_label("How many?").fill("5")
+    asks.get_by_role("button", name="Keep my guess").click()
+    assert tells.locator("tbody tr").first.inner_text().split() == ["How", "many?", "5", "7"]
+    page.reload()
+    page.wait_for_function(READY)
+    assert room(page, "Prediction").get_by_label("How many?").input_value() == "5"
+
+
+def test_without_scripts_the_twins_are_there(visit):
+    page = visit(scripts=False)
+    first = room(page, "PatchBench").locator("pre")
+    assert first.is_visible()
+    assert "engine: once" in first.inner_text()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_can_be_read_and_the_choice_of_colours_is_kept(visit, site, keep, theme):
+    page = visit("05-2019-else-if", theme=theme)
+    ratio, text = page.locator("main").evaluate(CONTRAST)
+    assert ratio >= 4.5, text
+    page.screenshot(path=keep / f"site-05-{theme}.png")
+    page.locator("button.theme").click()
+    other = {"light": "dark", "dark": "light"}[theme]
+    assert page.evaluate("document.documentElement.dataset.theme") == other
+    ratio, text = page.locator("main").evaluate(CONTRAST)
+    assert ratio >= 4.5, text
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == other
+
+
+@pytest.mark.parametrize("width", [400, 700, 900, 1400])
+def test_no_page_is_wider_than_the_window(visit, site, keep, width):
+    for path in sorted(site.glob("*.html")):
+        page = visit(path.stem, width=width)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
+        if path.stem in ("index", "02-patching-a-running-kernel"):
+            page.screenshot(path=keep / f"site-{path.stem}-{width}.png")
+        page.close()
+
+
+NAMELESS = """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, img")].filter(
+  element => element.checkVisibility() && !(element.textContent.trim() || element.ariaLabel || element.alt
+    || element.labels?.length || element.title)).map(element => element.outerHTML)"""
+
+
+def test_everything_has_a_name_a_language_and_a_way_past_the_contents(visit, site):
+    for path in sorted(site.glob("*.html")):
+        page = visit(path.stem)
+        assert page.evaluate(NAMELESS) == [], path.name
+        assert page.evaluate("document.documentElement.lang") == "en"
+        assert page.locator("main, header, nav.contents").count() == 3
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to the text"
+        page.close()

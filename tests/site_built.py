@@ -1,0 +1,63 @@
+"""The site, built once for all tests: from the course's notebooks, and one more that has every kind of view."""
+
+import shutil
+import time
+from pathlib import Path
+
+import nbformat
+
+from vmenter.site import build
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+ALL_VIEWS = "98-every-view"  # a page of the tests' own
+CELLS = (
+    "from vmenter.views.patch_bench import PatchBench\nPatchBench()",
+    "PatchBench.typed('', [('verw verw_selector(%rip)', 'SMAP')], features=('SMAP',))",
+    "from vmenter.views.entry_explorer import EntryExplorer\nEntryExplorer(compare='v4')",
+    "EntryExplorer(preset='skylake-server', show=('selection',))",
+    "from dataclasses import replace\nfrom vmenter.exercises.variants import changed\n"
+    "mine = replace(changed('e6ff1d61de51', ('jz .Lskip_verw', 'jnz .Lskip_verw')), id='mine')\n"
+    "EntryExplorer('mine', more=(mine,))",
+    "from vmenter.views.host_view import HostView\nHostView()",
+    "from vmenter.views.exposure_map import ExposureMap\nExposureMap()",
+    "from vmenter.views.prediction import predict, truth\npredict('98-a', 'How many?', 'Which?')",
+    "truth('98-a', 7, 'the third')",
+    "from vmenter.views.live import LiveText\nLiveText('What is here', 'this machine')",
+)
+WAIT = 600  # seconds that another worker's build may take
+
+
+def notebook(cells, first="# 98 · Every view\n\n## Views\n\nText."):
+    """Return a notebook of these code cells, as if it had been run."""
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(first)])
+    for cell in cells:
+        output = nbformat.v4.new_output("execute_result", {"text/plain": "a twin"}, execution_count=1)
+        book.cells.append(nbformat.v4.new_code_cell(cell, outputs=[output]))
+    return book
+
+
+def built(base):
+    """Return the site's folder. Workers share it: the first that asks builds it, the others wait."""
+    folder = base / "the-site"
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        end = time.monotonic() + WAIT
+        while not (folder / "done").exists() and time.monotonic() < end:
+            time.sleep(0.5)
+        assert (folder / "done").read_text() == "well", "the site could not be built"
+        return folder / "site"
+    said = "badly"
+    try:
+        source = folder / "notebooks"
+        shutil.copytree(NOTEBOOKS, source)
+        (folder / "images").symlink_to(ROOT / "images")
+        nbformat.write(notebook(CELLS), source / f"{ALL_VIEWS}.ipynb")
+        start = time.monotonic()
+        build(folder / "site", source)
+        (folder / "seconds").write_text(f"{time.monotonic() - start:.1f}")
+        said = "well"
+    finally:
+        (folder / "done").write_text(said)
+    return folder / "site"
