@@ -52,11 +52,14 @@ images: setup  ## draw the pictures of README and notebooks anew, those that are
 slides: setup  ## make slides and a one-page handout of every notebook, in build/slides
 	@$(PY) -m vmenter.slides
 
+site: setup  ## build the course as pages that need no kernel, in build/site
+	@$(PY) -m vmenter.site
+
 format: setup  ## put the code into the house's form
 	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests
 	@$(RUFF) format $(CONFIG) lib tests
 
-bench: setup  ## measure: loading, patching, importing, VM-Enters a second, the audit, click to paint
+bench: setup  ## measure: loading, patching, VM-Enters a second, the audit, click to paint, the site
 	@$(PY) tests/bench.py
 	@echo
 	@$(PY) tests/bench_machine.py
@@ -64,6 +67,8 @@ bench: setup  ## measure: loading, patching, importing, VM-Enters a second, the 
 	@$(PY) tests/bench_audit.py
 	@echo
 	@$(PY) tests/bench_views.py
+	@echo
+	@$(PY) tests/bench_site.py
 
 hooks: setup  ## check every commit before it is made (pre-commit, with the tools of .venv)
 	@$(PY) -m pre_commit install
