@@ -105,7 +105,7 @@ def _judge_verdict(answer: Any) -> str | None:
         return None
     (rows, in_c), said = differ[0]
     shown = "\n".join(
-        f"  {on or 'none':<8} {'reaches MMIO' if mmio else '':<13} {'VERW' if clear else '-'}"
+        f"  {on or 'none'}, {'reaches MMIO' if mmio else 'no MMIO'}: {'VERW' if clear else 'nothing'}"
         for on, mmio, clear in rows
     )
     real = [one.release for one in inspected() if (rows_of(one), one.report["c_level_clear"]) == (rows, in_c)]
