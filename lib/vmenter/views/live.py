@@ -1,9 +1,12 @@
 """Text that belongs to this machine and this moment: shown in the page, never stored in a notebook."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import anywidget
 import traitlets
+
+from vmenter.errors import LabError
 
 
 class LiveText(anywidget.AnyWidget):
@@ -15,6 +18,14 @@ class LiveText(anywidget.AnyWidget):
 
     def __init__(self, title: str, text: str) -> None:
         super().__init__(title=title, text=text)
+
+    @classmethod
+    def of(cls, title: str, told: Callable[[], str]) -> "LiveText":
+        """Show what `told` returns, or the reason where there is nothing to tell, such as no kernel here."""
+        try:
+            return cls(title, told())
+        except LabError as error:
+            return cls(title, f"Not here: {error}")
 
     def __repr__(self) -> str:
         """Return what stands in for the text wherever it is stored."""

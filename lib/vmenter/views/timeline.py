@@ -16,7 +16,7 @@ from typing import Any
 from vmenter.errors import LabError
 from vmenter.history import ERAS, Era
 
-KINDS = {"merged": "M", "posted": "P"}
+KINDS = {"merged": "M", "posted": "P", "built": "B"}
 WIDTH = 96  # columns of the twin
 GAP = 3  # months; a shorter time between two entries needs no word
 
