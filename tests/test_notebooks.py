@@ -81,7 +81,7 @@ def test_a_notebook_predicts_practises_and_reviews(path):
     assert "Predict" in text
     assert text.split("## Review")[1].count("<details>") == 2
     assert re.search(r"check\(\"" + path.name[:2], code)
-    assert re.search(r"PatchBench|EntryExplorer", code)
+    assert re.search(r"PatchBench|EntryExplorer|KernelBrowser", code)
 
 
 @each(TAUGHT)
