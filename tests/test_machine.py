@@ -512,3 +512,27 @@ def test_importing_the_machine_imports_no_emulator_and_no_decoder():
     check = words + "assert not {'unicorn', 'capstone', 'elftools'} & set(sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(Path(vmenter.__file__).parents[1])}
     assert subprocess.run([sys.executable, "-c", check], env=environment, check=False).returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_machine_reserves_little_and_runs_where_a_learner_may_have_little():
+    words = """if True:
+        import resource
+        from lab_images import STUB, VM, lab, patched
+        from vmenter.machine import Machine
+        from vmenter.memory import VCPU
+        image = patched(lab(STUB), VM)
+        arguments = {"rdi": VCPU, "rsi": 5}
+        Machine(image).run("enter", arguments)
+        def reserved():
+            return int(next(line for line in open("/proc/self/status") if line.startswith("VmData:")).split()[1]) >> 10
+        before = reserved()
+        machines = [Machine(image) for _ in range(4)]
+        assert reserved() - before < 4 * 64, (before, reserved())
+        resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))
+        Machine(image).run("enter", arguments)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr

@@ -38,6 +38,7 @@ from vmenter.memory import (
 )
 from vmenter.trace import End, Event, EventKind, RawAccess, Trace
 
+TRANSLATED = 32 << 20  # bytes reserved for the emulator's translation of the code that runs
 IA32_FLUSH_CMD = 0x10B  # bit 0: write back and invalidate the L1 data cache (Intel SDM, volume 4)
 IA32_MCU_OPT_CTRL = 0x123
 FB_CLEAR_DIS = 1 << 3  # of IA32_MCU_OPT_CTRL: VERW does not clear the fill buffers
@@ -447,4 +448,6 @@ def _new_cpu() -> Any:
     unicorn = _unicorn()
     cpu = unicorn.Uc(unicorn.unicorn_const.UC_ARCH_X86, unicorn.unicorn_const.UC_MODE_64)
     cpu.ctl_set_cpu_model(unicorn.x86_const.UC_CPU_X86_ICELAKE_SERVER)
+    # Left alone, each machine reserves 1 GiB, and ends the whole process where a learner may not have that much.
+    cpu.ctl_set_tcg_buffer_size(TRANSLATED)
     return cpu
