@@ -7,12 +7,13 @@ CONFIG := --config lib/pyproject.toml
 PYTEST := $(PY) -m pytest -c tests/pytest.ini --rootdir .
 JOBS   ?= 2
 KERNELS ?= $(VMENTER_KERNELS)
+LEARNERS ?= 3
 
-.PHONY: help setup lab test lint type unit nbval notebooks objects records images slides format bench hooks release \
-	pins clean
+.PHONY: help setup lab test lint type unit nbval hub-test notebooks objects records images slides format bench \
+	hooks release pins clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup:  ## make .venv and install the pinned packages, if that has not been done
 	@PYTHON="$(PYTHON)" sh .ci/setup
@@ -23,8 +24,8 @@ lab: setup  ## set everything up and open the course in JupyterLab
 test: lint type unit nbval  ## set everything up and run every test
 
 lint: setup  ## look for what ruff knows to be wrong or untidy, and for misspelt words
-	@$(RUFF) check $(CONFIG) lib tests
-	@$(RUFF) format $(CONFIG) --check lib tests
+	@$(RUFF) check $(CONFIG) lib tests .hub
+	@$(RUFF) format $(CONFIG) --check lib tests .hub
 	@$(PY) tests/tools/spell.py
 
 type: setup  ## check the types
@@ -36,6 +37,10 @@ unit: setup  ## run the tests of the library, the command line and the widgets
 nbval: setup  ## run every notebook and compare each output with the one committed
 	@VMENTER_PROGRESS=off $(PYTEST) -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 \
 		--nbval-sanitize-with tests/nbval.cfg notebooks
+
+hub-test: setup  ## fill a real JupyterHub with LEARNERS=3 who work at once, and then do what must not be done
+	@sh .hub/setup
+	@cd tests && ../.hub/venv/bin/python -m hub --learners $(LEARNERS)
 
 notebooks: setup  ## run every notebook anew and store it as it is committed
 	@$(PY) tests/tools/run_notebooks.py notebooks/*.ipynb
@@ -56,8 +61,8 @@ site: setup  ## build the course as pages that need no kernel, in build/site
 	@$(PY) -m vmenter.site
 
 format: setup  ## put the code into the house's form
-	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests
-	@$(RUFF) format $(CONFIG) lib tests
+	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests .hub
+	@$(RUFF) format $(CONFIG) lib tests .hub
 
 bench: setup  ## measure: loading, patching, VM-Enters a second, the audit, click to paint, the site
 	@$(PY) tests/bench.py
@@ -82,5 +87,5 @@ pins: setup  ## refresh the pins in requirements.txt to the newest versions that
 	@cp .venv/pins.txt requirements.txt
 
 clean:  ## remove what the targets made, .venv included
-	@rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .hub/venv .hub/node_modules build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find lib tests notebooks -name __pycache__ -prune -exec rm -rf {} +
