@@ -1,6 +1,7 @@
 """INSTRUCTOR.md goes with the notebooks: each has its part, and the minutes of every agenda add up."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -72,3 +73,20 @@ def test_sections_that_an_agenda_names_are_there():
                 if number in NOTEBOOKS:
                     cells = json.loads(NOTEBOOKS[number].read_text(encoding="utf-8"))["cells"]
                     assert any("".join(cell["source"]).startswith(f"## {last}. ") for cell in cells), what
+
+
+def test_the_table_of_machines_follows_from_what_was_measured():
+    server, kernel = (
+        int(re.search(rf"^\| {what} \| (\d+) MiB", TEXT, re.MULTILINE)[1]) for what in ("Jup.+", "each open.+")
+    )
+    kept_back = float(re.search(r"memory − ([\d.]+) GiB", TEXT)[1])
+    assert f"({server} MiB + {kernel} MiB × open notebooks)" in " ".join(TEXT.split())
+    per_login = float(re.search(r"at ([\d.]+) seconds\s+of a core", TEXT)[1])
+    last = int(re.search(r"95 of 100 within (\d+) s", TEXT)[1])
+    assert per_login == pytest.approx(last * 2 / 20, abs=0.05)
+    rows = re.findall(r"^\| (\d+) GiB \| (\d+) \| (\d+) \| (\d+) \|$", TEXT, re.MULTILINE)
+    assert len(rows) == 4
+    for gib, two, four, cores in (map(int, row) for row in rows):
+        room = (gib - kept_back) * 1024
+        assert (two, four) == tuple(int(room / (server + kernel * count)) for count in (2, 4))
+        assert cores == math.ceil(two * per_login / 60)
