@@ -101,7 +101,7 @@ def _last(texts: list[BeautifulSoup]) -> tuple[str, str]:
         if not isinstance(element, Tag) or element.name == "h2":
             continue
         bold = element.find("strong").get_text() if element.find("strong") else ""  # type: ignore[union-attr]
-        if bold.startswith("Next"):
+        if bold.startswith(("Previous", "Next")):
             break
         if bold.startswith("Primary sources"):
             place = "sources"

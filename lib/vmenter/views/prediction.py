@@ -39,10 +39,14 @@ class Prediction(anywidget.AnyWidget):
             self.observe(self._keep, "guesses")
 
     def _keep(self, change: Mapping[str, Any]) -> None:
-        """Write the guesses to the reader's file, and show them wherever the truth is already on the page."""
+        """Write the guesses to the reader's file, and show them wherever the truth is already on the page.
+
+        The page empties `said` with each guess, so that a word is told even if it is the same as before.
+        """
         guesses = [str(guess) for guess in change["new"]]
         words = [progress.predict(f"{self.name}/{n}", guess) for n, guess in enumerate(guesses, 1)]
-        self.said = next((word for word in words if word), "Kept.")
+        kept = "Kept." if progress.path() else "Shown beside the truth; not kept, as progress is off."
+        self.said = next((word for word in words if word), kept)
         for other in _TRUTHS:
             if other.name == self.name:
                 other.guesses = guesses
