@@ -251,13 +251,13 @@ class Summary:
 
     def _repr_html_(self) -> str:
         done = sum(state == PASSED for _, _, state in self.rows)
+        left = ' style="text-align:left"'
         body = "".join(
-            f'<tr><td>{escape(id_)}</td><td style="text-align:left">{escape(title)}</td>'
-            f'<td style="text-align:left"><span aria-hidden="true">{sign}</span> {word}</td></tr>'
-            for id_, title, (word, sign) in self.rows
+            f'<tr><th scope="row">{notebook}</th><td{left}>{escape(line)}</td></tr>'
+            for notebook, line in self._lines
         )
-        head = "".join(f'<th scope="col">{name}</th>' for name in ("Exercise", "Title", "State"))
-        caption = f'<caption style="text-align:left">{done} of {len(self.rows)} exercises passed</caption>'
+        head = "".join(f'<th scope="col"{left}>{name}</th>' for name in ("Notebook", "Exercises"))
+        caption = f"<caption{left}>{done} of {len(self.rows)} exercises passed</caption>"
         table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         return f"{table}<p>{escape(self.place)}</p>"
 
