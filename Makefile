@@ -9,7 +9,7 @@ JOBS   ?= 2
 KERNELS ?= $(VMENTER_KERNELS)
 LEARNERS ?= 3
 
-.PHONY: help setup lab test lint type unit nbval hub-test notebooks objects records images slides format bench \
+.PHONY: help setup lab test lint type unit nbval hub-test notebooks objects records images slides site format bench \
 	hooks release pins clean
 
 help:  ## list the targets
