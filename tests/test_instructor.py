@@ -90,3 +90,10 @@ def test_the_table_of_machines_follows_from_what_was_measured():
         room = (gib - kept_back) * 1024
         assert (two, four) == tuple(int(room / (server + kernel * count)) for count in (2, 4))
         assert cores == math.ceil(two * per_login / 60)
+
+
+def test_the_wheels_for_a_room_without_a_network_are_those_that_the_build_asks_for():
+    asked = re.search(
+        r'requires = \["(hatchling==[\d.]+)"\]', (ROOT / "lib" / "pyproject.toml").read_text(encoding="utf-8")
+    )
+    assert asked[1] in re.search(r"pip download (.+?) -d", TEXT)[1].split()
