@@ -43,6 +43,10 @@ VIEWS = {
         "from vmenter.views.exposure_map import ExposureMap\nExposureMap()",
         "[role=gridcell]",
     ),
+    "KernelBrowser, a feature": (
+        "from vmenter.views.kernel_browser import KernelBrowser\nKernelBrowser()",
+        ".vm-chip input",
+    ),
 }
 TURN = 7  # controls apart: neighbours are often alike
 # Operate a control, wait until what is watched has changed and the frame with it is painted; the milliseconds.

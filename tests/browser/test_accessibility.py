@@ -95,6 +95,16 @@ VIEWS = {
         ),
         stops=10,
     ),
+    "KernelBrowser": View(
+        "from vmenter.views.kernel_browser import KernelBrowser\nKernelBrowser()",
+        "8 of 8 sites fit",
+        (
+            ("searched", fill("In the code", "verw", "Enter"), " of 8 sites fit"),
+            ("on the bench", lambda root: root.locator("tbody tr").first.click(), "On the bench: "),
+            ("open", unfold, ""),
+        ),
+        stops=10,
+    ),
     "Prediction": View(
         "from vmenter.views.prediction import predict, truth\npredict('05-a', 'How many?', 'Why?')",
         "Keep my guess",
