@@ -502,6 +502,13 @@ def test_the_pages_for_the_software_flush_are_there():
     assert found["rax"] == 0
 
 
+def test_only_verw_with_a_memory_operand_clears():
+    """nospec-branch.h and the microcode's documentation: the form with a register clears nothing."""
+    assert run("verw %ax\nvmlaunch").verw == 0
+    assert run("verw (%rdi)\nvmlaunch", registers={"rdi": VCPU}).verw == 1
+    assert run("verw %gs:0\nvmlaunch").verw == 1
+
+
 def test_a_verw_that_runs_while_fb_clear_dis_is_set_from_the_start_is_neutralised():
     assert run("verw x86_verw_sel(%rip)\nvmlaunch", msrs={IA32_MCU_OPT_CTRL: FB_CLEAR_DIS}).neutralised
     assert not run("verw x86_verw_sel(%rip)\nvmlaunch").neutralised

@@ -171,7 +171,7 @@ def _clears(image: Image, found: Iterable[Site], names: dict[int, str]) -> Itera
     for site in found:
         for entry in site.entries:
             code = image.read(entry.replacement, entry.replacement_length) if entry.replacement_length else b""
-            if any(one.mnemonic == "verw" for one in decode(code, entry.replacement, strict=False)):
+            if any(one.is_clear for one in decode(code, entry.replacement, strict=False)):
                 yield Clear(image.label(site.address).partition("+")[0], names[entry.feature])
 
 

@@ -23,6 +23,7 @@ TOO_NEW = {
     b"\xf3\x0f\x01\xca": "eretu",
     b"\xf2\x0f\x01\xca": "erets",
 }
+REGISTER = re.compile(r"%\w+")
 TO_ECX = re.compile(r"\$((?:0x)?[0-9a-f]+), %[er]cx")
 
 
@@ -74,6 +75,11 @@ class Instruction:
             return None
         field = rip_field(self.code)
         return None if field is None else (self.end + field.value(self.code)) & ADDRESS_MASK
+
+    @property
+    def is_clear(self) -> bool:
+        """Tell whether this is VERW with a memory operand: VERW of a register does not clear (nospec-branch.h)."""
+        return self.mnemonic == "verw" and not REGISTER.fullmatch(self.operands)
 
     def is_nop(self, *, wide: bool = True) -> bool:
         """Tell whether the kernel's patcher would take this for a NOP; see `is_nop`."""

@@ -157,7 +157,7 @@ def _read(graph: Flow, name: str, stub: Stub) -> Around:
     flush = {block.key for block in blocks if block.mark in FLUSHES}
     # A jump through a table may lead anywhere: then a VERW off the known ways says nothing.
     open_ends = any(block.leave is Leave.INDIRECT for block in graph.blocks if block.key in ways.reach())
-    elsewhere = any(i.mnemonic == "verw" for i in decode(_bytes(graph.image, name), strict=False))
+    elsewhere = any(i.is_clear for i in decode(_bytes(graph.image, name), strict=False))
     chosen = sorted({block.choice.site for block in blocks if block.choice})
     entries = [entry for number in chosen for entry in graph.alternatives[number].site.entries]
     keys = tuple(sorted({block.branch.key for block in blocks if block.branch}))

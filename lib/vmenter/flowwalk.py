@@ -251,7 +251,7 @@ class Walk:
         mnemonic, target = instruction.mnemonic, instruction.branch_target
         if mnemonic in VM_ENTERS:
             step.leave, step.mark = Leave.VM_ENTER, Mark.VM_ENTER
-        elif mnemonic == "verw":
+        elif instruction.is_clear:
             step.mark = Mark.VERW
         elif mnemonic in TRAPS:
             step.leave = Leave.TRAP

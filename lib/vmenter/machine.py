@@ -45,7 +45,7 @@ FB_CLEAR_DIS = 1 << 3  # of IA32_MCU_OPT_CTRL: VERW does not clear the fill buff
 
 VM_ENTERS = frozenset({"vmlaunch", "vmresume", "vmrun"})
 STEPPED_OVER = frozenset({"vmread", "vmreadq", "vmwrite", "vmwriteq", "vmload", "vmsave", "clgi", "stgi"})
-OF_INTEREST = frozenset({"verw", "lfence", "rdmsr", "wrmsr", "wrmsrns"})
+OF_INTEREST = frozenset({"lfence", "rdmsr", "wrmsr", "wrmsrns"})
 ARITHMETIC_FLAGS = 0x8D5  # CF, PF, AF, ZF, SF, OF: all clear after a VMREAD or VMWRITE that succeeded
 
 REGISTERS = (
@@ -307,7 +307,7 @@ class Machine:
         self._code[address] = instruction
         mnemonic = instruction.mnemonic
         kind = PLAIN
-        if mnemonic in VM_ENTERS | STEPPED_OVER | OF_INTEREST:
+        if instruction.is_clear or mnemonic in VM_ENTERS | STEPPED_OVER | OF_INTEREST:
             kind = mnemonic
         elif mnemonic.startswith(("call", "lcall")):
             kind = "call"

@@ -266,7 +266,7 @@ def mechanism(image: Image, stub: Stub, how: Rules) -> str:
     plain = [
         instruction
         for instruction in decode(image.read(stub.start, stub.end - stub.start), stub.start, strict=False)
-        if instruction.mnemonic == "verw" and not any(a <= instruction.address < b for a, b in inside)
+        if instruction.is_clear and not any(a <= instruction.address < b for a, b in inside)
     ]
     if not with_verw and not plain:
         return NONE

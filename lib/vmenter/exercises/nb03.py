@@ -60,7 +60,7 @@ def _polarity(image: Image) -> str | None:
             if step.mnemonic not in JUMPS:
                 continue
             skips = following.address == step.branch_target
-            runs = any(s.mnemonic == "verw" for s in way)
+            runs = any(s.is_clear for s in way)
             if (step.mnemonic == over) != (skips != runs):
                 jump = f"{JUMPS[step.mnemonic]} {image.label(step.branch_target or 0)}"
                 return f"{jump} lets a vCPU that reaches MMIO pass without VERW: is it inverted?"

@@ -44,5 +44,5 @@ def ways(image: Image, address: int) -> Iterator[tuple[Instruction, ...]]:
 
 def clears(image: Image, address: int) -> str:
     """Return whether VERW runs from `address` on: “always”, “never” or “depends” (on a conditional jump)."""
-    seen = {any(step.mnemonic == "verw" for step in way) for way in ways(image, address)}
+    seen = {any(step.is_clear for step in way) for way in ways(image, address)}
     return "depends" if len(seen) == 2 else "always" if True in seen else "never"
