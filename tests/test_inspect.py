@@ -11,9 +11,10 @@ from needs import kernel_file, kernel_files
 from vmenter import stubs
 from vmenter.assembler import lab_object
 from vmenter.errors import LabError
-from vmenter.exercises.variants import changed
+from vmenter.exercises.variants import changed, source
 from vmenter.history import BACKPORT, ERAS
 from vmenter.inspect import HAS_FORM, Report, inspect, to_json
+from vmenter.svm import SVM
 
 MMIO_ONLY = "but not for MMIO Stale Data alone"
 LAB = {
@@ -107,6 +108,11 @@ SWAPPED = (
 )
 
 
+CLEAR = f'    ALTERNATIVE_2 "", {SWAPPED[0]}\n'
+OTHER = "vcpu_run_function\nfunction other\n "
+END = "end_function other\n"
+
+
 @pytest.mark.parametrize(
     ("change", "verdict"),
     [
@@ -144,21 +150,75 @@ def test_a_changed_kernel_does_not_pass(change, verdict):
     assert not report.has_form
 
 
-def test_a_verw_earlier_in_the_stub_is_farther_away_but_the_same_form():
-    """Distance stands beside the form, in the runs."""
-    near, far = (
-        max(run["accesses_after_clear"] or 0 for run in to_json(report)["runs"])
-        for report in (
-            of(ERAS["e6ff1d61de51"]),
-            of(
-                changed(
-                    "e6ff1d61de51",
-                    ("    testl $RUN_VMRESUME, 8", "    pushq %rax\n    popq %rax\n    testl $RUN_VMRESUME, 8"),
-                )
-            ),
+@pytest.mark.parametrize(
+    "change",
+    [
+        (CLEAR, f"    testb $1, VCPU_flush_l1d(%rdi)\n    jnz 9f\n{CLEAR}9:\n"),
+        (CLEAR, f"    cmpb $0, cpu_l1tf_flush_l1d(%rip)\n    jne 9f\n{CLEAR}9:\n"),
+        (CLEAR, f"    STATIC_JUMP_IF_ON 9f, vmx_l1d_should_flush\n{CLEAR}9:\n"),
+    ],
+    ids=["the vCPU", "a variable", "a static key"],
+)
+def test_a_way_around_verw_that_no_run_takes_is_seen(change):
+    """The lab's vCPU and variables hold zeros, and its keys are off: a run alone would take VERW for certain."""
+    report = of(
+        changed(
+            "e6ff1d61de51", ("    movq (%rsp), %rax\n", "    movq (%rsp), %rax\n    movq 16(%rsp), %rdi\n"), change
         )
     )
-    assert far == near + 2
+    assert report.verdict.endswith("under CLEAR_CPU_BUF_VM, one of its ways to VM-Enter goes around VERW")
+
+
+@pytest.mark.parametrize("flag", [2, 8])
+def test_another_run_flag_than_mmio_is_not_the_form(flag):
+    """Flag 2 stands for something else, and nobody raises 8."""
+    report = of(changed("e6ff1d61de51", ("    testl $RUN_MMIO, 8", f"    testl ${flag}, 8")))
+    assert report.verdict.endswith(f"run flag {flag} decides about clearing; known kernels ask 4")
+
+
+def test_features_that_do_what_their_names_deny_are_not_the_form():
+    exchanged = "clear_if_mmio, X86_FEATURE_CLEAR_CPU_BUF_VM, clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM_MMIO"
+    report = of(changed("e6ff1d61de51", (SWAPPED[0], exchanged)))
+    assert report.verdict == "cannot tell because __vmx_vcpu_run clears under conditions that no known kernel has"
+
+
+def test_verw_of_a_register_is_no_clear():
+    if_mmio = ("    clear_cpu_buffers\n.Lskip", "    verw %ax\n.Lskip")
+    always = ("clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM\n", '"verw %ax", X86_FEATURE_CLEAR_CPU_BUF_VM\n')
+    report = of(changed("e6ff1d61de51", if_mmio, always))
+    assert report.verdict == "clears for nothing"
+
+
+@pytest.mark.parametrize(
+    ("change", "function"),
+    [
+        (("vcpu_run_function\nrun", f"{OTHER}clear_cpu_buffers\n jmp __vmx_vcpu_run\n{END}run"), "other"),
+        (
+            ("vcpu_run_function\nrun", f'{OTHER}ALTERNATIVE "", clear_cpu_buffers, 3*32+18\n ret\n{END}run'),
+            "other",
+        ),
+    ],
+)
+def test_a_verw_in_a_function_that_was_not_looked_at_is_no_form(change, function):
+    report = of(changed("e6ff1d61de51", change))
+    assert report.verdict.startswith(f"cannot tell because {function} has a VERW")
+    assert "none in C" not in report.reason
+
+
+def test_a_verw_farther_away_is_not_the_form():
+    """Right before VM-Enter: nothing but the run flags is read in between."""
+    pushed = "    pushq %rax\n    popq %rax\n    testl $RUN_VMRESUME, 8"
+    near, far = of(ERAS["e6ff1d61de51"]), of(changed("e6ff1d61de51", ("    testl $RUN_VMRESUME, 8", pushed)))
+    assert (near.stubs[0].accesses, far.stubs[0].accesses) == (1, 3)
+    assert far.verdict == "clears as 6.19 does, but not right before VM-Enter"
+    assert far.reason.startswith("VERW 3 accesses to memory before VM-Enter")
+
+
+def test_an_amd_stub_that_always_clears_is_not_said_to_clear_nothing():
+    clear = '    ALTERNATIVE "", clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM\n'
+    loaded = source(SVM).split(clear)[0].splitlines(keepends=True)[-1]  # what stands before it in the first stub
+    report = of(changed(SVM, (loaded + clear, f"{loaded}    clear_cpu_buffers\n")))
+    assert "clears with no feature set" in report.verdict
 
 
 # --- what is no such module ---

@@ -5,11 +5,12 @@ it is not run. A question is answered by reachability: VERW that cannot be reach
 "unless" that key, VERW that cannot be reached while it is off is "under" it. What cannot be told stays None.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vmenter import flow
+from vmenter import alternatives, flow
 from vmenter.alttable import Rules
 from vmenter.code import Instruction, decode, ecx_after
 from vmenter.errors import LabError
@@ -21,6 +22,7 @@ from vmenter.stubs import MMIO, Stub, callers
 MOST_BLOCKS = 4000  # of the function and what it calls; vmx_vcpu_run with all inlined has some hundred
 USUAL = ("vmx_vcpu_enter_exit", "svm_vcpu_enter_exit", "vmx_vcpu_run", "svm_vcpu_run")  # up to a suffix
 ASSIGNED = "kvm_arch_has_assigned_device"
+VERW = re.compile(rb"\x0f\x00[\x28-\x2f\x68-\x6f\xa8-\xaf]")  # with a memory operand; or bytes that look so
 FLUSHES = frozenset({Mark.FLUSH, Mark.FLUSH_LOOP})
 
 
@@ -63,6 +65,27 @@ def around(image: Image, stub: Stub, how: Rules) -> tuple[Around, ...]:
     found = callers(image, stub)
     usual = [name for name in found if name.split(".")[0] in USUAL]
     return tuple(_around(image, name, stub, how) for name in usual or found if not name.startswith("nested_"))
+
+
+def elsewhere(image: Image, stub: Stub, how: Rules) -> tuple[str, ...]:
+    """Return the functions of the image, the stub apart, in which a VERW stands or can be patched in."""
+    found = []
+    for section in image.sections:
+        if section.executable and section.name != ".altinstr_replacement":
+            for match in VERW.finditer(section.data):
+                address = section.address + match.start()
+                name, _ = image.symbols.at(address) or (stub.name, 0)
+                if name != stub.name and any(
+                    i.address == address and i.is_clear
+                    for i in decode(_bytes(image, name), image.symbols.extent(name)[0], strict=False)
+                ):
+                    found.append(name)
+    for site in alternatives.sites(image, alternatives.entries(image, how.record_size)):
+        for entry in site.entries:
+            code = image.read(entry.replacement, entry.replacement_length) if entry.replacement_length else b""
+            if VERW.search(code) and any(i.is_clear for i in decode(code, strict=False)):
+                found.append(image.label(site.address).split("+")[0])
+    return tuple(name for name in dict.fromkeys(found) if name != stub.name)
 
 
 def _around(image: Image, name: str, stub: Stub, how: Rules) -> Around:

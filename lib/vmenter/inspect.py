@@ -1,8 +1,9 @@
 """What a kernel does right before VM-Enter, from its kvm-intel.ko or kvm-amd.ko, and whether it has the 6.19 form.
 
 The answer rests on the code and on runs of it; the version only tells how the kernel patches itself, and that is
-held against the table's records. On Intel the 6.19 form (e6ff1d61de51) is: in the stub, VERW always under one
-feature and, under another, exactly for vCPUs that can reach host MMIO; in C, no VERW of its own. On AMD there is
+held against the table's records. On Intel the 6.19 form (e6ff1d61de51) is: in the stub, with nothing but the run
+flags read behind it, VERW always under one feature and, under another, exactly for vCPUs that can reach host MMIO;
+in C, no VERW of its own. That C raises the run flag for such vCPUs is taken for granted. On AMD there is
 no such question, and 6.19 clears as v6.16 and its backports do (d8010d4ba43e): under one feature VERW always runs
 before VMRUN, in every stub; that is the form there.
 
@@ -26,6 +27,7 @@ from vmenter.stubs import Run, Runner, Stub
 
 HAS_FORM = "has the 6.19 form"
 FLUSH_KEY = "vmx_l1d_should_flush"
+MOST_ACCESSES = 1  # behind the 6.19 form's VERW: the run flags, which choose between VMLAUNCH and VMRESUME
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Cleared:
 
 @dataclass(frozen=True)
 class StubReport:
-    """One stub: how its VERW is switched, and what its runs showed. `problem`: why it could not be run."""
+    """One stub: how its VERW is switched, and what its runs showed. `problem`: why that does not tell."""
 
     stub: Stub
     mechanism: str
@@ -47,6 +49,7 @@ class StubReport:
     names: dict[int, str] = field(default_factory=dict)  # of the features that decide about clearing
     others: tuple[int, ...] = ()  # features of its other alternatives
     around: tuple[Around, ...] = ()
+    elsewhere: tuple[str, ...] = ()  # functions, the stub apart, with a VERW
     problem: str | None = None
 
     @cached_property
@@ -70,6 +73,18 @@ class StubReport:
     def with_mmio(self) -> tuple[str, ...]:
         """Names of the features under which it clears exactly for vCPUs that reach host MMIO."""
         return tuple(self.names[one.feature] for one in self.cleared if one.with_mmio)
+
+    @property
+    def contrary(self) -> bool:
+        """Whether a feature does here what its name denies."""
+        return bool(
+            stubs.CLEARS_WITH_MMIO.intersection(self.always) or stubs.CLEARS_ALWAYS.intersection(self.with_mmio)
+        )
+
+    @property
+    def accesses(self) -> int:
+        """The most accesses to memory between VERW and VM-Enter in any run."""
+        return max((run.distance[1] for run in self.runs if run.distance), default=0)
 
 
 @dataclass(frozen=True)
@@ -167,7 +182,10 @@ def _stub(image: Image, stub: Stub, how: Rules) -> StubReport:
             for one in bare.cleared
         }
         others = tuple(sorted(set(runner.candidates).difference(names)))
-        return StubReport(stub, mechanism, runs, names, others, around)
+        elsewhere = enterexit.elsewhere(image, stub, how)
+        gaps = [names[one.feature] for one in bare.cleared if one.always and runner.goes_around(one.feature)]
+        problem = f"{stub.name}: under {gaps[0]}, one of its ways to VM-Enter goes around VERW" if gaps else None
+        return StubReport(stub, mechanism, runs, names, others, around, elsewhere, problem)
     except LabError as error:
         return StubReport(stub, mechanism, around=around, problem=_plain(error, image))
 
@@ -202,6 +220,11 @@ def _verdict(reports: tuple[StubReport, ...]) -> tuple[str, str]:
     problems = [report.problem for report in reports if report.problem]
     if problems:
         return _unknown(problems[0])
+    for report in reports:
+        if any(run.verw for run in report.runs if not run.features):
+            return _unknown(f"{report.stub.name} clears with no feature set, and no known kernel does")
+        if report.contrary:
+            return _unknown(f"{report.stub.name} clears under conditions that no known kernel has")
     return _of_vmx(reports[0]) if reports[0].stub.kind == "VMX" else _of_svm(reports)
 
 
@@ -214,8 +237,6 @@ def _of_vmx(report: StubReport) -> tuple[str, str]:
     unsure = [one for one in report.around if one.clears is None]
     in_c = " ".join(map(_in_c, c_part))
     stub = report.stub.name
-    if any(run.verw for run in report.runs if not run.features):
-        return _unknown(f"{stub} clears with no feature set, and no known kernel does")
     always, with_mmio = " or ".join(report.always), " or ".join(report.with_mmio)
     odd = len(report.always) > 1 or len(report.with_mmio) > 1
     if odd or len(report.always) + len(report.with_mmio) < len(report.names):
@@ -224,14 +245,22 @@ def _of_vmx(report: StubReport) -> tuple[str, str]:
         why = f"with both on, {stub} enters a guest without VERW: the wrong one of two alternatives wins"
         return f"clears for {always} and for {with_mmio} but not always for both together", why
     if always and with_mmio:
+        far = report.accesses > MOST_ACCESSES
+        place = f"{report.accesses} accesses to memory" if far else "right"
         did = (
-            f"VERW right before VM-Enter: always under {always}, for vCPUs that reach host MMIO under {with_mmio}"
+            f"VERW {place} before VM-Enter: always under {always}, "
+            f"for vCPUs that reach host MMIO under {with_mmio}"
         )
         if c_part:
             return f"clears for {always} and {with_mmio} but not in the stub alone", f"{did}; yet {in_c}"
         if unsure or not report.around:
             why = (unsure[0].why_not or "") if unsure else f"no function that calls {stub} was found"
             return _unknown(why, f"there may be a VERW in C beside the stub's: {did}")
+        if report.elsewhere:
+            why = f"{report.elsewhere[0]} has a VERW, and whether it runs before {stub} was not understood"
+            return _unknown(why, f"{why}; {did}")
+        if far:
+            return "clears as 6.19 does, but not right before VM-Enter", f"{did}; none in C"
         if report.mechanism != stubs.TWO_MMIO:
             return "clears as 6.19 does, but not in its form", f"{did}; none in C; not by one ALTERNATIVE_2"
         return HAS_FORM, f"{did}; none in C"

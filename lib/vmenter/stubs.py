@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 
-from vmenter import alternatives, features, static_keys
+from vmenter import alternatives, features, flow
 from vmenter.alttable import Rules, Site
 from vmenter.code import decode
 from vmenter.errors import LabError
+from vmenter.flowgraph import Leave, Mark
 from vmenter.image import Image
 from vmenter.machine import Budget, Machine
 from vmenter.memory import VCPU
-from vmenter.static_keys import StaticBranch
 from vmenter.trace import End, Trace
 
 NAMES = {"__vmx_vcpu_run": "VMX", "__svm_vcpu_run": "SVM", "__svm_sev_es_vcpu_run": "SVM"}
@@ -28,6 +28,7 @@ MMIO = 4  # bit 2: the vCPU can reach host MMIO; since v6.17, and read by the st
 FLAG_BITS = range(1, 8)  # those that are tried in search of one that makes the stub clear
 REGS = 0x400  # in the vCPU's structure: where stubs that are told so find the guest's registers
 ROOM = 0x800  # another place in it, for a pointer to something else
+LEADS_TO_A_GUEST = frozenset({Leave.VM_ENTER, Leave.INDIRECT, Leave.TAIL})  # or may do so
 BUDGET = Budget(instructions=20_000, seconds=2.0)  # a stub takes about 50
 MOST_CLEARING = 4  # features; their subsets are all run
 VM_ENTER_CODE = {b"\x0f\x01\xc2": "VMLAUNCH", b"\x0f\x01\xc3": "VMRESUME", b"\x0f\x01\xd8": "VMRUN"}
@@ -79,11 +80,6 @@ def sites(image: Image, stub: Stub, how: Rules) -> tuple[Site, ...]:
     """Return the alternative sites of a stub. Raises `LabError` for a table that lies."""
     found = alternatives.sites(image, alternatives.entries(image, how.record_size))
     return tuple(site for site in found if stub.start <= site.address < stub.end)
-
-
-def branches(image: Image, stub: Stub) -> tuple[StaticBranch, ...]:
-    """Return the static branches of a stub; no known kernel has any. Raises `LabError` for a table that lies."""
-    return tuple(branch for branch in static_keys.branches(image) if stub.start <= branch.site < stub.end)
 
 
 def _elsewhere(image: Image) -> str:
@@ -187,7 +183,7 @@ class Runner:
 
     @cached_property
     def mmio(self) -> int:
-        """The run flag, apart from RESUME, that makes a difference to clearing; 0 if none does."""
+        """The run flag that makes a difference to clearing: MMIO, or 0 if none. `LabError` for another one."""
         if self.flags is None:
             return 0
         found = set()
@@ -196,6 +192,10 @@ class Runner:
             found |= {1 << bit for bit in FLAG_BITS if self.trace(chosen, 1 << bit).verw != without}
         if len(found) > 1:
             raise LabError(f"{self.stub.name}: several run flags decide about clearing: {sorted(found)}")
+        if found - {MMIO}:
+            raise LabError(
+                f"{self.stub.name}: run flag {min(found)} decides about clearing; known kernels ask {MMIO}"
+            )
         return next(iter(found), 0)
 
     @cached_property
@@ -243,6 +243,23 @@ class Runner:
                         yield Run(
                             self.stub.name, chosen, mmio, resume, trace.vm_enter or "", trace.verw, trace.distance
                         )
+
+    def goes_around(self, feature: int) -> bool:
+        """Tell whether a way through the stub, patched for a feature, passes no VERW of it.
+
+        A run takes one way only; what memory holds, or a static key, may choose another.
+        """
+        graph = flow.graph(self.patched(frozenset({feature})), self.stub.name, how=self.how)
+        seen, waiting = set(), [graph.blocks[0].key]
+        while waiting:
+            block = graph.by_key[waiting.pop()]
+            if block.key in seen or block.mark is Mark.VERW:
+                continue
+            if block.leave in LEADS_TO_A_GUEST:
+                return True
+            seen.add(block.key)
+            waiting += [edge.head for edge in graph.edges if edge.tail == block.key]
+        return False
 
 
 CLEARS_ALWAYS = frozenset({"CLEAR_CPU_BUF", "CLEAR_CPU_BUF_VM"})
