@@ -323,3 +323,20 @@ def test_in_a_folder_a_module_that_cannot_be_read_stands_beside_the_others(run, 
     verdicts = [one["verdict"] for one in json.loads(out)["kernels"]]
     assert HAS_FORM in verdicts
     assert any(verdict.startswith("cannot tell because damaged ELF file") for verdict in verdicts)
+
+
+def test_a_damaged_package_in_a_folder_is_told_behind_the_kernels_beside_it(run, tmp_path):
+    (tmp_path / "kvm-intel.ko").write_bytes(lab_object("e6ff1d61de51"))
+    (tmp_path / "linux-image-6.1.0-amd64.deb").write_bytes(b"!<arch>\n")
+    status, out, err = run("inspect", str(tmp_path), "--json")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "linux-image-6.1.0-amd64.deb: not a Debian package" in err
+    assert [one["verdict"] for one in json.loads(out)["kernels"]] == [HAS_FORM]
+
+
+def test_an_empty_path_is_not_this_folder(run, tmp_path, monkeypatch):
+    (tmp_path / "kvm-intel.ko").write_bytes(lab_object("e6ff1d61de51"))
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run("inspect", "")
+    assert (status, out) == (2, "")
+    assert "no such file or folder" in err

@@ -308,16 +308,16 @@ def inspect(paths: tuple[str, ...], *, as_json: bool) -> int:
 
     Reads kvm-intel.ko and kvm-amd.ko, packed or not, in folders and packages (.deb, .rpm) too; without an argument
     those of the kernels installed here. What cannot be told counts as lacking the form (status 1). A path in which
-    no module can be read is bad input (status 2), after all others were told.
+    no module can be read, or a damaged package, is bad input (status 2), after all others were told.
     """
     from vmenter import inspecttext, kernels  # noqa: PLC0415
     from vmenter.inspect import Report, of_kernels, to_json  # noqa: PLC0415
 
     reports: list[Report] = []
-    errors = []
+    errors: list[LabError] = []
     for path in paths or (None,):
         try:
-            reports += of_kernels(kernels.find(path, kernels.MODULES))
+            reports += of_kernels(kernels.find(path, kernels.MODULES, errors))
         except LabError as error:
             errors.append(error)
     if reports:

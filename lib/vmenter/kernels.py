@@ -78,20 +78,23 @@ class _Found:
     blob: Blob
 
 
-def find(path: str | Path | None = None, want: Collection[str] = FILES) -> tuple[Kernel, ...]:
+def find(
+    path: str | Path | None = None, want: Collection[str] = FILES, damaged: list[LabError] | None = None
+) -> tuple[Kernel, ...]:
     """Return the kernels in a package, folder or file (None: those installed here), the oldest version first.
 
     `want` holds the files looked for; a package is read until they were seen, so MODULES is much quicker.
-    Raises `LabError` if there is no kernel, or a package is damaged.
+    Raises `LabError` if there is no kernel, or a package is damaged; one among others in a folder is passed over
+    if `damaged` is given, which takes its error.
     """
     if path is None:
         return installed(want=want)
     place = Path(path)
-    if "\0" in str(path):
+    if "\0" in str(path) or not str(path):
         raise LabError(f"{str(path)!r}: no such file or folder")
     try:
         if place.is_dir():
-            return _kernels(_folder(place, want, place.resolve()), want, f"{path} holds no kernel")
+            return _kernels(_folder(place, want, place.resolve(), damaged), want, f"{path} holds no kernel")
         if not place.is_file():
             raise LabError(f"{path}: {'not a file or folder' if place.exists() else 'no such file or folder'}")
         with place.open("rb") as file:
@@ -143,7 +146,9 @@ def _kernels(found: Iterable[_Found], want: Collection[str], nothing: str) -> tu
     return tuple(kernels)
 
 
-def _folder(top: Path, want: Collection[str], inside: Path) -> Iterator[_Found]:
+def _folder(
+    top: Path, want: Collection[str], inside: Path, damaged: list[LabError] | None = None
+) -> Iterator[_Found]:
     """Walk a folder in the order of names; links are followed to files within `inside`, never to folders."""
     seen: set[Path] = set()
     for path in _walk(top):
@@ -159,7 +164,12 @@ def _folder(top: Path, want: Collection[str], inside: Path) -> Iterator[_Found]:
             continue
         seen.add(real)
         if package:
-            yield from _package(path, want)
+            try:
+                yield from _package(path, want)
+            except LabError as error:
+                if damaged is None:
+                    raise
+                damaged.append(error)
         elif name:
             version, home = _place(path)
             blob = Blob(str(path), real.stat().st_size, path)
