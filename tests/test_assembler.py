@@ -131,6 +131,11 @@ def test_a_mistake_is_named_with_its_line(backend, text, line, message):
         assert str(caught.value).startswith(f"line {line}")
 
 
+def test_a_label_that_is_not_there_is_named_with_its_line():
+    with pytest.raises(AssemblyError, match=r"line 3: there is no label \.Lhere to go to"):
+        assemble("nop\n.Lhere_too: nop\njmp .Lhere\n.Lthere: nop\n")
+
+
 def test_a_mistake_is_named_with_its_column_where_the_assembler_knows_it(backend):
     with pytest.raises(AssemblyError) as caught:
         assemble("nop\n    bogus %rax\n", backend)

@@ -129,6 +129,7 @@ WRONG = {
         (altered("08-2", (".Lcleared:", "    vmlaunch\n.Lcleared:")), "mds yes.\nWhat is wrong: a clear owed"),
         (altered("08-2", ("    enter_exit_end\n", "")), "no line enter_exit_end"),
         (altered("08-2", ("testl", "tesl")), "line 14, column 5: invalid instruction"),
+        (altered("08-2", ("jmp .Lflushed", "jmp .Lfinished")), "there is no label .Lfinished to go to"),
         (altered("08-2", ("cpu_buf_vm_clear", "mds_user_clear")), "mds_user_clear"),
         (8, "should be text"),
     ],

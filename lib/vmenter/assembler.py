@@ -141,7 +141,10 @@ def _error(text: str, backend: str, status: int, messages: str) -> AssemblyError
     """Turn an assembler's words into one error at the line of `text` that it is about."""
     if status < 0 or "out of memory" in messages or "memory exhausted" in messages:
         return AssemblyError(f"the assembler ran out of memory or crashed; {_ENDLESS}")
-    if "Undefined temporary symbol" in messages or "fb label" in messages:  # neither says where
+    undefined = re.search(r"Undefined temporary symbol (\S+)", messages)
+    if undefined and not undefined[1].startswith(".Ltmp"):  # .Ltmp0 and so on are what LLVM calls numeric labels
+        return AssemblyError(f"there is no label {undefined[1]} to go to", _line_of_name(text, undefined[1]))
+    if undefined or "fb label" in messages:  # neither says where
         return AssemblyError("a numeric label is used here that is not defined", _line_of_label(text))
     found = next(filter(None, (form.search(messages) for form in _DIAGNOSTICS)), None)
     if found is None:
@@ -168,6 +171,12 @@ def _line_of_label(text: str) -> int | None:
             if not any(re.search(rf"(?:^|[\s;\"]){label}:", other) for other in searched):
                 return number
     return None
+
+
+def _line_of_name(text: str, name: str) -> int | None:
+    """Return the first line that has `name`, whole."""
+    wanted = re.compile(rf"(?<![\w.$]){re.escape(name)}(?![\w.$])")
+    return next((number for number, line in enumerate(text.splitlines(), 1) if wanted.search(line)), None)
 
 
 def _line_of_macro(text: str, backend: str, message: str) -> int:

@@ -24,6 +24,8 @@ def _judge_only_vm(answer: Any) -> str | None:
         raise LabError(f"answer should be a dict of settings; it is a {type(answer).__name__}")
     if unknown := sorted(map(str, set(answer) - set(SETTINGS))):
         raise LabError(f"there is no setting {unknown[0]!r}; there are {', '.join(SETTINGS)}")
+    if isinstance(answer.get("facts"), str):
+        raise LabError('facts is a tuple of names; one name alone needs a comma: ("verw_clear",)')
     try:
         host = AmdHost(**answer)
         selected = [tsa.select(host, kernel) for kernel in tsa.KERNELS]
@@ -93,6 +95,8 @@ def _judge_copy(answer: Any) -> str | None:
 
 def _wrong_copy(trace: Trace, size: int, *, has: bool) -> str | None:
     """Say what is wrong with one run."""
+    if trace.end is End.BUDGET:
+        return "the code goes on and on, and does not return"
     if trace.end is not End.RETURN:
         return f"the run ended with {trace.end}, not with a return"
     got = written(trace)
@@ -159,7 +163,7 @@ def _judge_report(answer: Any) -> str | None:
     for name, value in right.items():
         given = sorted(answer[name]) if isinstance(answer[name], list | tuple | set) else answer[name]
         if isinstance(value, bool) != isinstance(given, bool) or given != value:
-            return f"{name}: {answer[name]!r} is not what was recorded. {_WHERE[name]}"
+            return f"{name}: {answer[name]!r} is not right; {_WHERE[name]}"
     return None
 
 
