@@ -44,7 +44,7 @@ class Feedback:
         colour = "success" if self.passed else "warn"
         return (  # in <pre>, dollar signs stay what they are: elsewhere two of them make a formula
             f'<div role="status" style="border-left:4px solid var(--jp-{colour}-color1, #555);padding:.3em .8em">'
-            f'<pre style="white-space:pre-wrap;background:none">{escape(repr(self))}</pre></div>'
+            f'<pre style="white-space:pre-wrap;word-break:normal;background:none">{escape(repr(self))}</pre></div>'
         )
 
 
