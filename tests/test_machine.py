@@ -452,7 +452,7 @@ def test_an_undefined_function_returns_what_the_caller_says_or_just_returns():
 
 
 def test_an_undefined_variable_holds_what_the_caller_says_for_all_cpus():
-    machine = Machine(code("mov word(%rip), %eax\nadd %gs:word, %eax\nret"), stubs={"word": b"\x15\0\0\0"})
+    machine = Machine(code("mov word(%rip), %eax\nadd %gs:word(%rip), %eax\nret"), stubs={"word": b"\x15\0\0\0"})
     machine.run("start")
     assert machine.registers()["rax"] == 42
 

@@ -88,7 +88,8 @@ def _assemble(text: str, backend: str) -> bytes:
     if name := _unknown_number(output):
         used = re.compile(rf"(?<![\w.$]){re.escape(name)}(?![\w.$])|\${re.escape(name)}(?![\w.$])")
         where = next((number for number, line in enumerate(text.splitlines(), 1) if used.search(line)), None)
-        raise AssemblyError(f"{name} stands for a number here, and is not defined", where)
+        advice = f"; did you mean X86_FEATURE_{name}?" if name.startswith("CLEAR_") else ""
+        raise AssemblyError(f"{name} stands for a number here, and is not defined{advice}", where)
     return output
 
 

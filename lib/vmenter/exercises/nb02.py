@@ -19,8 +19,7 @@ def built(answer: Any) -> Image:
         raise LabError(f"answer should be text, the assembly; it is a {type(answer).__name__}")
     image = from_bytes(assemble(answer), "answer")
     for name in image.undefined:
-        advice = f"; did you mean X86_FEATURE_{name}?" if name.startswith("CLEAR_") else ""
-        raise LabError(f"nothing here defines {name}{advice}")
+        raise LabError(f"nothing here defines {name}")
     if image.symbols.get("entry") is None:
         raise LabError("there is no label entry: where does the function begin?")
     return image
