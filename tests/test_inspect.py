@@ -221,6 +221,14 @@ def test_an_amd_stub_that_always_clears_is_not_said_to_clear_nothing():
     assert "clears with no feature set" in report.verdict
 
 
+def test_an_amd_stub_that_clears_before_it_loads_the_guests_registers_does_not_have_the_form():
+    clear = '    ALTERNATIVE "", clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM\n'
+    loads = "    load_guest_registers_but_rax\n"
+    assert of(SVM).has_form
+    report = of(changed(SVM, (loads + clear, clear + loads)))
+    assert report.verdict == "clears for CLEAR_CPU_BUF_VM but not right before VMRUN"
+
+
 # --- what is no such module ---
 
 

@@ -311,6 +311,10 @@ def _of_svm(reports: tuple[StubReport, ...]) -> tuple[str, str]:
             f"clears for {under} but not in {' and '.join(missing)}",
             f"VERW before VMRUN only in {', '.join(cleared)}",
         )
+    far = next((report for report in reports if report.accesses > MOST_ACCESSES), None)
+    if far:
+        why = f"{far.accesses} accesses to memory between VERW and VMRUN in {far.stub.name}"
+        return f"clears for {under} but not right before VMRUN", why
     return HAS_FORM, f"VERW right before VMRUN under {under}, in {' and '.join(cleared)}; AMD has no other"
 
 
