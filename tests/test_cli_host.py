@@ -71,3 +71,9 @@ def test_this_machine_is_read_without_options(run):
 def test_every_sample_can_be_given(run):
     for name in samples():
         assert run("host", "--from", str(SAMPLES / f"{name}.txt"))[0] in {0, 1}
+
+
+def test_a_file_without_an_end_is_refused(run):
+    status, out, err = run("host", "--from", "/dev/zero")
+    assert (status, out) == (2, "")
+    assert "no such text is that long" in err

@@ -15,6 +15,7 @@ import click
 
 from vmenter.errors import LabError
 
+MAX_TEXT = 64 << 20  # bytes; a System.map has some 10 MB
 FILE = click.argument("file", metavar="FILE")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
@@ -345,9 +346,13 @@ def _print(lines: Iterable[Any]) -> None:
 
 def _read(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise LabError(f"{path}: {error.strerror or error}") from None
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_TEXT + 1)
+    except (OSError, ValueError) as error:  # a path with a NUL byte is a ValueError
+        raise LabError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if len(data) > MAX_TEXT:
+        raise LabError(f"{path}: more than {MAX_TEXT:,} bytes; no such text is that long")
+    return data
 
 
 def _progress(items: Sequence[Any], what: str) -> Iterable[Any]:
