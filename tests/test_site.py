@@ -136,6 +136,7 @@ def test_no_volatile_text(site):
 
 SAME = """
 import sys
+from pathlib import Path
 from vmenter.site import build
 from vmenter.site.frames import Explorer
 from vmenter.site.store import packed

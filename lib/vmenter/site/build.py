@@ -26,7 +26,7 @@ HERO = """<figure class="hero">
  alt="The way of one VM-Enter of 2019 through the code: it passes neither VERW nor the L1D flush">
 <figcaption>One VM-Enter of 2019, drawn from the code that ran: the thick way reaches VM-Enter and passes neither
 VERW nor the L1D flush.</figcaption></figure>"""
-DARK = "github-dark"  # of Pygments' styles
+LIGHT, DARK = "xcode", "github-dark"  # of Pygments' styles, both with enough contrast
 
 
 def build(folder: Path = OUTPUT, notebooks: Path = NOTEBOOKS) -> list[Path]:
@@ -109,7 +109,7 @@ def _style() -> str:
             for line in HtmlFormatter(style=name).get_style_defs(".highlight").splitlines()
             if line.startswith(".highlight .")
         )
-        for name in ("default", DARK)
+        for name in (LIGHT, DARK)
     )
     chosen = f':root[data-theme="dark"] {{\n{dark}\n}}'
     scheme = f'@media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{\n{dark}\n}} }}'

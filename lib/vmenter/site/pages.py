@@ -76,6 +76,8 @@ def _markdown(source: str, rename: Rename) -> str:
     for link in page.find_all("a", href=True):
         if not str(link["href"]).startswith(("https://", "http://", "mailto:", "#")):
             _relink(link, "href", rename)
+    for box in page.find_all("input"):  # of a task list
+        box["aria-label"] = " ".join(box.parent.get_text().split()) if box.parent else "to do"
     for image in page.find_all("img", src=True):
         _relink(image, "src", rename)
     for table in page.find_all("table"):
