@@ -28,6 +28,7 @@ def visit(chromium, site):
         context = chromium.new_context(
             viewport={"width": width, "height": 1000},
             color_scheme=theme,
+            reduced_motion="reduce",  # colours are measured as they come to rest
             offline=True,
             java_script_enabled=scripts,
         )
