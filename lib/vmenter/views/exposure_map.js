@@ -1,6 +1,6 @@
 // ExposureMap in the page: draws the frames that Python makes and sends back the changes that stand in them.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, makeSvg, say, list, keepKeys and unique come from lab.js; explorer is EntryExplorer's module.
+// make, makeSvg, say, list, keepKeys, unique and within come from lab.js; explorer is EntryExplorer's module.
 
 const OUTLINES = {
   broken: "16,1 31,16 16,31 1,16",
@@ -14,23 +14,6 @@ function mark(kind, letter) {
     : makeSvg("circle", { cx: 16, cy: 16, r: kind === "kept" ? 13 : 3 });
   const text = kind === "nothing" ? [] : [makeSvg("text", { x: 16, y: kind === "neutralised" ? 26 : 21, "text-anchor": "middle" }, letter)];
   return makeSvg("svg", { viewBox: "0 0 32 32", class: `vm-mark vm-is-${kind}`, "aria-hidden": "true" }, shape, ...text);
-}
-
-// The explorer's model: this one's, under other names. While it is closed there is nothing that it could draw.
-function within(model) {
-  const own = (name) => `explorer_${name}`;
-  const event = (name) => name.replace("change:", "change:explorer_");
-  const heard = new Map();
-  return {
-    get: (name) => model.get(own(name)),
-    set: (name, value) => model.set(own(name), value),
-    save_changes: () => model.save_changes(),
-    on: (name, hear) => {
-      heard.set(hear, () => model.get("explorer_frame").sides && hear());
-      model.on(event(name), heard.get(hear));
-    },
-    off: (name, hear) => model.off?.(event(name), heard.get(hear)),
-  };
 }
 
 function render({ model, el }) {
@@ -289,7 +272,7 @@ function render({ model, el }) {
     say(trouble, wrong);
     trouble.hidden = !wrong;
     room.hidden = !shown.sides;
-    if (shown.sides && !clean) clean = explorer.render({ model: within(model), el: host });
+    if (shown.sides && !clean) clean = explorer.render({ model: within(model, "explorer"), el: host });
     if (!shown.sides && clean) {
       clean();
       clean = null;

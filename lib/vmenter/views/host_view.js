@@ -1,6 +1,6 @@
 // HostView in the page: draws the frames that Python makes and sends back which report the reader wants.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, makeSvg, say, list, keepKeys and unique come from lab.js; explorer is EntryExplorer's own module.
+// make, makeSvg, say, list, keepKeys, unique and within come from lab.js; explorer is EntryExplorer's own module.
 
 const LIVE = "@live";
 const OWN = "@pasted";
@@ -11,23 +11,6 @@ const OUTLINES = {
   "?": "16,1 31,16 16,31 1,16",
   D: "2,2 22,2 30,16 22,30 2,30 10,16",
 };
-
-// The explorer's model is a part of ours. Once it is closed there is no frame, and nothing to draw.
-function within(model) {
-  const own = (name) => `explorer_${name}`;
-  const event = (name) => name.replace("change:", "change:explorer_");
-  const heard = new Map();
-  return {
-    get: (name) => model.get(own(name)),
-    set: (name, value) => model.set(own(name), value),
-    save_changes: () => model.save_changes(),
-    on: (name, hear) => {
-      heard.set(hear, () => { if (model.get(own("frame")).sides) hear(); });
-      model.on(event(name), heard.get(hear));
-    },
-    off: (name, hear) => model.off?.(event(name), heard.get(hear)),
-  };
-}
 
 function outline(letter) {
   const text = makeSvg("text", { x: letter === "D" ? 18 : 16, y: letter === "V" ? 26 : 21, "text-anchor": "middle" }, letter);
@@ -199,7 +182,7 @@ function render({ model, el }) {
   function drawRoom() {
     const shown = model.get("explorer_frame");
     room.hidden = !shown.sides;
-    if (shown.sides && !clean) clean = explorer.render({ model: within(model), el: place });
+    if (shown.sides && !clean) clean = explorer.render({ model: within(model, "explorer"), el: place });
     if (!shown.sides && clean) {
       clean();
       clean = null;

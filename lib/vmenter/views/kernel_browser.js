@@ -1,25 +1,8 @@
 // KernelBrowser in the page: draws the frames that Python makes and sends back what the reader looks for.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, say, list, keepKeys and unique come from lab.js; bench is PatchBench's own module.
+// make, say, list, keepKeys, unique and within come from lab.js; bench is PatchBench's own module.
 
 const TYPING = 200; // milliseconds of rest before what is typed is looked for
-
-// The bench's model is a part of ours. Once it is closed there is no frame, and nothing to draw.
-function within(model) {
-  const own = (name) => `bench_${name}`;
-  const event = (name) => name.replace("change:", "change:bench_");
-  const heard = new Map();
-  return {
-    get: (name) => model.get(own(name)),
-    set: (name, value) => model.set(own(name), value),
-    save_changes: () => model.save_changes(),
-    on: (name, hear) => {
-      heard.set(hear, () => { if (model.get("bench_frame").steps) hear(); });
-      model.on(event(name), heard.get(hear));
-    },
-    off: (name, hear) => model.off?.(event(name), heard.get(hear)),
-  };
-}
 
 function render({ model, el }) {
   const id = unique("vm-kernel");
@@ -231,7 +214,7 @@ function render({ model, el }) {
   function drawRoom() {
     const shown = model.get("bench_frame");
     room.hidden = !shown.steps;
-    if (shown.steps && !clean) clean = bench.render({ model: within(model), el: place });
+    if (shown.steps && !clean) clean = bench.render({ model: within(model, "bench"), el: place });
     if (!shown.steps && clean) {
       clean();
       clean = null;

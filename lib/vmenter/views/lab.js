@@ -42,3 +42,20 @@ function unique(prefix) {
   return `${prefix}-${Math.random().toString(36).slice(2)}`;
 }
 
+// The model of a view that another view opens inside itself: the outer one's, its names under a prefix
+// ("explorer_frame"). While nothing is open the frame is empty, and there is nothing the inner view could draw.
+function within(model, prefix) {
+  const own = (name) => `${prefix}_${name}`;
+  const event = (name) => name.replace("change:", `change:${prefix}_`);
+  const heard = new Map();
+  return {
+    get: (name) => model.get(own(name)),
+    set: (name, value) => model.set(own(name), value),
+    save_changes: () => model.save_changes(),
+    on: (name, hear) => {
+      heard.set(hear, () => { if (Object.keys(model.get(own("frame"))).length) hear(); });
+      model.on(event(name), heard.get(hear));
+    },
+    off: (name, hear) => model.off?.(event(name), heard.get(hear)),
+  };
+}
