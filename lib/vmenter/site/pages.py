@@ -106,7 +106,7 @@ def _code(cell: Any, is_view: bool, view: Live | None) -> Iterator[str]:  # noqa
     answer = re.search(r"^check\(", source, re.MULTILINE)
     if not task:  # a task's own text says all that its code does
         yield f'<div class="code">{_highlighted(source)}</div>'
-    shown = [html for output in cell.outputs if (html := _output(output, is_view))]
+    shown = [html for output in cell.outputs if (html := _output(output, drawn=view is not None))]
     if answer:
         yield (
             '<div class="needs"><p>Your answer goes here. To have it checked you need a kernel: '
@@ -117,7 +117,7 @@ def _code(cell: Any, is_view: bool, view: Live | None) -> Iterator[str]:  # noqa
         yield _mount(view)
     elif is_view:
         yield from shown
-        yield f'<div class="needs"><p>This belongs to your own machine; it needs a kernel: {HOW}.</p></div>'
+        yield f'<div class="needs"><p>The view itself needs a kernel; here are its words: {HOW}.</p></div>'
     else:
         yield from shown
 
@@ -138,12 +138,12 @@ def _mount(view: Live) -> str:
     return f'{room}<div class="needs after"><p>{escape(said)} {HOW}.</p></div>' if said else room
 
 
-def _output(output: Any, is_view: bool) -> str | None:  # noqa: FBT001
-    """Return an output as HTML; of a widget's cell only what it printed, since the view says the rest."""
+def _output(output: Any, *, drawn: bool) -> str | None:
+    """Return an output as HTML; where a view is drawn only what was printed, since the view says the rest."""
     if output.output_type == "stream":
         return f'<pre class="out" tabindex="0">{escape(output.text.rstrip())}</pre>'
     data = output.get("data", {})
-    if is_view:
+    if drawn:
         return None
     if html := data.get("text/html"):
         # IPython brings colours for light pages with each piece of code; the site has its own for both.
