@@ -39,7 +39,7 @@ def test_by_mouse(open_notebook):
     page.get_by_label("Report of").select_option("cascade-lake")
     wait_for_twin(page, "BROKEN for 8 of 24 kinds of vCPU")
     assert view.locator(".vm-badge").inner_text() == "✗ BROKEN"
-    assert view.locator(".vm-files td:nth-child(2) .vm-status").all_inner_texts()[1].split() == ["M", "mitigated"]
+    assert view.locator(".vm-files td:nth-child(2) .vm-says").all_inner_texts()[1].split() == ["M", "mitigated"]
     page.get_by_role("button", name="Open this host in the EntryExplorer").click()
     explorer = page.locator(".vm-explorer")
     explorer.wait_for()

@@ -19,7 +19,7 @@ function outline(letter) {
 }
 
 function badge(letter, text) {
-  return make("span", { className: "vm-status", "data-letter": letter }, outline(letter), make("span", {}, text));
+  return make("span", { className: "vm-says", "data-letter": letter }, outline(letter), make("span", {}, text));
 }
 
 function render({ model, el }) {
@@ -80,7 +80,7 @@ function render({ model, el }) {
     make("thead", { role: "rowgroup" }, make("tr", { role: "row" },
       ...["Flaw", "The kernel says", "The model says"].map((text) => make("th", { scope: "col", role: "columnheader" }, text)))),
     rows);
-  const legend = make("ul", { className: "vm-legend", "aria-label": "What the marks mean" });
+  const legend = make("ul", { className: "vm-says-key", "aria-label": "What the marks mean" });
 
   function makeRow() {
     return make("tr", { role: "row" },
