@@ -36,8 +36,11 @@ def wait_until_told(page, *guesses):
 
 def run_all_anew(page):
     """Restart the kernel and run every cell, as a reader does who comes back."""
-    page.evaluate("jupyterapp.shell.currentWidget.context.sessionContext.session.kernel.restart()")
-    page.wait_for_function("jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'")
+    page.evaluate("""async () => {
+      const kernel = jupyterapp.shell.currentWidget.context.sessionContext.session.kernel;
+      await kernel.restart();
+      await kernel.requestKernelInfo();
+    }""")
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
 
 
