@@ -276,6 +276,19 @@ def test_without_a_kernel_the_labs_image_is_shown_and_the_reason(tmp_path):
     assert repr(browser) == repr(KernelBrowser.live(tmp_path / "nowhere"))
 
 
+def test_a_filter_meant_for_a_kernel_does_not_empty_the_labs_image(tmp_path):
+    browser = KernelBrowser.live(
+        tmp_path,
+        function="__vmx_vcpu_run",
+        feature="CLEAR_CPU_BUF",
+        text="verw",
+        changed=True,
+        cpu="skylake-server",
+    )
+    assert len(browser.frame["rows"]) == 8
+    assert browser.state["cpu"] == "skylake-server"
+
+
 @pytest.mark.parametrize("path", kernel_files("kvm-*.ko*") or [None])
 def test_every_module_at_hand_can_be_browsed(path):
     browsed = table(load(path or kernel_file("6.12.117", "kvm-intel.ko.xz")))

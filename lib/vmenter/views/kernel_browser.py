@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vmenter.views.bench import Bench
 
 LAB = "patching"  # the lab's own image that is shown where none is given
+FILTERS = ("feature", "function", "text", "changed")
 
 
 def _module() -> str:
@@ -89,13 +90,14 @@ class KernelBrowser(anywidget.AnyWidget):
     def live(cls, path: str | Path | None = None, module: str = "kvm-intel.ko", **options: Any) -> "KernelBrowser":
         """Show a module of a kernel on this machine, the running one if it can; `path` as for `kernels.find`.
 
-        Where none is found it shows the lab's image, and says why.
+        Where none is found it shows the lab's image, and says why; without filters, which would fit nothing there.
         """
         try:
             found = ownkernel.module(path, module)
             return cls(found.load(), live=True, note=found.name, **options)
         except LabError as error:
-            return cls(live=True, note=f"No kernel of yours, so the lab's own code: {error}", **options)
+            kept = {name: value for name, value in options.items() if name not in FILTERS}
+            return cls(live=True, note=f"No kernel of yours, so the lab's own code: {error}", **kept)
 
     def _follow(self, change: Mapping[str, Any]) -> None:
         """Make the frame of a new state; whatever the page sent, the last good frame stays."""
