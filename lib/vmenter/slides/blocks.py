@@ -216,8 +216,9 @@ def _task(text: str) -> Block:
     title, *task = text.split("\n")[:-1]  # the last line tells of hints
     body = "".join(f"<p>{_rich(line)}</p>" for line in task if line.strip())
     more = '<p class="more">Hints, a check and a solution: in the notebook</p>'
-    html = f'<div class="task"><h3>{escape(title)}</h3>{body}{more}</div>'
     height = 150 + sum(8 + 32 * ceil(len(line) / 84) for line in task)
+    kind = "task long" if height > FULL else "task"  # a long task is set smaller, so that it stays on one slide
+    html = f'<div class="{kind}"><h3>{escape(title)}</h3>{body}{more}</div>'
     return Block(html, min(height, FULL))
 
 
