@@ -294,3 +294,16 @@ def test_an_era_of_ones_own_is_shown_as_those_of_the_story_are():
 def test_an_unknown_name_is_refused_at_once(options, message):
     with pytest.raises(LabError, match=message):
         EntryExplorer(**options)
+
+
+def test_a_frame_is_the_same_whatever_was_shown_before_it():
+    from vmenter.views import entry_panels
+
+    states = [
+        EntryExplorer("650b68a0622f", bugs=("mds", "l1tf"), cmdline=cmdline).state
+        for cmdline in ("", "mds=off", "l1tf=off", "mds=off l1tf=off", "kvm-intel.vmentry_l1d_flush=always")
+    ]
+    entry_panels._marked.cache_clear()
+    once = [frame(state) for state in states]
+    entry_panels._marked.cache_clear()
+    assert [frame(state) for state in reversed(states)] == once[::-1]

@@ -220,7 +220,8 @@ def drawing(era: Era) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _marked(era: Era, trace: Trace, features: frozenset[str]) -> Panel:
+def _marked(era: Era, trace: Trace, features: frozenset[str], _keys: frozenset[str]) -> Panel:
+    """Mark what ran. Equal traces do not tell the keys of branches that they never came to."""
     flow = flow_of(era)
     state = flowchart.state_of(flow, trace, features=features)
     changes = flowchart.marks(flow, state)
@@ -235,7 +236,7 @@ def _marked(era: Era, trace: Trace, features: frozenset[str]) -> Panel:
 
 
 def _flow(entry: Entry) -> Panel:
-    return _marked(entry.era, entry.trace, entry.state.features)
+    return _marked(entry.era, entry.trace, entry.state.features, entry.state.keys)
 
 
 def _way_text(flow: Flow, state: flowchart.State, order: dict[str, int]) -> Iterator[str]:
