@@ -35,6 +35,7 @@ from vmenter.memory import (
     Stub,
     VCpu,
     as_bytes,
+    spread,
 )
 from vmenter.trace import End, Event, EventKind, RawAccess, Trace
 
@@ -125,7 +126,7 @@ class Machine:
         self.layout = layout
         pages = {page: bytearray(PAGE) for page in self._first}
         for address, data in (*layout.contents(), (VCPU, EMPTY_VCPU.data)):
-            _spread(pages, address, data)
+            spread(pages, address, data)
         first = {page: bytes(data) for page, data in pages.items()}
         for page, data in first.items():
             if self._first.get(page) != data:
@@ -416,16 +417,6 @@ class Machine:
 def _first_instruction(code: bytes, address: int) -> Instruction:
     """Decode what `code` begins with; the same code comes back with every image that is loaded."""
     return decode(code, address, strict=False)[0]
-
-
-def _spread(pages: dict[int, bytearray], address: int, data: bytes) -> None:
-    """Copy bytes into pages."""
-    done = 0
-    while done < len(data):
-        page, offset = divmod(address + done, PAGE)
-        part = data[done : done + PAGE - offset]
-        pages.setdefault(page, bytearray(PAGE))[offset : offset + len(part)] = part
-        done += len(part)
 
 
 def _repeats(instruction: Instruction) -> bool:

@@ -193,3 +193,13 @@ def _stub_bytes(name: str, stub: Stub) -> bytes:
     if stub != "ret":
         raise LabError(f'stub {name!r}: {stub!r} is neither "ret" nor a value nor bytes')
     return b"\xc3"
+
+
+def spread(pages: dict[int, bytearray], address: int, data: bytes) -> None:
+    """Copy bytes into pages."""
+    done = 0
+    while done < len(data):
+        page, offset = divmod(address + done, PAGE)
+        part = data[done : done + PAGE - offset]
+        pages.setdefault(page, bytearray(PAGE))[offset : offset + len(part)] = part
+        done += len(part)
