@@ -86,10 +86,10 @@ def _assemble(text: str, backend: str) -> bytes:
     if status != 0 or not output.startswith(b"\x7fELF"):
         raise _error(text, backend, status, messages)
     if name := _unknown_number(output):
-        used = re.compile(rf"(?<![\w.$]){re.escape(name)}(?![\w.$])|\${re.escape(name)}(?![\w.$])")
-        where = next((number for number, line in enumerate(text.splitlines(), 1) if used.search(line)), None)
         advice = f"; did you mean X86_FEATURE_{name}?" if name.startswith("CLEAR_") else ""
-        raise AssemblyError(f"{name} stands for a number here, and is not defined{advice}", where)
+        raise AssemblyError(
+            f"{name} stands for a number here, and is not defined{advice}", _line_of_name(text, name)
+        )
     return output
 
 
@@ -175,8 +175,8 @@ def _line_of_label(text: str) -> int | None:
 
 
 def _line_of_name(text: str, name: str) -> int | None:
-    """Return the first line that has `name`, whole."""
-    wanted = re.compile(rf"(?<![\w.$]){re.escape(name)}(?![\w.$])")
+    """Return the first line that has `name`, whole; as an operand it may be written with a dollar sign."""
+    wanted = re.compile(rf"(?<![\w.$])\$?{re.escape(name)}(?![\w.$])")
     return next((number for number, line in enumerate(text.splitlines(), 1) if wanted.search(line)), None)
 
 

@@ -17,7 +17,7 @@ from vmenter.errors import LabError
 from vmenter.host import ARCH_CAP_FACTS, BUGS, CPUID_FACTS, FACTS, Host
 from vmenter.views.entry_panels import drawing, side
 
-__all__ = ["SHOW", "Frame", "State", "drawings", "frame", "twin"]
+__all__ = ["SHOW", "Frame", "State", "drawings", "frame", "state_of", "twin"]
 
 Frame = dict[str, Any]
 SHOW = ("selection", "flow", "events", "buffers", "verdict")
@@ -66,6 +66,24 @@ class State(TypedDict, total=False):
     resume: bool
     guest_fb_clear: bool
     show: list[str]
+
+
+def state_of(era: str, host: Host, vcpu: VCpuState) -> dict[str, Any]:
+    """Return the state that shows one VM-Enter of a host, whole: how other views open an explorer."""
+    return {
+        "era": era,
+        "compare": None,
+        "preset": None,
+        "bugs": list(host.bugs),
+        "facts": list(host.facts),
+        "cmdline": host.cmdline,
+        "ept": host.ept,
+        "mmio": str(vcpu.mmio),
+        "flush_pending": vcpu.flush_pending,
+        "resume": vcpu.resume,
+        "guest_fb_clear": vcpu.guest_fb_clear,
+        "show": list(SHOW),
+    }
 
 
 def frame(state: Mapping[str, Any], more: Iterable[Era] = ()) -> Frame:

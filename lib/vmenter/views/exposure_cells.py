@@ -8,7 +8,7 @@ from vmenter.audittext import shared_words
 from vmenter.eras import Era, enter
 from vmenter.errors import LabError
 from vmenter.exposure import Column, Count, Cut, counts, finding
-from vmenter.views.entry_frame import SHOW
+from vmenter.views.entry_frame import state_of
 
 Panel = dict[str, Any]
 
@@ -111,20 +111,7 @@ def _example(era: Era, one: Finding | None, fault: str | None) -> Panel:
     if one is None:
         return dict.fromkeys(("example", "settings", "verdict", "replay", "explorer"))
     host, vcpu = one.machine
-    state: Panel | None = {
-        "era": era.id,
-        "compare": None,
-        "preset": None,
-        "bugs": list(host.bugs),
-        "facts": list(host.facts),
-        "cmdline": host.cmdline,
-        "ept": host.ept,
-        "mmio": str(vcpu.mmio),
-        "flush_pending": vcpu.flush_pending,
-        "resume": vcpu.resume,
-        "guest_fb_clear": vcpu.guest_fb_clear,
-        "show": list(SHOW),
-    }
+    state: Panel | None = state_of(era.id, host, vcpu)
     try:
         verdict = enter(era, host, vcpu).verdict
         words = f"{'kept' if verdict.kept else 'BROKEN'}: {verdict.reason}"

@@ -18,7 +18,7 @@ from vmenter.hosttext import (
     unknown_rows,
 )
 from vmenter.promise import VCpuState
-from vmenter.views.entry_frame import SHOW
+from vmenter.views.entry_frame import state_of
 
 Frame = dict[str, Any]
 DEFAULT = "four-flaws"
@@ -106,20 +106,7 @@ def explorer_state(found: Explanation) -> dict[str, Any] | None:
     if entries is None:
         return None
     vcpu = entries.broken[0].vcpu if entries.broken else VCpuState()
-    return {
-        "era": found.inference.nearest.era.id,
-        "compare": None,
-        "preset": None,
-        "bugs": list(host.bugs),
-        "facts": list(host.facts),
-        "cmdline": host.cmdline,
-        "ept": host.ept,
-        "mmio": str(vcpu.mmio),
-        "flush_pending": vcpu.flush_pending,
-        "resume": vcpu.resume,
-        "guest_fb_clear": vcpu.guest_fb_clear,
-        "show": list(SHOW),
-    }
+    return state_of(found.inference.nearest.era.id, host, vcpu)
 
 
 def _source(state: Mapping[str, Any]) -> str:
