@@ -1,12 +1,14 @@
 """EntryExplorer as a reader meets it: in JupyterLab, by mouse, by keyboard alone, in light and dark."""
 
 import json
+from functools import partial
 
 import pytest
 
 from vmenter.views.entry_explorer import EntryExplorer
 from vmenter.views.entry_frame import frame
 
+from . import twins
 from .looks import CONTRAST
 
 CELL = """\
@@ -16,18 +18,8 @@ explorer"""
 TWO = CELL.replace("()", '(compare="e6ff1d61de51")')
 TWIN = ".vm-explorer .vm-more pre"
 
-
-def twin(page):
-    """Return the text twin that the page itself shows."""
-    return page.locator(TWIN).text_content()
-
-
-def wait_for_twin(page, words):
-    page.wait_for_function(
-        "([twin, words]) => document.querySelector(twin)?.textContent.includes(words)",
-        arg=[TWIN, words],
-        timeout=10_000,
-    )
+twin = partial(twins.read, TWIN)
+wait_for_twin = partial(twins.wait, TWIN)
 
 
 def test_by_mouse(open_notebook):

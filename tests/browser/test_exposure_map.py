@@ -1,6 +1,7 @@
 """ExposureMap as a reader meets it: in JupyterLab, by mouse, by keyboard alone, in light and dark."""
 
 import json
+from functools import partial
 
 import pytest
 
@@ -8,6 +9,7 @@ from vmenter.views import entry_frame
 from vmenter.views.exposure_frame import frame
 from vmenter.views.exposure_map import ExposureMap
 
+from . import twins
 from .looks import CONTRAST
 
 CELL = """\
@@ -16,18 +18,8 @@ view = ExposureMap()
 view"""
 TWIN = ".vm-map > .vm-more pre"
 
-
-def twin(page):
-    """Return the text twin that the page itself shows."""
-    return page.locator(TWIN).text_content()
-
-
-def wait_for_twin(page, words):
-    page.wait_for_function(
-        "([twin, words]) => document.querySelector(twin)?.textContent.includes(words)",
-        arg=[TWIN, words],
-        timeout=20_000,
-    )
+twin = partial(twins.read, TWIN)
+wait_for_twin = partial(twins.wait, TWIN, timeout=20_000)
 
 
 def focused(page):

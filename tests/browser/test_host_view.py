@@ -1,6 +1,7 @@
 """HostView as a reader meets it: in JupyterLab, by mouse, by keyboard alone, in light and dark."""
 
 import json
+from functools import partial
 
 import pytest
 
@@ -8,6 +9,7 @@ from vmenter.ownmachine import SAMPLES
 from vmenter.views.host_frame import frame
 from vmenter.views.host_view import HostView
 
+from . import twins
 from .axe import STOPS
 from .looks import CONTRAST
 
@@ -18,18 +20,8 @@ view"""
 TWIN = ".vm-host > .vm-more:last-child pre"
 CASCADE = (SAMPLES / "cascade-lake.txt").read_text()
 
-
-def twin(page):
-    """Return the text twin that the page itself shows."""
-    return page.locator(TWIN).text_content()
-
-
-def wait_for_twin(page, words):
-    page.wait_for_function(
-        "([twin, words]) => document.querySelector(twin)?.textContent.includes(words)",
-        arg=[TWIN, words],
-        timeout=10_000,
-    )
+twin = partial(twins.read, TWIN)
+wait_for_twin = partial(twins.wait, TWIN)
 
 
 def test_by_mouse(open_notebook):

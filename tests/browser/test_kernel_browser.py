@@ -1,12 +1,14 @@
 """KernelBrowser as a reader meets it: in JupyterLab, by mouse, by keyboard alone, in light and dark."""
 
 import json
+from functools import partial
 
 import pytest
 from needs import kernel_file
 
 from vmenter.views.kernel_browser import KernelBrowser, lab_frame
 
+from . import twins
 from .looks import CONTRAST
 
 CELL = """\
@@ -21,17 +23,8 @@ def module_cell():
     return CELL.replace("KernelBrowser()", f"KernelBrowser.live({str(kernel_file('7.3.4', 'kvm-intel.ko.xz'))!r})")
 
 
-def twin(page):
-    """Return the text twin that the page itself shows."""
-    return page.locator(TWIN).text_content()
-
-
-def wait_for_twin(page, words):
-    page.wait_for_function(
-        "([twin, words]) => document.querySelector(twin)?.textContent.includes(words)",
-        arg=[TWIN, words],
-        timeout=10_000,
-    )
+twin = partial(twins.read, TWIN)
+wait_for_twin = partial(twins.wait, TWIN)
 
 
 def test_by_mouse(open_notebook):
