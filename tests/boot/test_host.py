@@ -2,8 +2,8 @@
 
 import pytest
 
-from vmenter.errors import LabError
-from vmenter.host import Host, host_from_json
+from vmenter import LabError
+from vmenter.boot.host import Host, host_from_json
 
 
 def test_names_are_taken_in_any_case_and_order():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from vmenter.host import Host
-from vmenter.mitigations import select
+from vmenter.boot.host import Host
+from vmenter.boot.selection import select
 
 SKIP = "skip_vmentry_l1dflush"
 KVM = "kvm-intel.vmentry_l1d_flush"

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from vmenter.cpus import PRESETS
-from vmenter.mitigations import GENERATIONS, select
+from vmenter.boot.host import GENERATIONS
+from vmenter.boot.processors import PRESETS
+from vmenter.boot.selection import select
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)

@@ -3,28 +3,19 @@
 import gzip
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from places import DATA
 
-from vmenter.boot_options import VECTORS, read_options
-from vmenter.errors import LabError
-from vmenter.l1tf import select_l1tf
-from vmenter.mitigations import (
-    BUGS,
-    FACTS,
-    GENERATIONS,
-    KERNEL_OF_ERA,
-    Host,
-    generation,
-    host_from_json,
-    select,
-)
-from vmenter.verw import clear_before_idle, select_verw, verw_sysfs
+from vmenter import LabError
+from vmenter.boot.host import BUGS, FACTS, GENERATIONS, KERNEL_OF_ERA, Host, generation, host_from_json
+from vmenter.boot.l1tf import select_l1tf
+from vmenter.boot.options import VECTORS, read_options
+from vmenter.boot.selection import select
+from vmenter.boot.verw import clear_before_idle, select_verw, verw_sysfs
 
-DATA = Path(__file__).parent / "data"
 FLAWS = ("mds", "taa", "mmio", "rfds", "l1tf")
 
 

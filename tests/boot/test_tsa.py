@@ -5,9 +5,9 @@ from itertools import combinations, product
 import pytest
 from real_tsa import VECTORS, kernel
 
-from vmenter import tsa
-from vmenter.errors import LabError
-from vmenter.tsa import FACTS, KERNELS, AmdHost, select
+from vmenter import LabError
+from vmenter.boot import tsa
+from vmenter.boot.tsa import FACTS, KERNELS, AmdHost, select
 
 WORDS = ("off", "on", "user", "vm", "bogus")
 OPTIONS = [(), *((word,) for word in WORDS), ("vm", "bogus"), ("user", "off"), ("off", "vm"), ("on", "user")]

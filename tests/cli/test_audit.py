@@ -3,7 +3,7 @@
 import json
 
 from vmenter import cli
-from vmenter.eras import ERAS
+from vmenter.story.history import ERAS
 
 
 def test_audit_as_json_has_the_shape_that_was_agreed(run):
@@ -61,7 +61,7 @@ def test_audit_shows_a_bar_on_a_terminal_only(run, monkeypatch):
 
 
 def test_an_interrupted_audit_ends_with_130_and_still_prints_what_is_done(run, monkeypatch):
-    from vmenter import audit
+    from vmenter.story import audit
 
     first = audit.audit
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from vmenter import features
-from vmenter.assembler import LAB
+from vmenter.patching import features
+from vmenter.patching.lab import LAB
 
 OBJECT = str(LAB / "patching.o")
 
@@ -107,7 +107,7 @@ def test_doctor_tries_out_what_the_course_needs(run):
 
 
 def test_what_is_missing_comes_with_the_line_that_installs_it(monkeypatch):
-    from vmenter import doctor
+    from vmenter.course import doctor
 
     monkeypatch.setenv("PATH", "/nowhere")
     checks = {check.name: check for check in doctor.examine()}
@@ -118,7 +118,7 @@ def test_what_is_missing_comes_with_the_line_that_installs_it(monkeypatch):
 
 
 def test_a_machine_without_the_files_says_so(tmp_path):
-    from vmenter.doctor import vulnerability_lines
+    from vmenter.course.doctor import vulnerability_lines
 
     assert "not here" in vulnerability_lines(tmp_path / "none")
     (tmp_path / "mds").write_text("Mitigation: Clear CPU buffers\n")
@@ -146,7 +146,7 @@ def test_an_interrupt_leaves_no_traceback(run, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vmenter.image.load", interrupted)
+    monkeypatch.setattr("vmenter.code.image.load", interrupted)
     status, _, err = run("sites", OBJECT)
     assert status == 130
     assert err.strip() == "vmenter: interrupted"
@@ -154,6 +154,8 @@ def test_an_interrupt_leaves_no_traceback(run, monkeypatch):
 
 def test_importing_the_package_loads_nothing_heavy():
     heavy = {"capstone", "unicorn", "elftools", "pygraphviz", "llvmlite", "ipywidgets", "anywidget", "rich"}
-    code = f"import sys, vmenter, vmenter.alternatives, vmenter.cli; print(*({heavy!r} & set(sys.modules)))"
+    code = (
+        f"import sys, vmenter, vmenter.patching.alternatives, vmenter.cli; print(*({heavy!r} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from vmenter.eras import ERAS
+from vmenter.story.history import ERAS
 
 SKYLAKE = ("--bugs", "mds,taa,l1tf,mmio_stale_data", "--microcode", "rtm, md_clear,flush_l1d")
 

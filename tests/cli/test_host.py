@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from vmenter.ownmachine import HOW, SAMPLES, samples
+from vmenter.hosts.report import HOW, SAMPLES, samples
 
 
 @pytest.mark.parametrize(("name", "status"), [("four-flaws", 0), ("skylake-no-microcode", 1), ("cascade-lake", 1)])

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from needs import missing
 from peak import peak
 
-from vmenter import assembler, features
-from vmenter.alternatives import patch_all
-from vmenter.alttable import Engine, rules
-from vmenter.assembler import LAB, assemble, lab_names, lab_object, recorded_hashes, source_hash, works
-from vmenter.errors import AssemblyError, LabError
-from vmenter.image import from_bytes
+from vmenter import LabError
+from vmenter.code import assembler
+from vmenter.code.assembler import AssemblyError, works
+from vmenter.code.image import from_bytes
+from vmenter.patching import features, lab
+from vmenter.patching.alternative_table import Engine, rules
+from vmenter.patching.alternatives import patch_all
+from vmenter.patching.lab import LAB, assemble, lab_names, lab_object, recorded_hashes, source_hash
 
 HOW = {
     "llvmlite": "pip install llvmlite (its wheels for other machines cannot assemble for x86-64)",
@@ -216,7 +218,7 @@ def test_an_object_whose_source_changed_is_assembled_anew(tmp_path, monkeypatch)
     for path in LAB.iterdir():
         if path.is_file():
             (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(assembler, "LAB", tmp_path)
+    monkeypatch.setattr(lab, "LAB", tmp_path)
     with (tmp_path / "patching.S").open("a") as source:
         source.write("\nint3\n")
     assert lab_object("patching") != (LAB / "patching.o").read_bytes()
@@ -251,7 +253,7 @@ def test_all_assemblers_lead_to_the_same_patched_bytes(name, backend):
 
 def shape(patch) -> list[tuple[str, str]]:
     """Return what a site became, with targets named and not numbered: layouts differ between assemblers."""
-    from vmenter.code import decode
+    from vmenter.code.instructions import decode
 
     return [
         (i.code.hex() if i.rip_target is None and i.branch_target is None else i.mnemonic, str(i.length))

@@ -10,19 +10,19 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from elf import PACKERS, Sec, elf, module, vmlinux, vmlinuz
 from mutate import WRONG, bombs, damaged
+from places import TESTS
 
-from vmenter.alternatives import patch_all
-from vmenter.alttable import Engine, entries, sites
-from vmenter.alttable import rules as rules_of
-from vmenter.assembler import lab_names, lab_object
-from vmenter.code import decode
-from vmenter.errors import LabError
-from vmenter.image import Image, Symbols, from_bytes
+from vmenter import LabError
+from vmenter.code.image import Image, Symbols, from_bytes
+from vmenter.code.instructions import decode
+from vmenter.patching.alternative_table import Engine, entries, sites
+from vmenter.patching.alternative_table import rules as rules_of
+from vmenter.patching.alternatives import patch_all
+from vmenter.patching.lab import lab_names, lab_object
 
 COUNT = 8000  # a run; VMENTER_DAMAGE=50000 looks further
 PARTS = 4
@@ -128,7 +128,7 @@ def in_a_child(work: str, part: int, count: int) -> dict[str, object]:
         text=True,
         timeout=250,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parent, *sys.path)))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (TESTS, *sys.path)))},
     )
     assert done.returncode == 0, f"the child ended with {done.returncode}:\n{done.stderr[-3000:]}"
     return json.loads(done.stdout)

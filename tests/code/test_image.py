@@ -35,9 +35,9 @@ from elf import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmenter.alternatives import apply, patch_all
-from vmenter.errors import LabError
-from vmenter.image import MODULE_BASE, Image, Symbols, from_bytes, load
+from vmenter import LabError
+from vmenter.code.image import MODULE_BASE, Image, Symbols, from_bytes, load
+from vmenter.patching.alternatives import apply, patch_all
 
 KERNEL = from_bytes(vmlinux(), "vmlinux")
 BASE = MODULE_BASE

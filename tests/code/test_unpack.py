@@ -10,8 +10,8 @@ from elf import PACKERS, vmlinux, vmlinuz
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmenter.errors import LabError
-from vmenter.unpack import MAX_RATIO, unpack
+from vmenter import LabError
+from vmenter.code.unpack import MAX_RATIO, unpack
 
 KERNEL = vmlinux()
 

@@ -2,12 +2,11 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
+from places import NOTEBOOKS
 
-FOLDER = Path(__file__).parent.parent / "notebooks"
-TEXT = (FOLDER / "glossary.md").read_text(encoding="utf-8")
+TEXT = (NOTEBOOKS / "glossary.md").read_text(encoding="utf-8")
 ENTRIES = re.findall(r'<a id="([^"]+)"></a>\n\n## (.+)\n\n(.+(?:\n.+)*)\n\n\*Taught in\* (.+)\.\n', TEXT)
 TERMS = [term for _, term, _, _ in ENTRIES]
 LINK = re.compile(r"\]\((?:\./)?glossary\.md(?:#([^)]*))?\)")
@@ -41,13 +40,13 @@ def test_a_term_has_the_anchor_that_jupyterlab_gives_its_heading_and_says_where_
     assert 1 <= len(re.findall(r"[.)](?= [A-Z]|$)", plain)) <= 4, "some short sentences"
     assert len(plain) < 400
     for title, target in re.findall(r"\[([^\]]+)\]\(([^)]+)\)", taught):
-        assert (FOLDER / target).is_file(), target
+        assert (NOTEBOOKS / target).is_file(), target
         assert title.startswith(target[:2])
     assert re.search(r"\d\d", taught)
 
 
 @pytest.mark.parametrize(
-    "path", sorted([*FOLDER.glob("*.ipynb"), *FOLDER.glob("*.md")]), ids=lambda path: path.stem
+    "path", sorted([*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("*.md")]), ids=lambda path: path.stem
 )
 def test_every_link_to_the_glossary_leads_to_a_term(path):
     anchors = {anchor for anchor, _, _, _ in ENTRIES}
@@ -61,8 +60,8 @@ def test_a_link_that_leads_nowhere_is_seen(tmp_path):
 
 
 def test_no_term_of_the_code_is_missing():
-    from vmenter.alternatives import Engine
-    from vmenter.host import BUGS
+    from vmenter.boot.host import BUGS
+    from vmenter.patching.alternative_table import Engine
 
     told = TEXT.casefold()
     assert all(f"*{engine.value}*" in told for engine in Engine)

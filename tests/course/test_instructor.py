@@ -3,11 +3,10 @@
 import json
 import math
 import re
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "notebooks" / "INSTRUCTOR.md").read_text(encoding="utf-8")
 NOTEBOOKS = {path.name[:2]: path for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]-*.ipynb"))}
 PARTS = {
@@ -56,7 +55,7 @@ def test_what_is_done_by_hand_and_whole_gets_the_minutes_of_a_room(name):
 
 
 def test_the_exercises_that_are_named_are_there_and_none_is_passed_over():
-    from vmenter.exercises import every
+    from vmenter.course.exercises import every
 
     for number in NOTEBOOKS:
         mine = {id_ for id_ in every() if id_.startswith(number)}

@@ -2,15 +2,14 @@
 
 import json
 import re
-from pathlib import Path
 
 import furniture
 import pytest
+from places import NOTEBOOKS
 
-from vmenter.exercises import every
+from vmenter.course.exercises import every
 
-FOLDER = Path(__file__).parent.parent / "notebooks"
-NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+NOTEBOOKS = sorted(NOTEBOOKS.glob("*.ipynb"))
 COURSE = furniture.read()
 TAUGHT = [path for path in NOTEBOOKS if not path.name.startswith("00")]
 

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from vmenter import pictures
+from vmenter.course import pictures
 
 FILES = sorted(pictures.FOLDER.glob("*.svg"))
 
@@ -42,6 +42,6 @@ def test_a_picture_stands_alone_in_light_and_dark(file):
 
 
 def test_there_is_a_picture_of_every_era():
-    from vmenter.history import ERAS
+    from vmenter.story.history import ERAS
 
     assert {f"era-{id_}" for id_ in ERAS} <= {file.stem for file in FILES}

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from vmenter import progress
-from vmenter.errors import LabError
-from vmenter.views.prediction import predict, truth
+from vmenter import LabError
+from vmenter.course import progress
+from vmenter.course.prediction.widget import predict, truth
 
 QUESTIONS = ("How many of the six?", "Is the default among them?")
 

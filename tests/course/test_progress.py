@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmenter import progress
-from vmenter.exercises import check, every, exercise
-from vmenter.progress import Attempt
+from vmenter.course import progress
+from vmenter.course.exercises import check, every, exercise
+from vmenter.course.progress import Attempt
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def _folder():
 
 WRITER = """
 import sys
-from vmenter import progress
+from vmenter.course import progress
 for n in range(40):
     assert progress.record(f"{sys.argv[1]}-{n}", passed=True, answer=str(n)) is None
 """

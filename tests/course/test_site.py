@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from site_built import ALL_VIEWS, NOTEBOOKS, notebook
 
-from vmenter.errors import LabError
-from vmenter.exercises import every
-from vmenter.site import build
-from vmenter.site.pages import HIDDEN, text_page
-from vmenter.site.run import widgets
-from vmenter.site.store import Store, key, packed
+from vmenter import LabError
+from vmenter.course.exercises import every
+from vmenter.course.site import build
+from vmenter.course.site.pages import HIDDEN, text_page
+from vmenter.course.site.run import widgets
+from vmenter.course.site.store import Store, key, packed
 
 LIMIT = 15e6  # bytes
 COURSE = sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
@@ -141,9 +141,9 @@ def test_no_volatile_text(site):
 SAME = """
 import sys
 from pathlib import Path
-from vmenter.site import build
-from vmenter.site.frames import Explorer
-from vmenter.site.store import packed
+from vmenter.course.site import build
+from vmenter.course.site.frames import Explorer
+from vmenter.course.site.store import packed
 build(Path(sys.argv[1]), Path(sys.argv[2]))
 made = Explorer()
 made.add({"bugs": ["mds", "l1tf"], "facts": ["md_clear"], "cmdline": "", "ept": True, "show": ["flow"]})
@@ -181,8 +181,8 @@ def test_widgets_are_found_by_their_cells_and_progress_is_left_alone(tmp_path, m
     progress = tmp_path / "progress.json"
     monkeypatch.setenv("VMENTER_PROGRESS", str(progress))
     cells = [
-        "from vmenter.exercises import check\ncheck('03-2', 'A')",
-        "from vmenter.views.patch_bench import PatchBench\nb = PatchBench()\nb",
+        "from vmenter.course.exercises import check\ncheck('03-2', 'A')",
+        "from vmenter.views.patch.widget import PatchBench\nb = PatchBench()\nb",
         "b;3",
     ]
     assert list(widgets(notebook(cells), tmp_path / "97-x.ipynb")) == [2]

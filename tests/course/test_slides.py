@@ -13,11 +13,12 @@ from bs4 import BeautifulSoup
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmenter.errors import LabError
-from vmenter.slides import blocks, build, files
-from vmenter.slides.blocks import ROOM, Block
-from vmenter.slides.handout import PICTURES
-from vmenter.slides.pack import pack
+from vmenter import LabError
+from vmenter.course.slides import blocks, files
+from vmenter.course.slides.blocks import ROOM, Block
+from vmenter.course.slides.files import build
+from vmenter.course.slides.handout import PICTURES
+from vmenter.course.slides.pack import pack
 
 NOTEBOOKS = sorted(files.NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
 

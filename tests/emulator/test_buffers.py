@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab_images import STUB, VM, VM_MMIO, code, lab, patched
 
-from vmenter.buffers import LEAVES_OUT, Buffers, left
-from vmenter.machine import HOST_REGISTERS, IA32_MCU_OPT_CTRL, Machine
-from vmenter.memory import FLUSH_PAGES, STACK_START, VCPU, Owner, VCpu
-from vmenter.trace import LINE
+from vmenter.emulator.buffers import LEAVES_OUT, Buffers, left
+from vmenter.emulator.machine import HOST_REGISTERS, IA32_MCU_OPT_CTRL, Machine
+from vmenter.emulator.memory import FLUSH_PAGES, STACK_START, VCPU, Owner, VCpu
+from vmenter.emulator.trace import LINE
 
 VERW = "verw x86_verw_sel(%rip)\n"
 FLUSH = "mov $0x10b, %ecx\nmov $1, %eax\nxor %edx, %edx\nwrmsr\n"

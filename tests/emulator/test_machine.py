@@ -10,14 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab_images import CLEAR, STUB, VM, VM_MMIO, code, lab, patched
+from places import TESTS
 
 import vmenter
-from vmenter.assembler import assemble
-from vmenter.errors import LabError
-from vmenter.image import MODULE_BASE, from_bytes
-from vmenter.machine import FB_CLEAR_DIS, HOST_REGISTERS, IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL, Budget, Machine
-from vmenter.memory import DATA_SELECTOR, FLUSH_PAGES, GS_BASE, LAB_BASE, VCPU, VCpu, kernel_address
-from vmenter.trace import End, EventKind
+from vmenter import LabError
+from vmenter.code.image import MODULE_BASE, from_bytes
+from vmenter.emulator.machine import (
+    FB_CLEAR_DIS,
+    HOST_REGISTERS,
+    IA32_FLUSH_CMD,
+    IA32_MCU_OPT_CTRL,
+    Budget,
+    Machine,
+)
+from vmenter.emulator.memory import DATA_SELECTOR, FLUSH_PAGES, GS_BASE, LAB_BASE, VCPU, VCpu, kernel_address
+from vmenter.emulator.trace import End, EventKind
+from vmenter.patching.lab import assemble
 
 CF, ZF = 1, 1 << 6
 
@@ -195,7 +203,7 @@ def test_an_image_in_the_upper_half_is_refused_with_the_base_to_use():
 
 
 def vmenter_object(text: str) -> bytes:
-    from vmenter.assembler import assemble
+    from vmenter.patching.lab import assemble
 
     return assemble(text + "\n")
 
@@ -359,8 +367,8 @@ def test_memory_stays_bounded_over_many_runs_and_many_machines():
     script = """
 from lab_images import lab, STUB
 from peak import peak
-from vmenter.machine import Machine
-from vmenter.memory import VCPU
+from vmenter.emulator.machine import Machine
+from vmenter.emulator.memory import VCPU
 image = lab(STUB)
 machine = Machine(image)
 for _ in range(100): machine.run("enter", {"rdi": VCPU})
@@ -372,7 +380,7 @@ after_runs = peak()
 for _ in range(60): Machine(image).run("enter", {"rdi": VCPU})
 print(after_runs - before, peak() - after_runs)
 """
-    paths = [str(Path(__file__).parent), str(Path(vmenter.__file__).parents[1])]
+    paths = [str(TESTS), str(Path(vmenter.__file__).parents[1])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False
@@ -515,7 +523,7 @@ def test_a_verw_that_runs_while_fb_clear_dis_is_set_from_the_start_is_neutralise
 
 
 def test_importing_the_machine_imports_no_emulator_and_no_decoder():
-    words = "import sys, vmenter.machine, vmenter.buffers, vmenter.static_keys\n"
+    words = "import sys, vmenter.emulator.machine, vmenter.emulator.buffers, vmenter.patching.static_keys\n"
     check = words + "assert not {'unicorn', 'capstone', 'elftools'} & set(sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(Path(vmenter.__file__).parents[1])}
     assert subprocess.run([sys.executable, "-c", check], env=environment, check=False).returncode == 0
@@ -526,8 +534,8 @@ def test_a_machine_reserves_little_and_runs_where_a_learner_may_have_little():
     words = """if True:
         import resource
         from lab_images import STUB, VM, lab, patched
-        from vmenter.machine import Machine
-        from vmenter.memory import VCPU
+        from vmenter.emulator.machine import Machine
+        from vmenter.emulator.memory import VCPU
         image = patched(lab(STUB), VM)
         arguments = {"rdi": VCPU, "rsi": 5}
         Machine(image).run("enter", arguments)
@@ -539,7 +547,5 @@ def test_a_machine_reserves_little_and_runs_where_a_learner_may_have_little():
         resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))
         Machine(image).run("enter", arguments)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", words], cwd=TESTS, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab_images import STUB, VM, VM_MMIO, code, lab, patched
 
-from vmenter.machine import Budget, Machine
-from vmenter.memory import FLUSH_PAGES, STACK, STACK_START, VCPU, Owner, VCpu
-from vmenter.trace import L1D_LINES, Distance, End, EventKind, Stretch, Trace, _fold
+from vmenter.emulator.machine import Budget, Machine
+from vmenter.emulator.memory import FLUSH_PAGES, STACK, STACK_START, VCPU, Owner, VCpu
+from vmenter.emulator.trace import L1D_LINES, Distance, End, EventKind, Stretch, Trace, _fold
 
 VERW = "verw x86_verw_sel(%rip)\n"
 FLUSH = "mov $0x10b, %ecx\nmov $1, %eax\nxor %edx, %edx\nwrmsr\n"

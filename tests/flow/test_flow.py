@@ -8,19 +8,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vmenter import alternatives, assembler, eras, features, flow, image, static_keys
-from vmenter.errors import LabError
-from vmenter.flow import Kind, Leave, Mark
-from vmenter.history import BACKPORT, ERAS, REJECTED_CURE
-from vmenter.memory import LAB_BASE
-from vmenter.views import flowchart
-from vmenter.views.flowchart import draw
+from vmenter import LabError
+from vmenter.code import image
+from vmenter.emulator.memory import LAB_BASE
+from vmenter.flow import recover
+from vmenter.flow.graph import Kind, Leave, Mark
+from vmenter.patching import alternatives, features, static_keys
+from vmenter.patching.lab import assemble, lab_object
+from vmenter.story import eras
+from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
+from vmenter.views.drawings import flowchart
+from vmenter.views.drawings.flowchart import draw
 
 NAMES = {eras.FLUSH_L1D: "FLUSH_L1D"}
 
 
 def lab(text=None, name="patching"):
-    code = assembler.lab_object(name) if text is None else assembler.assemble(text)
+    code = lab_object(name) if text is None else assemble(text)
     return image.from_bytes(code, name, LAB_BASE)
 
 
@@ -36,7 +40,7 @@ def edges(graph):
 
 
 def test_three_way_with_all_that_can_stand_at_its_site():
-    graph = flow.graph(lab(), "three_way", variants=True)
+    graph = recover.graph(lab(), "three_way", variants=True)
     assert blocks(graph) == {
         "three_way+0x0/0": ["jmp …"],  # over 15 bytes of INT3: so long NOPs are left by the patcher
         "three_way+0x0/1": ["testl $4, 8(%rsp)", "je …"],
@@ -65,26 +69,26 @@ def test_three_way_with_all_that_can_stand_at_its_site():
 
 
 def test_without_variants_a_site_holds_what_stands_there():
-    graph = flow.graph(lab(), "jump_over")
+    graph = recover.graph(lab(), "jump_over")
     assert blocks(graph) == {"jump_over+0x0/0": ["jmp …"], "jump_over+0x9": ["retq"]}
     patched = lab()
     patched = alternatives.apply(
         patched, alternatives.patch_all(patched, {features.number("CLEAR_CPU_BUF", "7.3.4")})
     )
-    graph = flow.graph(patched, "jump_over")
+    graph = recover.graph(patched, "jump_over")
     assert list(blocks(graph)) == ["jump_over+0x0/1", "jump_over+0x2", "jump_over+0x9"]
     assert graph.alternatives[0].variants[graph.alternatives[0].in_place].condition == "CLEAR_CPU_BUF"
 
 
 def test_a_followed_call_leads_into_its_function_and_back():
-    graph = flow.graph(lab(), "call_helper", follow=True, variants=True)
+    graph = recover.graph(lab(), "call_helper", follow=True, variants=True)
     assert graph.functions == ("call_helper", "helper")
     assert ("call_helper+0x0/1", "helper+0x0", Kind.CALL, False) in edges(graph)
     assert ("helper+0x0", "call_helper+0x5", Kind.RETURN, True) in edges(graph)
 
 
 def test_a_call_that_is_not_followed_is_a_line_of_its_block():
-    graph = flow.graph(lab(), "call_helper", variants=True)
+    graph = recover.graph(lab(), "call_helper", variants=True)
     assert graph.functions == ("call_helper",)
     assert "callq helper" in draw(graph).text
 
@@ -94,11 +98,11 @@ def test_patches_tell_which_of_two_equal_variants_stands():
     number = features.number("SMAP", code.kernel)
     for wanted in ((), {number}):
         patches = alternatives.patch_all(code, wanted)
-        graph = flow.graph(alternatives.apply(code, patches), "call_helper", patches=patches, variants=True)
+        graph = recover.graph(alternatives.apply(code, patches), "call_helper", patches=patches, variants=True)
         (site,) = graph.alternatives
         assert [variant.condition for variant in site.variants] == ["original", "SMAP"]
         assert site.in_place == bool(wanted)
-        assert flow.graph(code, "call_helper", variants=True).standing(features=wanted) == (int(bool(wanted)),)
+        assert recover.graph(code, "call_helper", variants=True).standing(features=wanted) == (int(bool(wanted)),)
 
 
 CODE = """
@@ -132,17 +136,17 @@ other:
 def test_a_static_branch_leads_both_ways_and_one_of_them_is_live():
     code = lab(CODE, "start")
     for on in (False, True):
-        graph = flow.graph(static_keys.flip(code, {"key": on}), "start")
+        graph = recover.graph(static_keys.flip(code, {"key": on}), "start")
         ways = {edge.note: (edge.head, edge.live) for edge in graph.edges if edge.tail == "start+0x0"}
         assert ways == {"key off": ("start+0x2", not on), "key on": ("start+0x8", on)}
         assert f"S  key\n             {'on' if on else 'off'}: " in draw(graph).text
 
 
 def test_code_is_followed_until_it_leaves():
-    graph = flow.graph(lab(CODE, "start"), "start")
+    graph = recover.graph(lab(CODE, "start"), "start")
     leaves = {block.key: (block.leave, block.leads_to) for block in graph.blocks if block.leave}
     assert leaves == {"start+0x3": (Leave.VM_ENTER, ""), "start+0x8": (Leave.TAIL, "other")}
-    graph = flow.graph(lab(CODE, "start"), "start", follow={"other"})
+    graph = recover.graph(lab(CODE, "start"), "start", follow={"other"})
     assert ("start+0x8", "other+0x0", Kind.TAIL, True) in edges(graph)
     leaves = [block.leave for block in graph.blocks if block.function == "other"]
     assert sorted(filter(None, leaves)) == [Leave.INDIRECT, Leave.TRAP]
@@ -163,7 +167,7 @@ def test_the_registers_number_decides_whether_wrmsr_flushes():
         ret
     """
     marks = {
-        number: [b.mark for b in flow.graph(lab(text.format(number=number), "start"), "start").blocks if b.mark]
+        number: [b.mark for b in recover.graph(lab(text.format(number=number), "start"), "start").blocks if b.mark]
         for number in ("0x10b", "0x48")
     }
     assert marks == {"0x10b": [Mark.FLUSH], "0x48": []}
@@ -191,7 +195,7 @@ def states(era):
 @pytest.mark.parametrize("era", [*ERAS.values(), BACKPORT, REJECTED_CURE], ids=lambda era: era.id)
 def test_every_executed_address_lies_in_a_block_and_every_step_on_an_edge(era):
     code = image.from_bytes(era.object, era.id, LAB_BASE)
-    graph = flow.graph(code, eras.START, follow=True, variants=True, names=NAMES)
+    graph = recover.graph(code, eras.START, follow=True, variants=True, names=NAMES)
     known = {(edge.tail, edge.head): edge for edge in graph.edges}
     for state in states(era):
         trace = eras.run(era, state)
@@ -214,7 +218,7 @@ def test_every_executed_address_lies_in_a_block_and_every_step_on_an_edge(era):
 @pytest.mark.parametrize("name", ["e6ff1d61de51", "43fb862de8f6", "43fb862de8f6-backport"])
 def test_a_trace_tells_by_its_bytes_what_stood_at_the_sites(name):
     era = eras.era(name)
-    graph = flow.graph(
+    graph = recover.graph(
         image.from_bytes(era.object, era.id, LAB_BASE), eras.START, follow=True, variants=True, names=NAMES
     )
     for state in states(era):
@@ -222,7 +226,7 @@ def test_a_trace_tells_by_its_bytes_what_stood_at_the_sites(name):
 
 
 def test_plain_addresses_are_a_path_too():
-    graph = flow.graph(lab(), "jump_over")
+    graph = recover.graph(lab(), "jump_over")
     start = graph.blocks[0].address
     assert graph.walk([start, start + 9, 0x1234]) == ("jump_over+0x0/0", "jump_over+0x9")
     assert "→ jumps to +0x9" in draw(graph, [start, start + 9]).text
@@ -231,7 +235,7 @@ def test_plain_addresses_are_a_path_too():
 def test_the_path_is_drawn_on_blocks_and_edges():
     era = ERAS["650b68a0622f"]
     code = image.from_bytes(era.object, era.id, LAB_BASE)
-    graph = flow.graph(code, eras.START, follow=True, variants=True, names=NAMES)
+    graph = recover.graph(code, eras.START, follow=True, variants=True, names=NAMES)
     keys = frozenset({"vmx_l1d_should_flush", "vmx_l1d_flush_cond", "mds_user_clear"})
     diagram = draw(graph, eras.run(era, eras.State(keys=keys, resume=True)), features=())
     ran = {
@@ -249,8 +253,8 @@ def test_the_path_is_drawn_on_blocks_and_edges():
 def test_one_layout_serves_all_states():
     era = ERAS["e6ff1d61de51"]
     code = image.from_bytes(era.object, era.id, LAB_BASE)
-    graph = flow.graph(code, eras.START, follow=True, variants=True, names=NAMES)
-    assert graph is flow.graph(
+    graph = recover.graph(code, eras.START, follow=True, variants=True, names=NAMES)
+    assert graph is recover.graph(
         image.from_bytes(era.object, era.id, LAB_BASE), eras.START, follow=True, variants=True, names=NAMES
     )
     shapes = {
@@ -266,7 +270,7 @@ def test_one_layout_serves_all_states():
 
 
 def test_every_node_has_a_letter_or_words_beside_its_colour():
-    svg = draw(flow.graph(lab(), "three_way", variants=True)).svg
+    svg = draw(recover.graph(lab(), "three_way", variants=True)).svg
     for letter in ("A1  patched at boot", "V  clears the CPU buffers"):
         assert letter in svg
     assert svg.count("octagon") == 0, "shapes are polygons, not words"
@@ -286,7 +290,7 @@ VERSIONS = {
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_real_entry_stub_ends_in_both_ways_to_enter_and_shows_its_sites(version):
     code = image.load(needs.kernel_file(version, "kvm-intel.ko.xz"))
-    graph = flow.graph(code, "__vmx_vcpu_run", variants=True)
+    graph = recover.graph(code, "__vmx_vcpu_run", variants=True)
     enters = [block.instructions[0].mnemonic for block in graph.blocks if block.leave is Leave.VM_ENTER]
     assert sorted(enters) == ["vmlaunch", "vmresume"]
     conditions = [v.condition for site in graph.alternatives for v in site.variants if v.condition != "original"]
@@ -298,7 +302,7 @@ def test_a_real_entry_stub_ends_in_both_ways_to_enter_and_shows_its_sites(versio
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_real_way_from_c_to_the_guest(version):
     code = image.load(needs.kernel_file(version, "kvm-intel.ko.xz"))
-    graph = flow.graph(code, "vmx_vcpu_enter_exit", follow={"__vmx_vcpu_run", "vmx_l1d_flush"}, variants=True)
+    graph = recover.graph(code, "vmx_vcpu_enter_exit", follow={"__vmx_vcpu_run", "vmx_l1d_flush"}, variants=True)
     keys = {block.branch.key for block in graph.blocks if block.branch}
     assert "vmx_l1d_should_flush" in keys
     marks = {block.mark for block in graph.blocks}
@@ -319,20 +323,20 @@ def test_a_real_way_from_c_to_the_guest(version):
 )
 def test_a_wrong_question_is_answered_in_words(start, options, words):
     with pytest.raises(LabError, match=re.escape(words)):
-        flow.graph(lab(), start, **options)
+        recover.graph(lab(), start, **options)
 
 
 def test_code_that_is_none_is_named_by_its_address():
     code = lab(".globl start\nstart: nop\n.byte 0x06\n", "start")
     with pytest.raises(LabError, match=r"06 at 0x10000001 \(start\+0x1\) begins no x86-64 instruction"):
-        flow.graph(code, "start")
+        recover.graph(code, "start")
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_damaged_code_raises_nothing_but_lab_errors(data):
     name = data.draw(st.sampled_from(["patching", "e6ff1d61de51", "v4"]))
-    code = bytearray(assembler.lab_object(name))
+    code = bytearray(lab_object(name))
     for at, byte in data.draw(
         st.lists(st.tuples(st.integers(0, len(code) - 1), st.integers(0, 255)), max_size=12)
     ):
@@ -341,7 +345,7 @@ def test_damaged_code_raises_nothing_but_lab_errors(data):
         damaged = image.from_bytes(bytes(code), name, LAB_BASE)
         for start in damaged.symbols.names[:40]:
             try:
-                draw(flow.graph(damaged, start, follow=True, variants=True, most=60))
+                draw(recover.graph(damaged, start, follow=True, variants=True, most=60))
             except LabError:
                 continue
     except LabError:

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from vmenter import hosttext
-from vmenter.eras import enter
-from vmenter.explain import TITLES, explain, meaning
-from vmenter.ownmachine import Report, parse, sample, samples
+from vmenter.hosts import explain_text
+from vmenter.hosts.explain import TITLES, explain, meaning
+from vmenter.hosts.report import Report, parse, sample, samples
+from vmenter.story.eras import enter
 
 
 def explained(name):
@@ -44,10 +44,10 @@ def test_every_sample_is_explained_and_the_model_agrees_with_it(name):
     found = explained(name)
     assert [one.title for one in found.lines][:5] == list(TITLES.values())[:5]
     assert found.disagreements == ()
-    text = "\n".join(hosttext.text_lines(found))
+    text = "\n".join(explain_text.text_lines(found))
     assert found.report.title in text
     assert all(one.kernel in text for one in found.lines)
-    assert json.loads(json.dumps(hosttext.to_json(found)))["nearest"]["era"] == found.inference.nearest.era.id
+    assert json.loads(json.dumps(explain_text.to_json(found)))["nearest"]["era"] == found.inference.nearest.era.id
 
 
 def test_only_open_lines_and_a_broken_promise_are_findings():
@@ -82,7 +82,7 @@ def test_reasons_are_the_models_and_only_those_of_the_line():
 def test_agreement_that_rests_on_the_line_itself_says_so():
     one = line(explained("cascade-lake"), "mmio_stale_data")
     assert one.decided == ("fb_clear",)
-    assert hosttext.agreement(one) == "The model agrees, with fb_clear inferred from this line."
+    assert explain_text.agreement(one) == "The model agrees, with fb_clear inferred from this line."
 
 
 def test_the_replay_shows_the_broken_promise(run):
@@ -107,7 +107,7 @@ def test_fb_clear_ctrl_which_no_file_tells_is_named_where_it_would_matter():
     assert found.entries.broken == ()
     assert found.entries.neutralised == 0
     assert found.entries.neutralised_with_ctrl == 8  # reaches MMIO two ways, and its guest has no FB_CLEAR
-    assert "If the CPU has FB_CLEAR_CTRL" in " ".join(hosttext.entry_sentences(found))
+    assert "If the CPU has FB_CLEAR_CTRL" in " ".join(explain_text.entry_sentences(found))
 
 
 def test_amd_is_told_what_applies_and_given_no_intel_verdict():
@@ -115,7 +115,7 @@ def test_amd_is_told_what_applies_and_given_no_intel_verdict():
     assert found.entries is None
     assert line(found, "tsa").status == "mitigated"
     assert line(found, "tsa").agrees is None
-    assert "VMRUN" in " ".join(hosttext.entry_sentences(found))
+    assert "VMRUN" in " ".join(explain_text.entry_sentences(found))
     assert found.inference.host.has("mds_no") is False
 
 
@@ -139,15 +139,15 @@ def test_where_the_model_differs_a_likely_cause_is_given(flags, cmdline, release
     one = line(found, "mds")
     assert one.agrees is False
     assert cause in one.cause
-    assert "DISAGREES" in hosttext.agreement(one)
-    assert "do not agree about MDS" in " ".join(hosttext.entry_sentences(found))
+    assert "DISAGREES" in explain_text.agreement(one)
+    assert "do not agree about MDS" in " ".join(explain_text.entry_sentences(found))
 
 
 def test_boot_options_that_were_not_given_are_taken_for_off_where_only_that_fits():
     found = explained("guest-without-mitigations")
     assert found.report.options is None
     assert found.inference.host.cmdline == "mitigations=off"
-    assert "built without mitigations" in "\n".join(hosttext.text_lines(found))
+    assert "built without mitigations" in "\n".join(explain_text.text_lines(found))
 
 
 def test_a_report_of_nothing_but_flags_is_explained_too():

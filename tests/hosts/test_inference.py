@@ -4,17 +4,15 @@ import gzip
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from places import DATA
 
-from vmenter.explain import explain
-from vmenter.host import Host
-from vmenter.inference import HIDDEN, NO_LINE, fits, host_of, nearest_of, version
-from vmenter.mitigations import host_from_json, select
-from vmenter.ownmachine import FLAWS, SAMPLES, Report, parse, sample, samples
-
-DATA = Path(__file__).parent / "data"
+from vmenter.boot.host import Host, host_from_json
+from vmenter.boot.selection import select
+from vmenter.hosts.explain import explain
+from vmenter.hosts.inference import HIDDEN, NO_LINE, fits, host_of, nearest_of, version
+from vmenter.hosts.report import FLAWS, SAMPLES, Report, parse, sample, samples
 
 
 def golden():

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmenter.errors import LabError
-from vmenter.ownmachine import (
+from vmenter import LabError
+from vmenter.hosts.report import (
     FILES,
     FLAGS,
     HOW,

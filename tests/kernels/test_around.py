@@ -5,15 +5,17 @@ from itertools import product
 import pytest
 from needs import kernel_file
 
-from vmenter import eras, stubs
-from vmenter.alternatives import rules
-from vmenter.enterexit import Around, Asks, Does, Guarded, Model, around
-from vmenter.eras import Reach, State
-from vmenter.exercises.variants import changed
-from vmenter.history import BACKPORT, ERAS
-from vmenter.image import Image, from_bytes, load
-from vmenter.memory import LAB_BASE
-from vmenter.trace import EventKind
+from vmenter.code.image import Image, from_bytes, load
+from vmenter.course.exercises.variants import changed
+from vmenter.emulator.memory import LAB_BASE
+from vmenter.emulator.trace import EventKind
+from vmenter.kernels import stub as stubs
+from vmenter.kernels.around import Around, Asks, Does, Guarded, Model, around
+from vmenter.patching.alternative_table import rules
+from vmenter.story import eras
+from vmenter.story.eras import State
+from vmenter.story.history import BACKPORT, ERAS
+from vmenter.story.promise import Reach
 
 FLUSH, COND, MDS, OLD_MMIO, NEW_MMIO = (
     "vmx_l1d_should_flush",

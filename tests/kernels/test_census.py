@@ -2,21 +2,22 @@
 
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from needs import kernel_file
+from places import DATA
 
-from vmenter import census, features
-from vmenter.alternatives import Engine, apply, entries, patch_all, rules, sites
-from vmenter.assembler import LAB, lab_object
-from vmenter.census import Census, record, recorded, take
-from vmenter.errors import LabError
-from vmenter.image import Symbols, from_bytes, load
-from vmenter.machine import Machine
-from vmenter.memory import LAB_BASE, VCPU, VCpu
+from vmenter import LabError
+from vmenter.code.image import Symbols, from_bytes, load
+from vmenter.emulator.machine import Machine
+from vmenter.emulator.memory import LAB_BASE, VCPU, VCpu
+from vmenter.kernels import census
+from vmenter.kernels.census import Census, record, recorded, take
+from vmenter.patching import features
+from vmenter.patching.alternative_table import Engine, entries, rules, sites
+from vmenter.patching.alternatives import apply, patch_all
+from vmenter.patching.lab import LAB, lab_object
 
-DATA = Path(__file__).parent / "data"
 MODULES = ("kvm-intel.ko", "kvm-amd.ko")
 ALL = [(version, file) for version in record() for file in record()[version]["census"]]
 

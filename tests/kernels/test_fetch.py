@@ -14,8 +14,9 @@ import needs
 import pytest
 from packs import boot, deb, kernel_files, ko
 
-from vmenter import kernelfetch, kernels
-from vmenter.errors import LabError
+from vmenter import LabError
+from vmenter.kernels import fetch as kernelfetch
+from vmenter.kernels import find
 
 NEW = "linux-image-7.3.1-amd64"
 OLD = "linux-image-6.1.0-9-amd64"
@@ -113,7 +114,7 @@ def test_the_newest_plain_kernel_is_fetched_and_found(machine):
     folder = kernelfetch.fetch()
     assert folder == machine / "cache" / "vmenter" / "kernels" / f"{OLD}_6.1.5-1"
     assert sorted(path.name for path in folder.iterdir()) == ["kvm-amd.ko.xz", "kvm-intel.ko.xz", "vmlinuz"]
-    (kernel,) = kernels.find(folder)
+    (kernel,) = find.find(folder)
     assert kernel.version == "6.1.0-9-amd64"
     assert not list((machine / "cache" / "vmenter" / "apt" / "archives").glob("*/*.deb"))
     assert not (machine / "etc" / "state").exists()  # the machine's own apt state is left alone
@@ -127,7 +128,7 @@ def test_a_split_kernel_of_another_suite_comes_whole(machine):
 
 
 def shown(folder):
-    (kernel,) = kernels.find(folder)
+    (kernel,) = find.find(folder)
     return kernel.version, list(kernel.files)
 
 

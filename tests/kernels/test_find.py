@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from mutate import damaged
 from packs import VERSION, boot, deb, kernel_files, ko, rpm
 
-from vmenter import kernels
-from vmenter.errors import LabError
-from vmenter.kernels import FILES, MODULES, version_key
+from vmenter import LabError
+from vmenter.kernels.find import find, installed, version_key
+from vmenter.kernels.packages import FILES, MODULES
 
 
 def write(root, files):
@@ -32,7 +32,7 @@ WHOLE = [(VERSION, list(FILES))]
 
 @pytest.mark.parametrize("prefix", ["", "usr/", "deep/er/usr/"])
 def test_an_unpacked_package_is_one_kernel(tmp_path, prefix):
-    found = kernels.find(write(tmp_path, {prefix + name: data for name, data in kernel_files().items()}))
+    found = find(write(tmp_path, {prefix + name: data for name, data in kernel_files().items()}))
     assert shown(found) == WHOLE
     assert found[0].source == str(tmp_path / prefix / "lib" / "modules" / VERSION)
     assert found[0].files["vmlinuz"].read() == boot()
@@ -40,14 +40,14 @@ def test_an_unpacked_package_is_one_kernel(tmp_path, prefix):
 
 def test_a_vmlinuz_beside_the_modules_belongs_to_them(tmp_path):
     files = {"lib/modules/7.1/vmlinuz": boot("7.1"), "lib/modules/7.1/x/kvm-amd.ko": ko("amd", "7.1")}
-    assert shown(kernels.find(write(tmp_path, files))) == [("7.1", ["kvm-amd.ko", "vmlinuz"])]
+    assert shown(find(write(tmp_path, files))) == [("7.1", ["kvm-amd.ko", "vmlinuz"])]
 
 
 def test_folders_named_as_one_likes_are_told_apart_by_what_the_files_say(tmp_path):
     for folder, version in (("b", "6.1.9-x"), ("a", "6.12.1"), ("c", "6.1.10-x")):
         files = {"kvm-intel.ko.gz": PACKERS["gz"](ko("intel", version)), "vmlinuz": boot(version)}
         write(tmp_path / folder, files)
-    found = kernels.find(tmp_path)
+    found = find(tmp_path)
     assert shown(found) == [
         (version, ["kvm-intel.ko", "vmlinuz"]) for version in ("6.1.9-x", "6.1.10-x", "6.12.1")
     ]
@@ -58,11 +58,11 @@ def test_a_split_package_is_joined_and_each_part_is_accepted_alone(tmp_path):
     binary = {"usr/lib/modules/7.3/vmlinuz": boot("7.3")}
     modules = {"usr/lib/modules/7.3/kernel/arch/x86/kvm/kvm-intel.ko.xz": PACKERS["xz"](ko("intel", "7.3"))}
     write(tmp_path, {"linux-binary-7.3_1_amd64.deb": deb(binary), "linux-modules-7.3_1_amd64.deb": deb(modules)})
-    (both,) = kernels.find(tmp_path)
+    (both,) = find(tmp_path)
     assert shown([both]) == [("7.3", ["kvm-intel.ko", "vmlinuz"])]
     assert both.source == str(tmp_path / "linux-modules-7.3_1_amd64.deb")
-    assert shown(kernels.find(tmp_path / "linux-modules-7.3_1_amd64.deb")) == [("7.3", ["kvm-intel.ko"])]
-    assert shown(kernels.find(tmp_path / "linux-binary-7.3_1_amd64.deb")) == [("7.3", ["vmlinuz"])]
+    assert shown(find(tmp_path / "linux-modules-7.3_1_amd64.deb")) == [("7.3", ["kvm-intel.ko"])]
+    assert shown(find(tmp_path / "linux-binary-7.3_1_amd64.deb")) == [("7.3", ["vmlinuz"])]
 
 
 def test_a_folder_of_packages_gives_each_ones_kernel_and_passes_others_over(tmp_path):
@@ -78,20 +78,20 @@ def test_a_folder_of_packages_gives_each_ones_kernel_and_passes_others_over(tmp_
             "README": b"text",
         },
     )
-    assert shown(kernels.find(tmp_path)) == [(version, list(FILES)) for version in ("5.10", "5.10", "6.5")]
+    assert shown(find(tmp_path)) == [(version, list(FILES)) for version in ("5.10", "5.10", "6.5")]
 
 
 @pytest.mark.parametrize("name", ["kvm-intel.ko", "kvm-intel.ko.xz", "a copy", "module.bin"])
 def test_a_single_module_may_have_any_name(tmp_path, name):
     (tmp_path / name).write_bytes(PACKERS["xz"](ko()) if name != "kvm-intel.ko" else ko())
-    assert shown(kernels.find(tmp_path / name)) == [(VERSION, ["kvm-intel.ko"])]
+    assert shown(find(tmp_path / name)) == [(VERSION, ["kvm-intel.ko"])]
 
 
 @pytest.mark.parametrize("make", [deb, rpm])
 def test_a_package_may_have_any_name(tmp_path, make):
     (tmp_path / "x").write_bytes(make(kernel_files()))
-    assert shown(kernels.find(tmp_path / "x")) == WHOLE
-    assert shown(kernels.find(tmp_path / "x", MODULES)) == [(VERSION, list(MODULES))]
+    assert shown(find(tmp_path / "x")) == WHOLE
+    assert shown(find(tmp_path / "x", MODULES)) == [(VERSION, list(MODULES))]
 
 
 @pytest.mark.parametrize("merged", [False, True])
@@ -103,14 +103,14 @@ def test_installed_kernels_are_found_once_with_usr_merged_or_not(tmp_path, merge
     (tmp_path / "boot" / "vmlinuz").symlink_to(f"vmlinuz-{VERSION}")
     if merged:
         (tmp_path / "lib").symlink_to("usr/lib")
-    found = kernels.installed(tmp_path)
+    found = installed(tmp_path)
     assert [kernel.version for kernel in found] == [VERSION]
     assert list(found[0].files) == list(FILES)
 
 
 def test_real_kernels_are_found_and_load():
     path = needs.kernel_file("7.3.4", "kvm-intel.ko.xz")
-    (kernel,) = kernels.find(path.parent)
+    (kernel,) = find(path.parent)
     assert kernel.version.startswith("7.3.4")
     assert kernel.modules.keys() <= set(MODULES)
     loaded = kernel.files["kvm-intel.ko"].load()
@@ -126,16 +126,16 @@ def test_links_are_followed_within_the_folder_only(tmp_path):
     (tmp_path / "in" / "kvm-amd.ko.gz").symlink_to("/dev/zero")
     (tmp_path / "in" / "sub").symlink_to(".")
     os.mkfifo(tmp_path / "in" / "vmlinuz")
-    assert shown(kernels.find(tmp_path / "in")) == [(VERSION, ["kvm-intel.ko"])]
+    assert shown(find(tmp_path / "in")) == [(VERSION, ["kvm-intel.ko"])]
 
 
 def test_deep_and_wide_folders_have_an_end(tmp_path, monkeypatch):
     (tmp_path / "/".join("d" * 200)).mkdir(parents=True)
     write(tmp_path, {"z/kvm-intel.ko": ko()})
-    assert shown(kernels.find(tmp_path)) == [(VERSION, ["kvm-intel.ko"])]
-    monkeypatch.setattr(kernels, "MAX_ENTRIES", 100)
+    assert shown(find(tmp_path)) == [(VERSION, ["kvm-intel.ko"])]
+    monkeypatch.setattr("vmenter.kernels.find.MAX_ENTRIES", 100)
     with pytest.raises(LabError, match="more than 100 files"):
-        kernels.find(tmp_path)
+        find(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -154,17 +154,17 @@ def test_deep_and_wide_folders_have_an_end(tmp_path, monkeypatch):
 )
 def test_what_is_no_kernel_is_told_in_one_line(tmp_path, make, says):
     with pytest.raises(LabError, match=says) as told:
-        kernels.find(make(tmp_path))
+        find(make(tmp_path))
     assert "\n" not in str(told.value)
 
 
 def test_a_system_without_kernels_says_where_it_looked_and_how_to_get_one(tmp_path):
     with pytest.raises(LabError, match=r"boot hold no kernel.*vmenter fetch"):
-        kernels.installed(tmp_path)
+        installed(tmp_path)
 
 
 def test_a_file_that_cannot_be_read_is_told_when_it_is_read(tmp_path):
-    (kernel,) = kernels.find(write(tmp_path, {f"lib/modules/{VERSION}/kvm-intel.ko": ko()}))
+    (kernel,) = find(write(tmp_path, {f"lib/modules/{VERSION}/kvm-intel.ko": ko()}))
     shutil.rmtree(tmp_path / "lib")
     with pytest.raises(LabError, match=r"kvm-intel\.ko: No such file"):
         kernel.files["kvm-intel.ko"].read()
@@ -177,7 +177,7 @@ def test_a_damaged_folder_is_read_or_refused(tmp_path):
     for bad in damaged(seeds, 1000, 3):
         path = write(tmp_path, {bad.seed: bad.data}) / bad.seed
         try:
-            versions |= {kernel.version for kernel in kernels.find(tmp_path)}
+            versions |= {kernel.version for kernel in find(tmp_path)}
         except LabError:
             versions.add("refused")
         path.unlink()

@@ -8,13 +8,12 @@ import pytest
 from elf import PACKERS, module
 from needs import kernel_file, kernel_files
 
-from vmenter import stubs
-from vmenter.assembler import lab_object
-from vmenter.errors import LabError
-from vmenter.exercises.variants import changed, source
-from vmenter.history import BACKPORT, ERAS
-from vmenter.inspect import HAS_FORM, Report, inspect, to_json
-from vmenter.svm import SVM
+from vmenter import LabError
+from vmenter.course.exercises.variants import changed, source
+from vmenter.kernels import stub as stubs
+from vmenter.kernels.inspect import HAS_FORM, Report, inspect, to_json
+from vmenter.patching.lab import lab_object
+from vmenter.story.history import BACKPORT, ERAS, SVM
 
 MMIO_ONLY = "but not for MMIO Stale Data alone"
 LAB = {

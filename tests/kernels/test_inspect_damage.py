@@ -12,23 +12,23 @@ import sys
 import time
 from collections import Counter
 from contextlib import suppress
-from pathlib import Path
 from random import Random
 
 import pytest
 from elftools.elf.elffile import ELFFile
 from mutate import BY_FORMAT
 from needs import kernel_files
+from places import TESTS
 
-from vmenter.assembler import lab_object
-from vmenter.errors import LabError
-from vmenter.history import BACKPORT, ERAS
-from vmenter.image import from_bytes
-from vmenter.inspect import inspect, to_json
-from vmenter.inspecttext import lines
-from vmenter.memory import LAB_BASE
-from vmenter.moduleera import of_module
-from vmenter.unpack import unpack
+from vmenter import LabError
+from vmenter.code.image import from_bytes
+from vmenter.code.unpack import unpack
+from vmenter.emulator.memory import LAB_BASE
+from vmenter.kernels.inspect import inspect, to_json
+from vmenter.kernels.inspect_text import lines
+from vmenter.kernels.module_era import of_module
+from vmenter.patching.lab import lab_object
+from vmenter.story.history import BACKPORT, ERAS
 
 COUNT = 1000  # a run; VMENTER_DAMAGE=50000 looks further
 PARTS = 2
@@ -134,7 +134,7 @@ def test_a_damaged_module_gets_an_answer_or_the_librarys_own_error(part, report)
         text=True,
         timeout=280,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parent, *sys.path)))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (TESTS, *sys.path)))},
     )
     assert done.returncode == 0, f"the child ended with {done.returncode}:\n{done.stderr[-3000:]}"
     found = json.loads(done.stdout)

@@ -6,15 +6,15 @@ import shlex
 import pytest
 from needs import kernel_file
 
-from vmenter.assembler import lab_object
-from vmenter.audit import Audit, audit
-from vmenter.enterexit import Asks
-from vmenter.errors import LabError
-from vmenter.exercises.variants import changed
-from vmenter.history import BACKPORT, ERAS, REJECTED_CURE
-from vmenter.image import from_bytes, load
-from vmenter.memory import LAB_BASE
-from vmenter.moduleera import ModuleEra, of_module
+from vmenter import LabError
+from vmenter.code.image import from_bytes, load
+from vmenter.course.exercises.variants import changed
+from vmenter.emulator.memory import LAB_BASE
+from vmenter.kernels.around import Asks
+from vmenter.kernels.module_era import ModuleEra, of_module
+from vmenter.patching.lab import lab_object
+from vmenter.story.audit import Audit, audit
+from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
 
 
 def as_module(era) -> ModuleEra:

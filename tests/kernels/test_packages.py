@@ -14,9 +14,10 @@ from elf import PACKERS
 from mutate import damaged
 from packs import SUFFIX, cpio, deb, kernel_files, ko, pack, rpm, rpm_header, tar
 
-from vmenter import image, kernelpacks
-from vmenter.errors import LabError
-from vmenter.kernelpacks import FILES, MODULES, key
+from vmenter import LabError
+from vmenter.code import image
+from vmenter.kernels import packages as kernelpacks
+from vmenter.kernels.packages import FILES, MODULES, key
 
 PACKINGS = list(SUFFIX)
 WANTED = {name: data for name, data in kernel_files().items() if key(name)}

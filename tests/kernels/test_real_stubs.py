@@ -10,12 +10,13 @@ from functools import cache
 import pytest
 from needs import kernel_file
 
-from vmenter import alternatives, stubs
-from vmenter.image import Image, load
-from vmenter.machine import Machine
-from vmenter.memory import FLUSH_PAGES, GS_BASE, LAB_BASE, VCPU, VCPU_SIZE, Owner, VCpu
-from vmenter.static_keys import flip
-from vmenter.trace import End, EventKind, Trace
+from vmenter.code.image import Image, load
+from vmenter.emulator.machine import Machine
+from vmenter.emulator.memory import FLUSH_PAGES, GS_BASE, LAB_BASE, VCPU, VCPU_SIZE, Owner, VCpu
+from vmenter.emulator.trace import End, EventKind, Trace
+from vmenter.kernels import stub as stubs
+from vmenter.patching import alternatives
+from vmenter.patching.static_keys import flip
 
 MSR_SPEC_CTRL = 7 * 32 + 16
 VM, VM_MMIO = 21 * 32 + 13, 21 * 32 + 19

@@ -5,15 +5,16 @@ import platform
 import pytest
 from needs import kernel_file, kernel_files
 
-from vmenter import audittext, census, moduleera
-from vmenter.audit import audit
-from vmenter.errors import LabError
-from vmenter.image import load
-from vmenter.inspect import inspect_image, to_json
-from vmenter.inspecttext import report_lines
-from vmenter.memory import LAB_BASE
-from vmenter.ownkernel import MODULE, inspected, module, recorded
-from vmenter.space import DEFAULT
+from vmenter import LabError
+from vmenter.code.image import load
+from vmenter.emulator.memory import LAB_BASE
+from vmenter.kernels import census, module_era
+from vmenter.kernels.inspect import inspect_image, to_json
+from vmenter.kernels.inspect_text import report_lines
+from vmenter.kernels.recorded import MODULE, inspected, module, recorded
+from vmenter.story import audit_text
+from vmenter.story.audit import audit
+from vmenter.story.space import DEFAULT
 
 HERE = {path.parent.name: path for path in kernel_files("kvm-intel.ko*")}
 RELEASES = [one.release for one in inspected()]
@@ -39,8 +40,8 @@ def test_what_was_recorded_is_what_the_module_holds(release):
 
 @pytest.mark.parametrize("release", ["6.1.192", "7.3.4"])
 def test_what_was_recorded_of_an_audit_is_what_the_audit_finds(release):
-    era = moduleera.of_module(again(release), MODULE)
-    told = audittext.to_json(DEFAULT, [audit(era, DEFAULT)])
+    era = module_era.of_module(again(release), MODULE)
+    told = audit_text.to_json(DEFAULT, [audit(era, DEFAULT)])
     noted = recorded(release)
     assert told["eras"] == [noted.audit]
     assert told["configurations"] == noted.configurations

@@ -4,14 +4,14 @@ import pytest
 from lab_images import lab
 from needs import kernel_file
 
-from vmenter import stubs
-from vmenter.alternatives import rules
-from vmenter.errors import LabError
-from vmenter.exercises.variants import changed
-from vmenter.history import BACKPORT, ERAS
-from vmenter.image import Image, from_bytes, load
-from vmenter.memory import LAB_BASE
-from vmenter.stubs import Runner
+from vmenter import LabError
+from vmenter.code.image import Image, from_bytes, load
+from vmenter.course.exercises.variants import changed
+from vmenter.emulator.memory import LAB_BASE
+from vmenter.kernels import stub as stubs
+from vmenter.kernels.stub import Runner
+from vmenter.patching.alternative_table import rules
+from vmenter.story.history import BACKPORT, ERAS
 
 INTEL = ("6.1.192", "6.12.117", "7.3.4")
 CLEAR = {"6.1.192": 11 * 32 + 18, "6.12.117": 3 * 32 + 18}

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pieces import DIRECT_CALL, NOT, REPLACEMENTS, STEP, TABLE, TEXT, Alt, Place, build
 
-from vmenter.alttable import AltEntry, Engine, Rules, entries, rules, sites
-from vmenter.errors import LabError
-from vmenter.image import Image, Section, Symbols
+from vmenter import LabError
+from vmenter.code.image import Image, Section, Symbols
+from vmenter.patching.alternative_table import AltEntry, Engine, Rules, entries, rules, sites
 
 EARLY, LAYERED, ONCE = Engine.EARLY, Engine.LAYERED, Engine.ONCE
 TWO = Place(b"\xfa", (Alt(0x72, b"\xfb\xfb"), Alt(0x2AD, b"\xf4", NOT)))

@@ -32,10 +32,10 @@ from pieces import (
     target,
 )
 
-from vmenter.alternatives import NOPS, ORIGINS, apply, patch, patch_all
-from vmenter.alttable import Engine, Rules, entries, sites
-from vmenter.code import decode, is_nop
-from vmenter.errors import LabError
+from vmenter import LabError
+from vmenter.code.instructions import decode, is_nop
+from vmenter.patching.alternative_table import Engine, Rules, entries, sites
+from vmenter.patching.alternatives import NOPS, ORIGINS, apply, patch, patch_all
 
 EARLY, LAYERED, ONCE = Engine.EARLY, Engine.LAYERED, Engine.ONCE
 ENGINES = tuple(Engine)

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from places import TESTS
 
-from vmenter import features
-from vmenter.errors import LabError
+from vmenter import LabError
+from vmenter.patching import features
 
-TOOL = Path(__file__).parent / "tools/read_cpufeatures.py"
+TOOL = TESTS / "tools/read_cpufeatures.py"
 numbers = st.integers(0, 24 * 32 - 1)
 versions = st.sampled_from(features.checked_versions())
 
@@ -327,7 +328,7 @@ def test_words_called_hardware_never_held_two_names_at_one_bit_nor_a_bug():
 
 
 def test_importing_reads_no_table():
-    code = "import vmenter.features as f; print(f._table.cache_info().currsize)"
+    code = "import vmenter.patching.features as f; print(f._table.cache_info().currsize)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "0\n"
 
 

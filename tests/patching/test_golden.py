@@ -7,16 +7,16 @@ import gzip
 import json
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import pytest
 from needs import kernel_file
+from places import DATA
 
-from vmenter.alternatives import Patch, patch_all
-from vmenter.alttable import Engine, entries, rules, sites
-from vmenter.image import Image, Symbols, load
+from vmenter.code.image import Image, Symbols, load
+from vmenter.patching.alternative_table import Engine, entries, rules, sites
+from vmenter.patching.alternatives import Patch, patch_all
 
-FOLDER = Path(__file__).parent / "data" / "golden"
+FOLDER = DATA / "golden"
 NAMES = sorted(path.name.removesuffix(".json.gz") for path in FOLDER.glob("*.json.gz"))
 
 # From the sources and from counting: entries, sites, flags none / NOT / DIRECT_CALL.

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from needs import HINT, kernel_files, kernel_version, missing, objdump
 
-from vmenter.alternatives import apply, patch_all
-from vmenter.alttable import Engine, entries, rules, sites
-from vmenter.code import decode
-from vmenter.image import Image, load
+from vmenter.code.image import Image, load
+from vmenter.code.instructions import decode
+from vmenter.patching.alternative_table import Engine, entries, rules, sites
+from vmenter.patching.alternatives import apply, patch_all
 
 MODULES = [path for name in ("kvm-intel.ko*", "kvm-amd.ko*") for path in kernel_files(name)]
 SLOT = 512  # each patched site gets its own, so that a wrong length cannot spoil the next one

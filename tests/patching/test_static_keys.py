@@ -6,12 +6,12 @@ import pytest
 from lab_images import lab
 from needs import kernel_file
 
-from vmenter.code import decode
-from vmenter.errors import LabError
-from vmenter.image import Image, load
-from vmenter.machine import Machine
-from vmenter.memory import LAB_BASE
-from vmenter.static_keys import RECORD, StaticBranch, branches, flip, flips, states
+from vmenter import LabError
+from vmenter.code.image import Image, load
+from vmenter.code.instructions import decode
+from vmenter.emulator.machine import Machine
+from vmenter.emulator.memory import LAB_BASE
+from vmenter.patching.static_keys import RECORD, StaticBranch, branches, flip, flips, states
 
 # For each form: the branch, whether the key is on, and whether the code then goes to .Lthere.
 TEXT = """

@@ -8,18 +8,19 @@ from itertools import product
 from random import Random
 
 import pytest
-from test_eras_mutated import mutated
+from era_states import mutated
 
-from vmenter import audit as audit_
-from vmenter import cli, eras
-from vmenter.audit import audit, audits, outcome_of, outcomes
-from vmenter.boot_options import read_options
-from vmenter.cpus import PRESETS
-from vmenter.eras import BACKPORT, ERAS, REJECTED_CURE, Reach, VCpuState
-from vmenter.errors import LabError
-from vmenter.host import BUGS, FACTS, GENERATIONS, Host
-from vmenter.mitigations import select
-from vmenter.space import DEFAULT, FULL, SPACES, Part, machine_of
+from vmenter import LabError, cli
+from vmenter.boot.host import BUGS, FACTS, GENERATIONS, Host
+from vmenter.boot.options import read_options
+from vmenter.boot.processors import PRESETS
+from vmenter.boot.selection import select
+from vmenter.story import audit as audit_
+from vmenter.story import eras
+from vmenter.story.audit import audit, audits, outcome_of, outcomes
+from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
+from vmenter.story.promise import Reach, VCpuState
+from vmenter.story.space import DEFAULT, FULL, SPACES, Part, machine_of
 
 ALL = [*ERAS.values(), BACKPORT, REJECTED_CURE]
 BEFORE, MDS, MMIO, MOVED, REACH, V4, MERGED = ERAS.values()

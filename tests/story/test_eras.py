@@ -5,19 +5,20 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
+from era_states import ALL, BEFORE, MDS, MERGED, MMIO, MOVED, REACH, V4, state_for
 
-from vmenter import eras
-from vmenter.assembler import LAB
-from vmenter.cpus import PRESETS
-from vmenter.eras import BACKPORT, ERAS, REJECTED_CURE, Host, Promise, Reach, State, VCpuState, Verw
-from vmenter.errors import LabError
-from vmenter.host import KERNEL_OF_ERA
-from vmenter.machine import HOST_REGISTERS
-from vmenter.memory import GS_BASE
-from vmenter.trace import EventKind
+from vmenter import LabError
+from vmenter.boot.host import KERNEL_OF_ERA, Host
+from vmenter.boot.processors import PRESETS
+from vmenter.emulator.machine import HOST_REGISTERS
+from vmenter.emulator.memory import GS_BASE
+from vmenter.emulator.trace import EventKind
+from vmenter.patching.lab import LAB
+from vmenter.story import eras
+from vmenter.story.eras import State
+from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
+from vmenter.story.promise import Promise, Reach, VCpuState, Verw
 
-ALL = [*ERAS.values(), BACKPORT, REJECTED_CURE]
-BEFORE, MDS, MMIO, MOVED, REACH, V4, MERGED = ERAS.values()
 MODES = ("never", "cond", "always")
 EITHER = (False, True)
 
@@ -95,43 +96,6 @@ def test_python_and_assembly_agree_where_the_fields_of_the_vcpu_are():
 
 
 # --- the truth table: every state, against rules written from the story and the promise alone -------------------
-
-# What turns VERW on in each era, for everyone and for MMIO only; None where the era has no such thing.
-SWITCHES = {
-    BEFORE: (None, None),
-    MDS: ("mds_user_clear", None),
-    MMIO: ("mds_user_clear", "mmio_stale_data_clear"),
-    MOVED: ("CLEAR_CPU_BUF", "mmio_stale_data_clear"),
-    BACKPORT: ("CLEAR_CPU_BUF", "mmio_stale_data_clear"),
-    REACH: ("CLEAR_CPU_BUF", "cpu_buf_vm_clear"),
-    REJECTED_CURE: ("CLEAR_CPU_BUF", "cpu_buf_vm_clear"),
-    V4: ("CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"),
-    MERGED: ("CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"),
-}
-
-
-def state_for(
-    era, *, verw=False, mmio_only=False, mode="never", flag=False, reach="none", resume=False, microcode=True
-):
-    """Return the machine's state for one row of the table, or None where the era lacks a switch."""
-    for_all, for_mmio = SWITCHES[era]
-    if (verw and not for_all) or (mmio_only and not for_mmio):
-        return None
-    wanted = {
-        for_all: verw,
-        for_mmio: mmio_only,
-        "FLUSH_L1D": microcode,
-        "vmx_l1d_should_flush": mode != "never",
-        "vmx_l1d_flush_cond": mode == "cond",
-    }
-    on = {name for name, is_on in wanted.items() if is_on}
-    return State(
-        features=frozenset(on.intersection(era.features)),
-        keys=frozenset(on.intersection(era.keys)),
-        mmio=Reach(reach),
-        flush_pending=flag,
-        resume=resume,
-    )
 
 
 def flush_runs(row):

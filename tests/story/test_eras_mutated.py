@@ -1,23 +1,13 @@
 """Changes to the lab's code that must show: in the verdict, in the distance, or in which VM-Enter is taken."""
 
-from dataclasses import replace
-
 import pytest
-from test_eras import BACKPORT, MDS, MERGED, MMIO, MOVED, REACH, V4, state_for
+from era_states import MDS, MERGED, MMIO, MOVED, REACH, V4, mutated, state_for
 
-from vmenter import eras
-from vmenter.assembler import LAB, assemble
-from vmenter.eras import Promise, Reach, State, VCpuState, Verw
-from vmenter.errors import LabError
-
-
-def mutated(era, *changes):
-    """Return the era with other code; each change must fit its source just once."""
-    text = (LAB / f"{era.id}.S").read_text()
-    for old, new in changes:
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    return replace(era, code=assemble(text))
+from vmenter import LabError
+from vmenter.story import eras
+from vmenter.story.eras import State
+from vmenter.story.history import BACKPORT
+from vmenter.story.promise import Promise, Reach, VCpuState, Verw
 
 
 def verdict(era, original, **row):

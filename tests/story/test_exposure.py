@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmenter import eras
-from vmenter.audit import audit
-from vmenter.errors import LabError
-from vmenter.exposure import SITUATIONS, Count, Cut, counts, finding
-from vmenter.space import DEFAULT, machine_of
+from vmenter import LabError
+from vmenter.story import eras
+from vmenter.story.audit import audit
+from vmenter.story.exposure import SITUATIONS, Count, Cut, counts, finding
+from vmenter.story.space import DEFAULT, machine_of
 
 ERAS = list(eras.ERAS.values())
 NAMES = (*SITUATIONS, *DEFAULT.counts)

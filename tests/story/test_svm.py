@@ -6,17 +6,18 @@ from dataclasses import replace
 import pytest
 from needs import kernel_file
 
-from vmenter import eras, svm, tsa
-from vmenter.alternatives import patch_all
-from vmenter.assembler import LAB, assemble, lab_object
-from vmenter.census import record
-from vmenter.errors import LabError
-from vmenter.history import ERAS, SVM
-from vmenter.image import from_bytes, load
-from vmenter.memory import LAB_BASE, VCPU
-from vmenter.promise import Verw
-from vmenter.trace import EventKind
-from vmenter.tsa import AmdHost
+from vmenter import LabError
+from vmenter.boot import tsa
+from vmenter.boot.tsa import AmdHost
+from vmenter.code.image import from_bytes, load
+from vmenter.emulator.memory import LAB_BASE, VCPU
+from vmenter.emulator.trace import EventKind
+from vmenter.kernels.census import record
+from vmenter.patching.alternatives import patch_all
+from vmenter.patching.lab import LAB, assemble, lab_object
+from vmenter.story import eras, svm
+from vmenter.story.history import ERAS, SVM
+from vmenter.story.promise import Verw
 
 EITHER = (False, True)
 SOURCE = (LAB / "d8010d4ba43e.S").read_text()

@@ -1,6 +1,6 @@
 """LiveText: shown in the page, never stored."""
 
-from vmenter.errors import LabError
+from vmenter import LabError
 from vmenter.views.live import LiveText
 
 

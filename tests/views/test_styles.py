@@ -6,7 +6,8 @@ from pathlib import Path
 
 import vmenter.views
 
-SHEETS = sorted(path for path in Path(vmenter.views.__file__).parent.glob("*.css") if path.stem != "lab")
+SHARED = {"common", "diagram"}
+SHEETS = sorted(path for path in Path(vmenter.views.__file__).parent.rglob("*.css") if path.stem not in SHARED)
 
 
 def bare_rules(css: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from vmenter.errors import LabError
+from vmenter import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

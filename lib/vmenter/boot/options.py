@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from vmenter.host import Generation, Host
+    from vmenter.boot.host import Generation, Host
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vmenter.host import BUGS, FACTS, Host
+from vmenter.boot.host import BUGS, FACTS, Host
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from vmenter.boot_options import Decision, read_options
-from vmenter.host import (
-    BUGS,
-    FACTS,
-    GENERATIONS,
-    KERNEL_OF_ERA,
-    Generation,
-    Host,
-    generation,
-    host_from_json,
-)
-from vmenter.l1tf import l1tf_sysfs, select_l1tf
-from vmenter.verw import clear_before_idle, select_verw, verw_sysfs
+from vmenter.boot.host import BUGS, FACTS, GENERATIONS, KERNEL_OF_ERA, Generation, Host, generation, host_from_json
+from vmenter.boot.l1tf import l1tf_sysfs, select_l1tf
+from vmenter.boot.options import Decision, read_options
+from vmenter.boot.verw import clear_before_idle, select_verw, verw_sysfs
 
 __all__ = [
     "BUGS",

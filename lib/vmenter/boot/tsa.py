@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from vmenter.boot_options import Decision, Wishes, read_options, split_cmdline
-from vmenter.errors import LabError
-from vmenter.host import Host, _names, generation
+from vmenter import LabError
+from vmenter.boot.host import Host, _names, generation
+from vmenter.boot.options import Decision, Wishes, read_options, split_cmdline
 
 FACTS = ("tsa_sq_no", "tsa_l1_no", "tsa_fill_no", "verw_clear")
 """CPUID says: not affected by a form of TSA (three of them), VERW with a memory operand clears."""

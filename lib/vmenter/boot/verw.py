@@ -12,10 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vmenter.boot_options import Decision, Wishes
+from vmenter.boot.options import Decision, Wishes
 
 if TYPE_CHECKING:
-    from vmenter.host import Generation, Host
+    from vmenter.boot.host import Generation, Host
 
 
 @dataclass(frozen=True)

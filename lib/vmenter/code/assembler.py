@@ -5,7 +5,6 @@ which must not be a notebook's kernel; and text from a learner may loop or eat m
 Where llvmlite cannot assemble for x86 (its wheels for other machines), clang or GNU as does.
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -17,9 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from vmenter.errors import AssemblyError, LabError
+from vmenter import LabError
 
-LAB = Path(__file__).parent / "lab"  # where `.include` finds the lab's macros
 TIME_LIMIT = 10.0  # seconds for one text
 _ENDLESS = "has it a .rept or a macro without an end?"
 MAX_OBJECT = 16 << 20  # bytes
@@ -49,16 +47,29 @@ _ABSOLUTE = {1, 10, 11, 12, 14}  # R_X86_64_64, 32, 32S, 16, 8: the psABI's relo
 _OWN = ("<inline asm>", "<stdin>", "{standard input}")
 
 
-def assemble(text: str, backend: str | None = None) -> bytes:
+class AssemblyError(LabError):
+    """The assembler refused a text.
+
+    `line` and `column` count from 1 within the text that was given; `column` is None where the
+    assembler names none, and both are None for a failure that belongs to no line (a time limit, say).
+    """
+
+    def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
+        self.message, self.line, self.column = message, line, column
+        place = "" if line is None else f"line {line}" + ("" if column is None else f", column {column}")
+        super().__init__(f"{place}: {message}" if place else message)
+
+
+def assemble(text: str, backend: str | None = None, include: Path | None = None) -> bytes:
     """Assemble `text` for x86-64 Linux and return the ELF object; a text seen before costs no process.
 
-    ``.include "alternative.inc"`` brings the lab's macros. Raises `AssemblyError` for what the assembler
+    `include` is the folder in which ``.include`` looks. Raises `AssemblyError` for what the assembler
     refuses, and `LabError` where there is no assembler.
     """
     chosen = backend or available()
     if chosen is None:
         raise LabError("no assembler for x86-64 here: install clang, or GNU binutils for x86-64")
-    return _assemble(text, chosen)
+    return _assemble(text, chosen, include)
 
 
 @cache
@@ -76,15 +87,15 @@ def works(backend: str) -> bool:
 
 
 @lru_cache(maxsize=512)
-def _assemble(text: str, backend: str) -> bytes:
+def _assemble(text: str, backend: str, include: Path | None = None) -> bytes:
     try:
         data = text.encode()
     except UnicodeEncodeError as error:
         line = text.count("\n", 0, error.start) + 1
         raise AssemblyError("a character that is no Unicode text", line) from None
-    status, output, messages = _run(backend, data)
+    status, output, messages = _run(backend, data, include)
     if status != 0 or not output.startswith(b"\x7fELF"):
-        raise _error(text, backend, status, messages)
+        raise _error(text, backend, include, status, messages)
     if name := _unknown_number(output):
         advice = f"; did you mean X86_FEATURE_{name}?" if name.startswith("CLEAR_") else ""
         raise AssemblyError(
@@ -112,7 +123,7 @@ def _unknown_number(data: bytes) -> str | None:
     return None
 
 
-def _run(backend: str, data: bytes) -> tuple[int, bytes, str]:
+def _run(backend: str, data: bytes, include: Path | None) -> tuple[int, bytes, str]:
     """Run a back end: its exit status, the object, and its messages."""
     command = BACKENDS[backend]
     program = shutil.which(command[0])
@@ -125,7 +136,7 @@ def _run(backend: str, data: bytes) -> tuple[int, bytes, str]:
                 [*(("/bin/sh", "-c", _LIMITED) if os.name == "posix" else ()), program, *command[1:], str(result)],
                 input=data,
                 capture_output=True,
-                cwd=LAB,
+                cwd=include or folder,
                 timeout=TIME_LIMIT,
                 check=False,
             )
@@ -138,7 +149,7 @@ def _run(backend: str, data: bytes) -> tuple[int, bytes, str]:
     return done.returncode, output, done.stderr.decode(errors="replace")
 
 
-def _error(text: str, backend: str, status: int, messages: str) -> AssemblyError:
+def _error(text: str, backend: str, include: Path | None, status: int, messages: str) -> AssemblyError:
     """Turn an assembler's words into one error at the line of `text` that it is about."""
     if status < 0 or "out of memory" in messages or "memory exhausted" in messages:
         return AssemblyError(f"the assembler ran out of memory or crashed; {_ENDLESS}")
@@ -159,7 +170,7 @@ def _error(text: str, backend: str, status: int, messages: str) -> AssemblyError
     if place["file"] in _OWN:
         return AssemblyError(message, int(place["line"]), int(place["column"]) if place["column"] else None)
     if place["file"] == "<instantiation>":
-        return AssemblyError(f"{message} (in a macro)", _line_of_macro(text, backend, message))
+        return AssemblyError(f"{message} (in a macro)", _line_of_macro(text, backend, include, message))
     return AssemblyError(f"{message} ({place['file']}, line {place['line']})")
 
 
@@ -180,53 +191,14 @@ def _line_of_name(text: str, name: str) -> int | None:
     return next((number for number, line in enumerate(text.splitlines(), 1) if wanted.search(line)), None)
 
 
-def _line_of_macro(text: str, backend: str, message: str) -> int:
+def _line_of_macro(text: str, backend: str, include: Path | None, message: str) -> int:
     """Return the line whose macro call fails with `message`: the last one needed for the failure."""
     lines = text.splitlines(keepends=True)
     low, high = 0, len(lines)
     while high - low > 1:
         middle = (low + high) // 2
-        if message in _run(backend, "".join(lines[:middle]).encode())[2]:
+        if message in _run(backend, "".join(lines[:middle]).encode(), include)[2]:
             high = middle
         else:
             low = middle
     return high
-
-
-# --- the lab's own objects ---------------------------------------------------------------------------------
-
-
-def source_hash(name: str) -> str:
-    """Return the SHA-256 of a lab source together with the macros every source may include."""
-    files = [*sorted(LAB.glob("*.inc")), LAB / f"{name}.S"]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
-
-def lab_object(name: str) -> bytes:
-    """Return a lab object as committed; if its source has changed since, assemble it anew.
-
-    Raises `LabError` where the committed object is stale and there is no assembler.
-    """
-    if recorded_hashes().get(name) == source_hash(name):
-        return (LAB / f"{name}.o").read_bytes()
-    return assemble((LAB / f"{name}.S").read_text())
-
-
-def lab_names() -> list[str]:
-    """Return the names of the lab's sources."""
-    return sorted(file.stem for file in LAB.glob("*.S"))
-
-
-def recorded_hashes() -> dict[str, str]:
-    """Return the source hash each committed object was made from."""
-    record = LAB / "sources.sha256"
-    lines = record.read_text().splitlines() if record.exists() else []
-    return {Path(name).stem: digest for digest, name in (line.split() for line in lines)}
-
-
-def build_lab() -> None:
-    """Assemble all lab sources and write objects and hashes beside them (`make objects`)."""
-    for name in lab_names():
-        (LAB / f"{name}.o").write_bytes(assemble((LAB / f"{name}.S").read_text()))
-    record = "".join(f"{source_hash(name)}  {name}.S\n" for name in lab_names())
-    (LAB / "sources.sha256").write_text(record)

@@ -16,8 +16,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vmenter.errors import LabError
-from vmenter.unpack import unpack
+from vmenter import LabError
+from vmenter.code.unpack import unpack
 
 MODULE_BASE = 0xFFFF_FFFF_C000_0000  # where x86-64 kernels begin to place modules
 STUB_SIZE = 4096  # room that each undefined symbol gets: for a stub, or for a structure such as pv_ops

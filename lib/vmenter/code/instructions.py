@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from vmenter.errors import LabError
+from vmenter import LabError
 
 ADDRESS_MASK = 0xFFFF_FFFF_FFFF_FFFF
 UNDECODED = ".byte"  # the mnemonic of a byte that is part of no instruction

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from vmenter.errors import LabError
+from vmenter import LabError
 
 MAX_UNPACKED = 1 << 30  # bytes; a vmlinux with debugging data stays below
 MAX_RATIO = 200  # kernels and modules pack at most about 10 to 1

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmenter.errors import LabError
+from vmenter import LabError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -66,7 +66,7 @@ def _python() -> Check:
 
 
 def _assembler() -> Check:
-    from vmenter import assembler  # noqa: PLC0415  (the command line starts without it)
+    from vmenter.code import assembler  # noqa: PLC0415  (the command line starts without it)
 
     def trial() -> str:
         backend = assembler.available()
@@ -81,7 +81,7 @@ def _assembler() -> Check:
 
 def _decoder() -> Check:
     def trial() -> str:
-        from vmenter.code import decode  # noqa: PLC0415
+        from vmenter.code.instructions import decode  # noqa: PLC0415
 
         return "Capstone: " + decode(bytes.fromhex("0f002d00000000"))[0].text
 
@@ -108,7 +108,7 @@ def _emulator() -> Check:
 
 def _layout() -> Check:
     def trial() -> str:
-        from vmenter.diagram import layout  # noqa: PLC0415
+        from vmenter.views.drawings.diagram import layout  # noqa: PLC0415
 
         layout("digraph { a -> b }")
         return "Graphviz, from its wheel"

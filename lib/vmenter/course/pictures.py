@@ -9,33 +9,19 @@ are never compared byte by byte.
 import hashlib
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from vmenter import eras, flow, image
-from vmenter.assembler import lab_object
-from vmenter.diagram import Diagram
-from vmenter.errors import LabError
-from vmenter.flowgraph import Flow
-from vmenter.history import BACKPORT, ERAS, REJECTED_CURE, Era
-from vmenter.memory import LAB_BASE
-from vmenter.views.flowchart import draw
+from vmenter import LabError
+from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
+from vmenter.views.drawings.diagram import Diagram
+from vmenter.views.drawings.ways import QUIET, SAMPLES, road, sample
 
-FOLDER = Path(__file__).parents[2] / "images"
+FOLDER = Path(__file__).parents[3] / "images"
 STYLE_VERSION = 1  # counts changes of how files are made that neither DOT nor style sheets show
-ROAD = frozenset({"vmx_vcpu_enter_exit", "vmx_l1d_flush", "__vmx_vcpu_run", "vmx_vmenter"})
 MARGIN = 12  # around a drawing
-SAMPLES = ("clear_or_not", "jump_over", "three_way")
-FEATURE_NAMES: Mapping[int, str] = {eras.FLUSH_L1D: "FLUSH_L1D"}  # older than the table of names
-
-# The case that tells the eras apart: VERW and conditional flushing are selected, and no flush is pending.
-QUIET = eras.State(
-    features=frozenset({"FLUSH_L1D", "CLEAR_CPU_BUF", "CLEAR_CPU_BUF_VM"}),
-    keys=frozenset({"vmx_l1d_should_flush", "vmx_l1d_flush_cond", "mds_user_clear"}),
-    resume=True,
-)
 
 
 @dataclass(frozen=True)
@@ -53,33 +39,6 @@ def pictures() -> Iterator[Picture]:
     for era in (*ERAS.values(), BACKPORT, REJECTED_CURE):
         yield Picture(f"era-{era.id}.svg", partial(road, era))
         yield Picture(f"quiet-{era.id}.svg", partial(road, era, QUIET))
-
-
-def sample(name: str) -> Diagram:
-    """Draw one of the lab's patchable functions, with all that can stand at its site."""
-    lab = image.from_bytes(lab_object("patching"), "patching", LAB_BASE)
-    return draw(flow.graph(lab, name, variants=True))
-
-
-def era_flow(era: Era, follow: Iterable[str] = ROAD) -> Flow:
-    """Return the graph of an era's way to VM-Enter, in every configuration at once."""
-    code = image.from_bytes(era.object, era.id, LAB_BASE)
-    there = frozenset(name for name in follow if code.symbols.get(name))
-    return flow.graph(code, eras.START, follow=there, variants=True, names=FEATURE_NAMES)
-
-
-def road(era: Era, state: eras.State | None = None) -> Diagram:
-    """Draw an era's way to VM-Enter, and with a state, the way that a run takes in it."""
-    if state is None:
-        return draw(era_flow(era))
-    known = eras.State(
-        features=state.features.intersection(era.features),
-        keys=state.keys.intersection(era.keys),
-        mmio=state.mmio,
-        flush_pending=state.flush_pending,
-        resume=state.resume,
-    )
-    return draw(era_flow(era), eras.run(era, known), features=known.features)
 
 
 # --- files -------------------------------------------------------------------------------------------------

@@ -264,7 +264,7 @@ class Summary:
 
 def summary() -> Summary:
     """Return what is done, for display: exercises passed, tried and open, notebook by notebook."""
-    from vmenter.exercises import every  # noqa: PLC0415  (exercises keep their answers here)
+    from vmenter.course.exercises import every  # noqa: PLC0415  (exercises keep their answers here)
 
     kept = load()
     states = {id_: PASSED if attempt.passed else TRIED for id_, attempt in kept.exercises.items()}

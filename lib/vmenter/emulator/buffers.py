@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from vmenter.memory import Owner
-from vmenter.trace import LINE, Access, End, EventKind, Trace
+from vmenter.emulator.memory import Owner
+from vmenter.emulator.trace import LINE, Access, End, EventKind, Trace
 
 ENTRIES = 8
 LEAVES_OUT = (

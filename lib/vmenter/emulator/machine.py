@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from vmenter.code import Instruction, decode
-from vmenter.errors import LabError
-from vmenter.image import Image
-from vmenter.memory import (
+from vmenter import LabError
+from vmenter.code.image import Image
+from vmenter.code.instructions import Instruction, decode
+from vmenter.emulator.memory import (
     GDT,
     GS_BASE,
     PAGE,
@@ -37,7 +37,7 @@ from vmenter.memory import (
     as_bytes,
     spread,
 )
-from vmenter.trace import End, Event, EventKind, RawAccess, Trace
+from vmenter.emulator.trace import End, Event, EventKind, RawAccess, Trace
 
 TRANSLATED = 32 << 20  # bytes reserved for the emulator's translation of the code that runs
 IA32_FLUSH_CMD = 0x10B  # bit 0: write back and invalidate the L1 data cache (Intel SDM, volume 4)

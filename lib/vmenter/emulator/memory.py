@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
-from vmenter.errors import LabError
-from vmenter.image import MODULE_BASE, STUB_SIZE, Image
+from vmenter import LabError
+from vmenter.code.image import MODULE_BASE, STUB_SIZE, Image
 
 PAGE = 4096
 LAB_BASE = 0x1000_0000  # where images should be placed: `image.load(path, base=LAB_BASE)`

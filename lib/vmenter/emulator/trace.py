@@ -12,9 +12,9 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-from vmenter.code import Instruction
-from vmenter.image import Image
-from vmenter.memory import PAGE, VCPU, Layout, Owner
+from vmenter.code.image import Image
+from vmenter.code.instructions import Instruction
+from vmenter.emulator.memory import PAGE, VCPU, Layout, Owner
 
 # An access as the machine notes it: step, address, size, whether it writes, and the value if it does.
 RawAccess = tuple[int, int, int, bool, int]

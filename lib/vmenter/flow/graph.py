@@ -10,10 +10,10 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-from vmenter.alternatives import Site
-from vmenter.code import Instruction
-from vmenter.image import Image
-from vmenter.static_keys import StaticBranch
+from vmenter.code.image import Image
+from vmenter.code.instructions import Instruction
+from vmenter.patching.alternative_table import Site
+from vmenter.patching.static_keys import StaticBranch
 
 
 class Kind(StrEnum):

@@ -14,11 +14,12 @@ from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 
-from vmenter.alternatives import Patch, Rules
-from vmenter.code import Instruction, ecx_after
-from vmenter.flowgraph import Alternative, Block, Choice, Edge, Flow, Kind, Leave, Mark, Variant
-from vmenter.flowwalk import RETURNING, Place, Plan, Walk
-from vmenter.image import Image
+from vmenter.code.image import Image
+from vmenter.code.instructions import Instruction, ecx_after
+from vmenter.flow.graph import Alternative, Block, Choice, Edge, Flow, Kind, Leave, Mark, Variant
+from vmenter.flow.walk import RETURNING, Place, Plan, Walk
+from vmenter.patching.alternative_table import Rules
+from vmenter.patching.alternatives import Patch
 
 __all__ = ["Alternative", "Block", "Choice", "Edge", "Flow", "Kind", "Leave", "Mark", "Variant", "graph"]
 

@@ -4,9 +4,9 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 
-from vmenter.code import Instruction, ecx_after
-from vmenter.flowgraph import Alternative, Block, Edge, Flow, Kind, Leave, Mark
-from vmenter.image import Image
+from vmenter.code.image import Image
+from vmenter.code.instructions import Instruction, ecx_after
+from vmenter.flow.graph import Alternative, Block, Edge, Flow, Kind, Leave, Mark
 
 LEAST_FOLDED = 4  # lines
 MOST_LINES = 12  # of a block; what is longer loses its middle

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from vmenter import alternatives, features, static_keys
-from vmenter.alternatives import Patch, Rules, Site
-from vmenter.code import Instruction, decode
-from vmenter.errors import LabError
-from vmenter.flowgraph import Alternative, Kind, Leave, Mark, Variant
-from vmenter.image import Image
-from vmenter.static_keys import StaticBranch
+from vmenter import LabError
+from vmenter.code.image import Image
+from vmenter.code.instructions import Instruction, decode
+from vmenter.flow.graph import Alternative, Kind, Leave, Mark, Variant
+from vmenter.patching import alternatives, features, static_keys
+from vmenter.patching.alternative_table import Rules, Site
+from vmenter.patching.alternatives import Patch
+from vmenter.patching.static_keys import StaticBranch
 
 WINDOW = 256  # bytes decoded at a time
 VM_ENTERS = frozenset({"vmlaunch", "vmresume", "vmrun"})

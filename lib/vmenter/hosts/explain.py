@@ -10,15 +10,16 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from vmenter.audit import replay
-from vmenter.eras import Entry, Reach, VCpuState, enter
-from vmenter.inference import Inference, fits, host_of, intel, model_line, other_kernels, without_smt
-from vmenter.mitigations import select
-from vmenter.ownmachine import FLAWS
+from vmenter.boot.selection import select
+from vmenter.hosts.inference import Inference, fits, host_of, intel, model_line, other_kernels, without_smt
+from vmenter.hosts.report import FLAWS
+from vmenter.story.audit import replay
+from vmenter.story.eras import Entry, enter
+from vmenter.story.promise import Reach, VCpuState
 
 if TYPE_CHECKING:
-    from vmenter.boot_options import Decision
-    from vmenter.ownmachine import Report
+    from vmenter.boot.options import Decision
+    from vmenter.hosts.report import Report
 
 TITLES = {
     "mds": "MDS",

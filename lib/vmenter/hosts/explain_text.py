@@ -6,14 +6,14 @@ from dataclasses import asdict
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from vmenter.entrytext import table
-from vmenter.promise import Reach
+from vmenter.story.entry_text import table
+from vmenter.story.promise import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmenter.explain import Entries, Explanation, Line
-    from vmenter.promise import VCpuState
+    from vmenter.hosts.explain import Entries, Explanation, Line
+    from vmenter.story.promise import VCpuState
 
 WIDTH = 100
 

@@ -16,15 +16,15 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from vmenter.history import BACKPORT, Era, era
-from vmenter.host import BUGS, GENERATIONS, Host
-from vmenter.mitigations import Selection, select
-from vmenter.ownmachine import FLAWS
+from vmenter.boot.host import BUGS, GENERATIONS, Host
+from vmenter.boot.selection import Selection, select
+from vmenter.hosts.report import FLAWS
+from vmenter.story.history import BACKPORT, Era, era
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vmenter.ownmachine import Report
+    from vmenter.hosts.report import Report
 
 HIDDEN = ("mds_no", "tsx_ctrl_msr", "fb_clear", "rfds_clear")
 """Bits that no file shows and that some line depends on."""

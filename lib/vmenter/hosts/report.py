@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from vmenter.boot_options import split_cmdline
-from vmenter.errors import LabError
+from vmenter import LabError
+from vmenter.boot.options import split_cmdline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

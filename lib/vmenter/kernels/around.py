@@ -10,14 +10,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vmenter import alternatives, flow
-from vmenter.alttable import Rules
-from vmenter.code import Instruction, decode, ecx_after
-from vmenter.errors import LabError
-from vmenter.flowgraph import Block, Edge, Flow, Leave, Mark
-from vmenter.image import Image
-from vmenter.machine import IA32_MCU_OPT_CTRL
-from vmenter.stubs import MMIO, Stub, callers
+from vmenter import LabError
+from vmenter.code.image import Image
+from vmenter.code.instructions import Instruction, decode, ecx_after
+from vmenter.emulator.machine import IA32_MCU_OPT_CTRL
+from vmenter.flow import recover
+from vmenter.flow.graph import Block, Edge, Flow, Leave, Mark
+from vmenter.kernels.stub import MMIO, Stub, callers
+from vmenter.patching import alternatives
+from vmenter.patching.alternative_table import Rules
 
 MOST_BLOCKS = 4000  # of the function and what it calls; vmx_vcpu_run with all inlined has some hundred
 USUAL = ("vmx_vcpu_enter_exit", "svm_vcpu_enter_exit", "vmx_vcpu_run", "svm_vcpu_run")  # up to a suffix
@@ -97,9 +98,9 @@ def _around(image: Image, name: str, stub: Stub, how: Rules) -> Around:
 
 def _graph(image: Image, name: str, stub: Stub, how: Rules) -> Flow:
     """Return the graph of the function, and of what it calls before the stub."""
-    graph = flow.graph(image, name, variants=True, how=how, most=MOST_BLOCKS)
+    graph = recover.graph(image, name, variants=True, how=how, most=MOST_BLOCKS)
     called = _called(image, _before(graph, stub), stub)
-    return flow.graph(image, name, variants=True, how=how, most=MOST_BLOCKS, follow=called) if called else graph
+    return recover.graph(image, name, variants=True, how=how, most=MOST_BLOCKS, follow=called) if called else graph
 
 
 def _called(image: Image, instructions: Iterable[Instruction], stub: Stub) -> tuple[str, ...]:

@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vmenter import features
-from vmenter.alternatives import Rules, Site, entries, rules, sites
-from vmenter.code import decode
-from vmenter.errors import LabError
-from vmenter.image import Image
+from vmenter import LabError
+from vmenter.code.image import Image
+from vmenter.code.instructions import decode
+from vmenter.patching import features
+from vmenter.patching.alternative_table import Rules, Site, entries, rules, sites
 
 RECORD = Path(__file__).with_name("recorded.json")
 KERNEL = "vmlinuz"

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from vmenter.errors import LabError
-from vmenter.kernelpacks import FILES, files, key
-from vmenter.kernels import version_key
+from vmenter import LabError
+from vmenter.kernels.find import version_key
+from vmenter.kernels.packages import FILES, files, key
 
 Progress = Callable[[str, int, int], None]  # what is done, how far, of how much
 

@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vmenter.errors import LabError
-from vmenter.image import MODULE_BASE, Image, from_bytes
-from vmenter.kernelpacks import FILES, MAX_FILE, MODULES, files, is_package, key
-from vmenter.unpack import unpack
+from vmenter import LabError
+from vmenter.code.image import MODULE_BASE, Image, from_bytes
+from vmenter.code.unpack import unpack
+from vmenter.kernels.packages import FILES, MAX_FILE, MODULES, files, is_package, key
 
 __all__ = ["FILES", "MODULES", "Blob", "Kernel", "find", "installed", "version_key"]
 

@@ -16,14 +16,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from vmenter import enterexit, features, static_keys, stubs
-from vmenter.alttable import Engine, Rules, entries, rules
-from vmenter.enterexit import Around, Asks, Guarded
-from vmenter.errors import LabError
-from vmenter.image import Image, from_bytes
-from vmenter.kernels import Kernel
-from vmenter.memory import LAB_BASE
-from vmenter.stubs import Run, Runner, Stub
+from vmenter import LabError
+from vmenter.code.image import Image, from_bytes
+from vmenter.emulator.memory import LAB_BASE
+from vmenter.kernels import around as enterexit
+from vmenter.kernels import stub as stubs
+from vmenter.kernels.around import Around, Asks, Guarded
+from vmenter.kernels.find import Kernel
+from vmenter.kernels.stub import Run, Runner, Stub
+from vmenter.patching import features, static_keys
+from vmenter.patching.alternative_table import Engine, Rules, entries, rules
 
 HAS_FORM = "has the 6.19 form"
 FLUSH_KEY = "vmx_l1d_should_flush"

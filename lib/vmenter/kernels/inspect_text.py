@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from vmenter import features
-from vmenter.enterexit import Around
-from vmenter.entrytext import table
-from vmenter.inspect import Report, StubReport, conditions
+from vmenter.kernels.around import Around
+from vmenter.kernels.inspect import Report, StubReport, conditions
+from vmenter.patching import features
+from vmenter.story.entry_text import table
 
 YES_NO = {True: "yes", False: "no", None: "cannot tell"}
 

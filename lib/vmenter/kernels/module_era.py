@@ -14,17 +14,17 @@ distance is known.
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from vmenter.alttable import rules
-from vmenter.enterexit import Asks, Does, Model, around
-from vmenter.eras import State
-from vmenter.errors import LabError
-from vmenter.history import ERAS, Era
-from vmenter.image import Image
-from vmenter.inspect import Report, inspect_image
-from vmenter.machine import FB_CLEAR_DIS, IA32_MCU_OPT_CTRL
-from vmenter.promise import Reach
-from vmenter.stubs import RESUME, Runner
-from vmenter.trace import Event, EventKind, Trace
+from vmenter import LabError
+from vmenter.code.image import Image
+from vmenter.emulator.machine import FB_CLEAR_DIS, IA32_MCU_OPT_CTRL
+from vmenter.emulator.trace import Event, EventKind, Trace
+from vmenter.kernels.around import Asks, Does, Model, around
+from vmenter.kernels.inspect import Report, inspect_image
+from vmenter.kernels.stub import RESUME, Runner
+from vmenter.patching.alternative_table import rules
+from vmenter.story.eras import State
+from vmenter.story.history import ERAS, Era
+from vmenter.story.promise import Reach
 
 FLUSH_KEYS = ("vmx_l1d_should_flush", "vmx_l1d_flush_cond")
 CLEAR_KEYS = ("mds_user_clear", "mmio_stale_data_clear", "cpu_buf_vm_clear")

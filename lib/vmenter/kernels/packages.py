@@ -17,8 +17,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from vmenter.errors import LabError
-from vmenter.unpack import CHUNK, MAX_RATIO, MEMORY
+from vmenter import LabError
+from vmenter.code.unpack import CHUNK, MAX_RATIO, MEMORY
 
 MODULES = ("kvm-intel.ko", "kvm-amd.ko")
 FILES = (*MODULES, "vmlinuz")  # what a kernel is to this library; the keys used everywhere

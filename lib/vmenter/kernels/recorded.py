@@ -11,23 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vmenter import kernels
-from vmenter.census import all_records
-from vmenter.errors import LabError
-from vmenter.kernels import Blob, Kernel
+from vmenter import LabError
+from vmenter.kernels.census import all_records
+from vmenter.kernels.find import HOW, Blob, Kernel, find, version_key
+from vmenter.kernels.packages import MODULES
 
 MODULE = "kvm-intel.ko"
 
 
 def module(path: str | Path | None = None, name: str = MODULE) -> Blob:
-    """Return a module of KVM: out of `path` (as for `kernels.find`), or of the kernels installed here.
+    """Return a module of KVM: out of `path` (as for `find`), or of the kernels installed here.
 
     Of several kernels it is the running one's, or else the newest's. Raises `LabError`, saying what to do, where
     there is none.
     """
-    found = [one for one in kernels.find(path, kernels.MODULES) if name in one.files]
+    found = [one for one in find(path, MODULES) if name in one.files]
     if not found:
-        raise LabError(f"{path or 'the kernels installed here'}: no {name} in it; {kernels.HOW}")
+        raise LabError(f"{path or 'the kernels installed here'}: no {name} in it; {HOW}")
     return _best(found).files[name]
 
 
@@ -90,7 +90,7 @@ class Inspected:
 def inspected() -> tuple[Inspected, ...]:
     """Return all that was recorded, the oldest release first."""
     found = {name: one["kvm-intel"] for name, one in all_records().items() if "kvm-intel" in one}
-    ordered = sorted(found, key=kernels.version_key)
+    ordered = sorted(found, key=version_key)
     return tuple(Inspected(release=name, **found[name]) for name in ordered)
 
 

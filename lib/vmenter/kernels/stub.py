@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 
-from vmenter import alternatives, features, flow
-from vmenter.alttable import Rules, Site
-from vmenter.code import decode
-from vmenter.errors import LabError
-from vmenter.flowgraph import Leave, Mark
-from vmenter.image import Image
-from vmenter.machine import Budget, Machine
-from vmenter.memory import VCPU
-from vmenter.trace import End, Trace
+from vmenter import LabError
+from vmenter.code.image import Image
+from vmenter.code.instructions import decode
+from vmenter.emulator.machine import Budget, Machine
+from vmenter.emulator.memory import VCPU
+from vmenter.emulator.trace import End, Trace
+from vmenter.flow import recover
+from vmenter.flow.graph import Leave, Mark
+from vmenter.patching import alternatives, features
+from vmenter.patching.alternative_table import Rules, Site
 
 NAMES = {"__vmx_vcpu_run": "VMX", "__svm_vcpu_run": "SVM", "__svm_sev_es_vcpu_run": "SVM"}
 RESUME = 1  # run flags, bit 0: VMRESUME
@@ -249,7 +250,7 @@ class Runner:
 
         A run takes one way only; what memory holds, or a static key, may choose another.
         """
-        graph = flow.graph(self.patched(frozenset({feature})), self.stub.name, how=self.how)
+        graph = recover.graph(self.patched(frozenset({feature})), self.stub.name, how=self.how)
         seen, waiting = set(), [graph.blocks[0].key]
         while waiting:
             block = graph.by_key[waiting.pop()]

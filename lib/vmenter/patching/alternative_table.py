@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
-from vmenter.errors import LabError
-from vmenter.features import parse_version, word_counts
-from vmenter.image import Image
+from vmenter import LabError
+from vmenter.code.image import Image
+from vmenter.patching.features import parse_version, word_counts
 
 MAX_PATCH = 254  # bytes: the kernel's buffer, MAX_PATCH_LEN
 MAX_FEATURES = 32 * 32  # of a kernel whose words were not counted: far above what any has (24 in v7.3)

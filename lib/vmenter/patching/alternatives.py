@@ -16,9 +16,9 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from vmenter.alttable import AltEntry, Engine, Rules, Site, entries, lie, rules, sites
-from vmenter.code import branch_field, is_nop, lengths, opcode_offset, rip_field
-from vmenter.image import Image
+from vmenter.code.image import Image
+from vmenter.code.instructions import branch_field, is_nop, lengths, opcode_offset, rip_field
+from vmenter.patching.alternative_table import AltEntry, Engine, Rules, Site, entries, lie, rules, sites
 
 __all__ = [
     "ORIGINS", "AltEntry", "Engine", "Origin", "Patch", "Rules", "Site", "Step",

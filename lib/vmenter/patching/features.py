@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from vmenter.errors import LabError
+from vmenter import LabError
 
 # Words that copy one CPUID register. Not 11 and 17, which Linux took over for itself, nor 19 and up, which
 # held bugs in the oldest kernels read.

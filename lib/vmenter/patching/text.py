@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from vmenter import features
-from vmenter.alternatives import AltEntry, Patch, Rules
-from vmenter.code import Instruction, decode
-from vmenter.image import Image
+from vmenter.code.image import Image
+from vmenter.code.instructions import Instruction, decode
+from vmenter.patching import features
+from vmenter.patching.alternative_table import AltEntry, Rules
+from vmenter.patching.alternatives import Patch
 
 
 def to_json(image: Image, how: Rules, entries: int, patches: Iterable[Patch]) -> dict[str, Any]:

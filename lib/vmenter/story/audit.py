@@ -24,16 +24,16 @@ from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from vmenter import eras
-from vmenter.boot_options import Wishes, read_options
-from vmenter.errors import LabError
-from vmenter.host import GENERATIONS, Generation, Host
-from vmenter.l1tf import select_l1tf
-from vmenter.mitigations import select
-from vmenter.moduleera import ModuleEra
-from vmenter.promise import Promise, Reach, VCpuState, judge, promise_of
-from vmenter.space import DEFAULT, Dimension, Part, Picks, Space, Value, machine_of
-from vmenter.verw import select_verw
+from vmenter import LabError
+from vmenter.boot.host import GENERATIONS, Generation, Host
+from vmenter.boot.l1tf import select_l1tf
+from vmenter.boot.options import Wishes, read_options
+from vmenter.boot.selection import select
+from vmenter.boot.verw import select_verw
+from vmenter.kernels.module_era import ModuleEra
+from vmenter.story import eras
+from vmenter.story.promise import Promise, Reach, VCpuState, judge, promise_of
+from vmenter.story.space import DEFAULT, Dimension, Part, Picks, Space, Value, machine_of
 
 Progress = Callable[[str, int, int], None]
 """Called as progress("43fb862de8f6: machine states", done, of how many)."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vmenter.audit import replay
-from vmenter.entrytext import table
+from vmenter.story.audit import replay
+from vmenter.story.entry_text import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from vmenter.audit import Audit, Finding
-    from vmenter.space import Space
+    from vmenter.story.audit import Audit, Finding
+    from vmenter.story.space import Space
 
 
 def to_json(space: Space, audits: Sequence[Audit]) -> dict[str, Any]:

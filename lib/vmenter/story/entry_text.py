@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from vmenter.memory import kernel_address
-from vmenter.trace import EventKind
+from vmenter.emulator.memory import kernel_address
+from vmenter.emulator.trace import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from vmenter.eras import Entry
-    from vmenter.mitigations import Selection
-    from vmenter.trace import Event, Trace
+    from vmenter.boot.selection import Selection
+    from vmenter.emulator.trace import Event, Trace
+    from vmenter.story.eras import Entry
 
 _EVENTS = {
     EventKind.VERW: "VERW",

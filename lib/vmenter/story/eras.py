@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from vmenter import alternatives, features, image, static_keys
-from vmenter.entrytext import entry_lines, notable
-from vmenter.errors import LabError
-from vmenter.history import BACKPORT, ERAS, REJECTED_CURE, Era, Source, era
-from vmenter.host import Host
-from vmenter.machine import IA32_MCU_OPT_CTRL, Budget, Machine
-from vmenter.memory import LAB_BASE, VCPU, VCpu
-from vmenter.mitigations import Selection, select
-from vmenter.promise import Promise, Reach, VCpuState, Verdict, Verw, judge, promise_of
-from vmenter.trace import Trace
+from vmenter import LabError
+from vmenter.boot.host import Host
+from vmenter.boot.selection import Selection, select
+from vmenter.code import image
+from vmenter.emulator.machine import IA32_MCU_OPT_CTRL, Budget, Machine
+from vmenter.emulator.memory import LAB_BASE, VCPU, VCpu
+from vmenter.emulator.trace import Trace
+from vmenter.patching import alternatives, features, static_keys
+from vmenter.story.entry_text import entry_lines, notable
+from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE, Era, Source, era
+from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, Verw, judge, promise_of
 
 __all__ = [
     "BACKPORT", "ERAS", "REJECTED_CURE", "START",

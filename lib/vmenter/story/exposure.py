@@ -17,16 +17,16 @@ from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
-from vmenter import audit
-from vmenter.audit import Fate, Finding, Tally
-from vmenter.errors import LabError
-from vmenter.promise import VCpuState, Verw
-from vmenter.space import DEFAULT, Space
+from vmenter import LabError
+from vmenter.story import audit
+from vmenter.story.audit import Fate, Finding, Tally
+from vmenter.story.promise import VCpuState, Verw
+from vmenter.story.space import DEFAULT, Space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
-    from vmenter.eras import Era
+    from vmenter.story.history import Era
 
 Column = tuple[str, ...]
 """A value of each dimension of a split, in its order; () is all of them."""

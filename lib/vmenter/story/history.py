@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from vmenter.assembler import lab_object
-from vmenter.errors import LabError
-from vmenter.host import KERNEL_OF_ERA
+from vmenter import LabError
+from vmenter.boot.host import KERNEL_OF_ERA
+from vmenter.patching.lab import lab_object
 
 
 class Source(NamedTuple):

@@ -16,10 +16,10 @@ Documentation/arch/x86/mds.rst; for the software loop it was asked and not answe
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vmenter.errors import LabError
-from vmenter.host import GENERATIONS
-from vmenter.mitigations import Selection
-from vmenter.trace import EventKind, Trace
+from vmenter import LabError
+from vmenter.boot.host import GENERATIONS
+from vmenter.boot.selection import Selection
+from vmenter.emulator.trace import EventKind, Trace
 
 
 class Reach(StrEnum):

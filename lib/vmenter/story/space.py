@@ -18,10 +18,10 @@ from itertools import combinations
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vmenter.boot_options import VECTORS
-from vmenter.errors import LabError
-from vmenter.host import Host
-from vmenter.promise import Reach, VCpuState
+from vmenter import LabError
+from vmenter.boot.host import Host
+from vmenter.boot.options import VECTORS
+from vmenter.story.promise import Reach, VCpuState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

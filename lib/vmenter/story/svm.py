@@ -11,16 +11,18 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations, product
 
-from vmenter import alternatives, eras, features, tsa
-from vmenter.census import record
-from vmenter.errors import LabError
-from vmenter.history import SVM, Era
-from vmenter.image import Image
-from vmenter.machine import Machine
-from vmenter.memory import VCPU, VCpu
-from vmenter.promise import Promise, VCpuState, Verdict, Verw, judge
-from vmenter.trace import Trace
-from vmenter.tsa import AmdHost, TsaSelection
+from vmenter import LabError
+from vmenter.boot import tsa
+from vmenter.boot.tsa import AmdHost, TsaSelection
+from vmenter.code.image import Image
+from vmenter.emulator.machine import Machine
+from vmenter.emulator.memory import VCPU, VCpu
+from vmenter.emulator.trace import Trace
+from vmenter.kernels.census import record
+from vmenter.patching import alternatives, features
+from vmenter.story import eras
+from vmenter.story.history import SVM, Era
+from vmenter.story.promise import Promise, VCpuState, Verdict, Verw, judge
 
 FEATURE = "CLEAR_CPU_BUF_VM"
 START = "svm_vcpu_run"

@@ -12,11 +12,11 @@ import wrong_08
 import wrong_09
 import wrong_10
 from answers import cell
-from test_exercises_07 import WRONG as WRONG_07
+from wrong_07 import WRONG as WRONG_07
 
-from vmenter.errors import LabError
-from vmenter.exercises import check, every, exercise
-from vmenter.machine import Machine
+from vmenter import LabError
+from vmenter.course.exercises import check, every, exercise
+from vmenter.emulator.machine import Machine
 
 TASKS = every()
 

@@ -13,16 +13,17 @@ import pytest
 from answers import cell
 from wrong_08 import CHOICE, CLEAR, CUCKOO, KEPT, LOADS, MASK, NEWCOMER, VM, WRONG, altered, edge, kept
 
-from vmenter import eras, features
-from vmenter.assembler import LAB
-from vmenter.audit import audit
-from vmenter.eras import ERAS
-from vmenter.errors import LabError
-from vmenter.exercises import check, exercise, nb08, own_era
-from vmenter.exercises.audited import INSTRUCTIONS, audited, keeps_the_promise
-from vmenter.mitigations import select
-from vmenter.promise import Reach, Verw, promise_of
-from vmenter.space import DEFAULT
+from vmenter import LabError
+from vmenter.boot.selection import select
+from vmenter.course.exercises import check, exercise, nb08, own_era
+from vmenter.course.exercises.audited import INSTRUCTIONS, audited, keeps_the_promise
+from vmenter.patching import features
+from vmenter.patching.lab import LAB
+from vmenter.story import eras
+from vmenter.story.audit import audit
+from vmenter.story.history import ERAS
+from vmenter.story.promise import Reach, Verw, promise_of
+from vmenter.story.space import DEFAULT
 
 # --- 08-1 -------------------------------------------------------------------------------------------------------
 
@@ -200,7 +201,7 @@ MESSAGES = [(id_, answer) for id_ in ("08-2", "08-3") for answer, _ in WRONG[id_
 
 @pytest.mark.parametrize(("id_", "answer"), MESSAGES)
 def test_a_message_can_be_read_and_what_it_offers_can_be_pasted(id_, answer):
-    from vmenter.views.entry_explorer import EntryExplorer
+    from vmenter.views.entry.widget import EntryExplorer
 
     feedback = check(id_, answer)
     lines = feedback.message.splitlines()

@@ -2,21 +2,14 @@
 
 import pytest
 
-from vmenter import eras
-from vmenter.assembler import lab_object
-from vmenter.cpus import PRESETS
-from vmenter.eras import Reach, VCpuState
-from vmenter.exercises.nb09 import (
-    CPU,
-    SELECTIONS,
-    clears_as_6_19,
-    kernels_that_could_be,
-    rows_of,
-    where,
-)
-from vmenter.inspect import HAS_FORM, inspect
-from vmenter.ownkernel import inspected, recorded
-from vmenter.trace import EventKind
+from vmenter.boot.processors import PRESETS
+from vmenter.course.exercises.nb09 import CPU, SELECTIONS, clears_as_6_19, kernels_that_could_be, rows_of, where
+from vmenter.emulator.trace import EventKind
+from vmenter.kernels.inspect import HAS_FORM, inspect
+from vmenter.kernels.recorded import inspected, recorded
+from vmenter.patching.lab import lab_object
+from vmenter.story import eras
+from vmenter.story.promise import Reach, VCpuState
 
 LIKE = {"6.12.117": "43fb862de8f6", "6.18.15": "83ebe7157483", "7.3.4": "e6ff1d61de51"}
 

@@ -6,9 +6,9 @@ import time
 import pytest
 from answers import cell
 
-from vmenter.errors import LabError
-from vmenter.exercises import check
-from vmenter.exercises.limited import SECONDS, TEXT, results, source_of, text_of
+from vmenter import LabError
+from vmenter.course.exercises import check
+from vmenter.course.exercises.limited import SECONDS, TEXT, results, source_of, text_of
 
 PAIRS = [(True, "a"), (False, "b")]
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmenter.errors import LabError
-from vmenter.views.bars import bars
+from vmenter import LabError
+from vmenter.views.drawings.bars import bars
 
 ROWS = [("apples & pears", (30, 3)), ("plums", (0, 1200))]
 

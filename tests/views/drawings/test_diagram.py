@@ -6,12 +6,12 @@ import xml.etree.ElementTree as ET
 import nbformat
 import pytest
 
-from vmenter.alternatives import patch
-from vmenter.alttable import Engine, Rules
-from vmenter.diagram import KEPT, Diagram, Mark, layout, mark, text_size
-from vmenter.errors import LabError
-from vmenter.views.bench import sample
-from vmenter.views.decision import decision_diagram
+from vmenter import LabError
+from vmenter.patching.alternative_table import Engine, Rules
+from vmenter.patching.alternatives import patch
+from vmenter.views.drawings.decision import decision_diagram
+from vmenter.views.drawings.diagram import KEPT, Diagram, Mark, layout, mark, text_size
+from vmenter.views.patch.bench import sample
 
 DOT = r'digraph { subgraph cluster_x { label="room"; a -> b [label="goes <on>"] } b [label="two\llines\l", class="code", shape=box] }'
 
@@ -26,7 +26,7 @@ def keyed(root, key):
 
 def test_nothing_reaches_standard_error():
     done = subprocess.run(
-        [sys.executable, "-c", f"from vmenter.diagram import layout; print(len(layout({DOT!r})))"],
+        [sys.executable, "-c", f"from vmenter.views.drawings.diagram import layout; print(len(layout({DOT!r})))"],
         capture_output=True,
         text=True,
         check=True,
@@ -38,7 +38,7 @@ def test_nothing_reaches_standard_error():
 def test_a_notebook_cell_that_draws_shows_the_drawing_and_nothing_else():
     from nbclient import NotebookClient
 
-    code = f"from vmenter.diagram import Diagram, layout\nDiagram(layout({DOT!r}), 'twin')"
+    code = f"from vmenter.views.drawings.diagram import Diagram, layout\nDiagram(layout({DOT!r}), 'twin')"
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     NotebookClient(book, kernel_name="python3").execute()
     (output,) = book.cells[0].outputs
@@ -48,7 +48,7 @@ def test_a_notebook_cell_that_draws_shows_the_drawing_and_nothing_else():
 
 
 def test_drawing_is_the_same_every_time_and_in_every_process():
-    code = f"from vmenter.diagram import layout; print(layout({DOT!r}), end='')"
+    code = f"from vmenter.views.drawings.diagram import layout; print(layout({DOT!r}), end='')"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert other == layout(DOT)
 

@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from vmenter.errors import LabError
-from vmenter.history import ERAS
-from vmenter.views.timeline import Moment, Timeline, timeline
+from vmenter import LabError
+from vmenter.story.history import ERAS
+from vmenter.views.drawings.timeline import Moment, Timeline, timeline
 
 OLD = Moment("2018-08-14", "v4.19", "old", "The first", "It began.")
 NEW = Moment("2019-11-14", "list only", "new", "The <second>", "It went on & on.", "posted", ("mail a@b: why",))

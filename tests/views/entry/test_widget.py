@@ -3,12 +3,13 @@ import time
 
 import pytest
 
-from vmenter.cpus import PRESETS
-from vmenter.eras import BACKPORT, ERAS, REJECTED_CURE, enter
-from vmenter.errors import LabError
-from vmenter.host import Host
-from vmenter.views.entry_explorer import EntryExplorer
-from vmenter.views.entry_frame import SHOW, drawings, frame, twin
+from vmenter import LabError
+from vmenter.boot.host import Host
+from vmenter.boot.processors import PRESETS
+from vmenter.story.eras import enter
+from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
+from vmenter.views.entry.frame import SHOW, drawings, frame, twin
+from vmenter.views.entry.widget import EntryExplorer
 
 SKIPPED = {"era": "650b68a0622f", "bugs": ["mds", "l1tf"], "facts": ["md_clear", "flush_l1d"]}
 MMIO_ONLY = {"bugs": ["mmio_stale_data"], "facts": ["mds_no", "fb_clear", "fb_clear_ctrl"]}
@@ -297,13 +298,13 @@ def test_an_unknown_name_is_refused_at_once(options, message):
 
 
 def test_a_frame_is_the_same_whatever_was_shown_before_it():
-    from vmenter.views import entry_panels
+    from vmenter.views.entry import panels
 
     states = [
         EntryExplorer("650b68a0622f", bugs=("mds", "l1tf"), cmdline=cmdline).state
         for cmdline in ("", "mds=off", "l1tf=off", "mds=off l1tf=off", "kvm-intel.vmentry_l1d_flush=always")
     ]
-    entry_panels._marked.cache_clear()
+    panels._marked.cache_clear()
     once = [frame(state) for state in states]
-    entry_panels._marked.cache_clear()
+    panels._marked.cache_clear()
     assert [frame(state) for state in reversed(states)] == once[::-1]

@@ -1,22 +1,20 @@
 import json
 import shlex
-import time
 
 import pytest
+from era_states import mutated
 from hypothesis import given
 from hypothesis import strategies as st
-from test_eras_mutated import mutated
 
-from vmenter import cli
-from vmenter.audit import audit
-from vmenter.eras import BACKPORT, ERAS
-from vmenter.errors import LabError
-from vmenter.exposure import SITUATIONS
-from vmenter.space import DEFAULT
-from vmenter.views import entry_frame
-from vmenter.views.exposure_cells import FAULTS, share
-from vmenter.views.exposure_frame import LOOKS, MOST, frame, twin
-from vmenter.views.exposure_map import ExposureMap
+from vmenter import LabError, cli
+from vmenter.story.audit import audit
+from vmenter.story.exposure import SITUATIONS
+from vmenter.story.history import BACKPORT, ERAS
+from vmenter.story.space import DEFAULT
+from vmenter.views.entry import frame as entry_frame
+from vmenter.views.exposure.cells import FAULTS, share
+from vmenter.views.exposure.frame import LOOKS, MOST, frame, twin
+from vmenter.views.exposure.widget import ExposureMap
 
 NAMES = (*SITUATIONS, *DEFAULT.counts)
 
@@ -301,23 +299,7 @@ def test_an_unknown_name_is_refused_at_once(options, message):
 
 
 def test_too_many_columns_are_refused_with_their_number():
-    from vmenter.space import FULL
+    from vmenter.story.space import FULL
 
     with pytest.raises(LabError, match=f"make 80 columns; more than {MOST}"):
         frame({"split": ["mitigations=", "tsx="], "eras": ["before-mds"]}, space=FULL)
-
-
-def test_a_zoom_takes_less_than_three_tenths_of_a_second(report):
-    """Each split of the whole, the first time: nothing of it is remembered yet."""
-    frame({})
-    spent = {name: seconds(lambda name=name: frame({"split": [name, "L1D flush now"]})) for name in DEFAULT.counts}
-    again = {name: seconds(lambda name=name: frame({"split": [name, "L1D flush now"]})) for name in DEFAULT.counts}
-    worst = max(spent, key=spent.get)
-    report(f"exposure map: a new split {spent[worst]:.2f} s at most ({worst}), again {max(again.values()):.3f} s")
-    assert spent[worst] < 0.9  # three times as long, for a machine that does other things as well
-
-
-def seconds(work):
-    start = time.process_time()
-    work()
-    return time.process_time() - start

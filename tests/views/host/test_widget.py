@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from vmenter.errors import LabError
-from vmenter.host import Host
-from vmenter.ownmachine import HOW, SAMPLES, sample, samples
-from vmenter.views.host_frame import LETTERS, PASTED, frame, twin
-from vmenter.views.host_view import HostView
+from vmenter import LabError
+from vmenter.boot.host import Host
+from vmenter.hosts.report import HOW, SAMPLES, sample, samples
+from vmenter.views.host.frame import LETTERS, PASTED, frame, twin
+from vmenter.views.host.widget import HostView
 
 CASCADE = (SAMPLES / "cascade-lake.txt").read_text()
 

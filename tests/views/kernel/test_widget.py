@@ -10,16 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from needs import kernel_file, kernel_files
 
-from vmenter import alternatives, features
-from vmenter.assembler import lab_object
-from vmenter.code import decode
-from vmenter.cpus import PRESETS
-from vmenter.errors import LabError
-from vmenter.image import from_bytes, load
-from vmenter.mitigations import select
-from vmenter.views.bench import feature_numbers
-from vmenter.views.kernel_browser import KernelBrowser, lab_frame, lab_table
-from vmenter.views.kernel_frame import CHANGED, COLUMNS, PAGE, frame, table, twin
+from vmenter import LabError
+from vmenter.boot.processors import PRESETS
+from vmenter.boot.selection import select
+from vmenter.code.image import from_bytes, load
+from vmenter.code.instructions import decode
+from vmenter.patching import alternatives, features
+from vmenter.patching.lab import feature_numbers, lab_object
+from vmenter.views.kernel.frame import CHANGED, COLUMNS, PAGE, frame, table, twin
+from vmenter.views.kernel.widget import KernelBrowser, lab_frame, lab_table
 
 LAB = ("patching", "beyond", "e6ff1d61de51", "43fb862de8f6")
 FEATURES = ("CLEAR_CPU_BUF", "CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO", "SMAP")

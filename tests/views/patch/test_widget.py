@@ -3,12 +3,12 @@ import time
 
 import pytest
 
-from vmenter.alternatives import ORIGINS
-from vmenter.alttable import Engine
-from vmenter.errors import LabError
-from vmenter.views.bench import SAMPLES, TypedError, sample, typed
-from vmenter.views.patch_bench import PatchBench
-from vmenter.views.patch_frame import frame, twin
+from vmenter import LabError
+from vmenter.patching.alternative_table import Engine
+from vmenter.patching.alternatives import ORIGINS
+from vmenter.views.patch.bench import SAMPLES, TypedError, sample, typed
+from vmenter.views.patch.frame import frame, twin
+from vmenter.views.patch.widget import PatchBench
 
 VM = "CLEAR_CPU_BUF_VM"
 MMIO = "CLEAR_CPU_BUF_VM_MMIO"
@@ -170,7 +170,7 @@ def meaning(bench):
 
 
 def test_samples_are_the_sites_of_the_lab_in_their_order():
-    from vmenter.assembler import LAB
+    from vmenter.patching.lab import LAB
 
     globals_ = [
         line.split()[1] for line in (LAB / "patching.S").read_text().splitlines() if line.startswith(".globl")

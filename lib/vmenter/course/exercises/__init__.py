@@ -16,16 +16,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vmenter import progress
-from vmenter.errors import LabError
-from vmenter.exercises.limited import text_of
+from vmenter import LabError
+from vmenter.course import progress
+from vmenter.course.exercises.limited import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vmenter.exercises.audited import Counterexample
-    from vmenter.history import Era
-    from vmenter.trace import Trace
+    from vmenter.course.exercises.audited import Counterexample
+    from vmenter.emulator.trace import Trace
+    from vmenter.story.history import Era
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def every() -> dict[str, Exercise]:
     """Return all exercises by their id, in the order of the notebooks."""
     found = {}
     for file in sorted(Path(__file__).parent.glob("*.toml")):
-        judges = import_module(f"vmenter.exercises.nb{file.stem}").JUDGES
+        judges = import_module(f"vmenter.course.exercises.nb{file.stem}").JUDGES
         for id_, texts in tomllib.loads(file.read_text(encoding="utf-8")).items():
             plain = {key: text.strip() for key, text in texts.items() if key not in ("hints", "judge")}
             first, second, third = (" ".join(hint.split()) for hint in texts["hints"])
@@ -132,7 +132,7 @@ def own_era(id: str, answer: Any) -> Era:  # noqa: A002
     Raises `LabError` for what cannot be assembled, and for exercises whose answer is no code of a kernel.
     """
     exercise(id)
-    module = import_module(f"vmenter.exercises.nb{id[:2]}")
+    module = import_module(f"vmenter.course.exercises.nb{id[:2]}")
     build: Callable[[Any], Era] | None = getattr(module, "OWN", {}).get(id)
     if build is None:
         raise LabError(f"the answer to {id} is no code that could stand in an era's place")

@@ -13,18 +13,19 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from vmenter import eras
-from vmenter.audit import Tally, reached
-from vmenter.errors import LabError
-from vmenter.exercises.flags import NAMES, flags_written
-from vmenter.memory import Owner
-from vmenter.promise import Promise, VCpuState, Verdict, judge
-from vmenter.space import DEFAULT, Part, Space
-from vmenter.static_keys import branches
-from vmenter.trace import CLEARS, End, EventKind, Trace
+from vmenter import LabError
+from vmenter.course.exercises.flags import NAMES, flags_written
+from vmenter.emulator.memory import Owner
+from vmenter.emulator.trace import CLEARS, End, EventKind, Trace
+from vmenter.patching.static_keys import branches
+from vmenter.story import eras
+from vmenter.story.audit import Tally, reached
+from vmenter.story.promise import Promise, VCpuState, Verdict, judge
+from vmenter.story.space import DEFAULT, Part, Space
 
 if TYPE_CHECKING:
-    from vmenter.eras import Era, State
+    from vmenter.story.eras import State
+    from vmenter.story.history import Era
 
 INSTRUCTIONS = 400_000  # for all runs of one audit; the eras' own code takes up to 40,000
 SECONDS = 8.0  # of the CPU: the last resort, for code that is slow in some way not thought of

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vmenter.errors import LabError
+from vmenter import LabError
 
 
 def choice(right: str, reasons: Mapping[str, str]) -> Callable[[Any], str | None]:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from vmenter.assembler import assemble
-from vmenter.code import Instruction, _capstone, decode
-from vmenter.image import from_bytes
-from vmenter.machine import STEPPED_OVER
-from vmenter.trace import Trace
+from vmenter.code.image import from_bytes
+from vmenter.code.instructions import Instruction, _capstone, decode
+from vmenter.emulator.machine import STEPPED_OVER
+from vmenter.emulator.trace import Trace
+from vmenter.patching.lab import assemble
 
 FLAGS = ("ZF", "CF")
 # One condition has several names; these are the ones that the kernel's stubs use.

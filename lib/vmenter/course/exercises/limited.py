@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from vmenter.errors import LabError
+from vmenter import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

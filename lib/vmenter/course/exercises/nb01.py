@@ -3,13 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from vmenter.boot_options import split_cmdline
-from vmenter.cpus import PRESETS
-from vmenter.errors import LabError
-from vmenter.exercises.choice import choice
-from vmenter.host import Host, host_from_json
-from vmenter.mitigations import Selection, select
-from vmenter.promise import Verw, promise_of
+from vmenter import LabError
+from vmenter.boot.host import Host, host_from_json
+from vmenter.boot.options import split_cmdline
+from vmenter.boot.processors import PRESETS
+from vmenter.boot.selection import Selection, select
+from vmenter.course.exercises.choice import choice
+from vmenter.story.promise import Verw, promise_of
 
 KERNEL = "7.3.4"
 FLUSH = "KVM's L1D flush"  # its name in the why-chain

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from vmenter.alternatives import AltEntry, Engine, Rules, apply, entries, patch, patch_all, sites
-from vmenter.assembler import assemble, lab_object
-from vmenter.code import decode
-from vmenter.errors import LabError
-from vmenter.exercises.paths import clears, ways
-from vmenter.features import number
-from vmenter.image import Image, from_bytes
+from vmenter import LabError
+from vmenter.code.image import Image, from_bytes
+from vmenter.code.instructions import decode
+from vmenter.course.exercises.paths import clears, ways
+from vmenter.patching.alternative_table import AltEntry, Engine, Rules, entries, sites
+from vmenter.patching.alternatives import apply, patch, patch_all
+from vmenter.patching.features import number
+from vmenter.patching.lab import assemble, lab_object
 
 CLEAR_CPU_BUF = number("CLEAR_CPU_BUF", "7.3.4")
 

@@ -3,12 +3,12 @@
 from itertools import pairwise
 from typing import Any
 
-from vmenter.alternatives import Engine, entries, sites
-from vmenter.exercises.choice import choice
-from vmenter.exercises.nb02 import built, entry_of, patched, selector_kept
-from vmenter.exercises.paths import clears, ways
-from vmenter.features import number
-from vmenter.image import Image
+from vmenter.code.image import Image
+from vmenter.course.exercises.choice import choice
+from vmenter.course.exercises.nb02 import built, entry_of, patched, selector_kept
+from vmenter.course.exercises.paths import clears, ways
+from vmenter.patching.alternative_table import Engine, entries, sites
+from vmenter.patching.features import number
 
 VM = number("CLEAR_CPU_BUF_VM", "7.3.4")
 MMIO = number("CLEAR_CPU_BUF_VM_MMIO", "7.3.4")

@@ -5,15 +5,16 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from vmenter import static_keys
-from vmenter.code import decode
-from vmenter.cpus import PRESETS
-from vmenter.eras import VCpuState, enter
-from vmenter.errors import LabError
-from vmenter.exercises.choice import choice
-from vmenter.image import Image
-from vmenter.static_keys import StaticBranch
-from vmenter.trace import Trace
+from vmenter import LabError
+from vmenter.boot.processors import PRESETS
+from vmenter.code.image import Image
+from vmenter.code.instructions import decode
+from vmenter.course.exercises.choice import choice
+from vmenter.emulator.trace import Trace
+from vmenter.patching import static_keys
+from vmenter.patching.static_keys import StaticBranch
+from vmenter.story.eras import enter
+from vmenter.story.promise import VCpuState
 
 CPU = PRESETS["skylake-server"].host
 

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from vmenter import eras
-from vmenter.errors import LabError
-from vmenter.exercises.choice import choice
-from vmenter.exercises.variants import between, changed, source
-from vmenter.history import Era
-from vmenter.host import Host
-from vmenter.promise import Promise, Reach, VCpuState, Verw
-from vmenter.trace import EventKind
+from vmenter import LabError
+from vmenter.boot.host import Host
+from vmenter.course.exercises.choice import choice
+from vmenter.course.exercises.variants import between, changed, source
+from vmenter.emulator.trace import EventKind
+from vmenter.story import eras
+from vmenter.story.history import Era
+from vmenter.story.promise import Promise, Reach, VCpuState, Verw
 
 MICROCODE = ("md_clear", "flush_l1d")
 SETTINGS = {"bugs": ("mds", "l1tf"), "cmdline": "", "ept": True, "flush_pending": False}

@@ -4,17 +4,17 @@ import re
 from itertools import product
 from typing import Any
 
-from vmenter import eras
-from vmenter.errors import LabError
-from vmenter.exercises.choice import choice
-from vmenter.exercises.flags import flag_uses
-from vmenter.exercises.variants import between, changed, source
-from vmenter.history import Era
-from vmenter.host import Host
-from vmenter.machine import Machine
-from vmenter.memory import VCPU, VCpu
-from vmenter.promise import Promise, Reach, VCpuState, Verw
-from vmenter.trace import Trace
+from vmenter import LabError
+from vmenter.boot.host import Host
+from vmenter.course.exercises.choice import choice
+from vmenter.course.exercises.flags import flag_uses
+from vmenter.course.exercises.variants import between, changed, source
+from vmenter.emulator.machine import Machine
+from vmenter.emulator.memory import VCPU, VCpu
+from vmenter.emulator.trace import Trace
+from vmenter.story import eras
+from vmenter.story.history import Era
+from vmenter.story.promise import Promise, Reach, VCpuState, Verw
 
 NEAR = 1  # accesses up to which the course calls a clear near: the merged form has one, of a run flag
 

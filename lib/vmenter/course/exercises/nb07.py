@@ -5,13 +5,16 @@ from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
-from vmenter import eras
-from vmenter.assembler import LAB, assemble
-from vmenter.eras import Era, Promise, Reach, State, VCpuState, Verdict, Verw
-from vmenter.errors import AssemblyError, LabError
-from vmenter.exercises.flags import FlagUse, flag_uses
-from vmenter.memory import VCPU, Owner
-from vmenter.trace import EventKind, Trace
+from vmenter import LabError
+from vmenter.code.assembler import AssemblyError
+from vmenter.course.exercises.flags import FlagUse, flag_uses
+from vmenter.emulator.memory import VCPU, Owner
+from vmenter.emulator.trace import EventKind, Trace
+from vmenter.patching.lab import LAB, assemble
+from vmenter.story import eras
+from vmenter.story.eras import State
+from vmenter.story.history import Era
+from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, Verw
 
 STUB = "__vmx_vcpu_run"
 COUNTER = VCPU + 0x30  # of VM-Enters, in 07-1; like all words of the structure it holds VCPU at first

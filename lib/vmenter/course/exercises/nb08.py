@@ -8,10 +8,10 @@ from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from vmenter.assembler import assemble
-from vmenter.audit import Tally, reached, with_value
-from vmenter.errors import AssemblyError, LabError
-from vmenter.exercises.audited import (
+from vmenter import LabError
+from vmenter.code.assembler import AssemblyError
+from vmenter.code.image import from_bytes
+from vmenter.course.exercises.audited import (
     Cases,
     Counterexample,
     Run,
@@ -23,20 +23,21 @@ from vmenter.exercises.audited import (
     keeps_the_promise,
     loads_the_guests_registers,
 )
-from vmenter.exercises.limited import results
-from vmenter.exercises.variants import between, changed, source
-from vmenter.image import from_bytes
-from vmenter.machine import IA32_FLUSH_CMD, Machine
-from vmenter.memory import LAB_BASE
-from vmenter.promise import Promise, Reach, VCpuState, Verdict, Verw, judge
-from vmenter.space import DEFAULT, Dimension, Part, Value
+from vmenter.course.exercises.limited import results
+from vmenter.course.exercises.variants import between, changed, source
+from vmenter.emulator.machine import IA32_FLUSH_CMD, Machine
+from vmenter.emulator.memory import LAB_BASE
+from vmenter.patching.lab import assemble
+from vmenter.story.audit import Tally, reached, with_value
+from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, Verw, judge
+from vmenter.story.space import DEFAULT, Dimension, Part, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vmenter.eras import State
-    from vmenter.history import Era
-    from vmenter.trace import Trace
+    from vmenter.emulator.trace import Trace
+    from vmenter.story.eras import State
+    from vmenter.story.history import Era
 
 # --- 08-1: the promise as a function -----------------------------------------------------------------------------
 

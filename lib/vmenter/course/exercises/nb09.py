@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from vmenter.cpus import PRESETS
-from vmenter.errors import LabError
-from vmenter.exercises.limited import results
-from vmenter.mitigations import select
-from vmenter.ownkernel import Inspected, inspected
+from vmenter import LabError
+from vmenter.boot.processors import PRESETS
+from vmenter.boot.selection import select
+from vmenter.course.exercises.limited import results
+from vmenter.kernels.recorded import Inspected, inspected
 
 # --- 09-1: where is it cleared? ----------------------------------------------------------------------------------
 

@@ -3,16 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vmenter import census, eras, svm, tsa
-from vmenter.alternatives import Engine, Rules, apply, entries, patch_all, sites
-from vmenter.assembler import assemble
-from vmenter.errors import LabError
-from vmenter.features import number
-from vmenter.image import Image, from_bytes
-from vmenter.machine import Machine
-from vmenter.memory import LAB_BASE, VCPU, VCpu
-from vmenter.trace import End, Trace
-from vmenter.tsa import AmdHost
+from vmenter import LabError
+from vmenter.boot import tsa
+from vmenter.boot.tsa import AmdHost
+from vmenter.code.image import Image, from_bytes
+from vmenter.emulator.machine import Machine
+from vmenter.emulator.memory import LAB_BASE, VCPU, VCpu
+from vmenter.emulator.trace import End, Trace
+from vmenter.kernels import census
+from vmenter.patching.alternative_table import Engine, Rules, entries, sites
+from vmenter.patching.alternatives import apply, patch_all
+from vmenter.patching.features import number
+from vmenter.patching.lab import assemble
+from vmenter.story import eras, svm
 
 # --- 10-1: only before VMRUN ---------------------------------------------------------------------------------
 

@@ -6,9 +6,9 @@ are taken to be possible.
 
 from collections.abc import Iterator
 
-from vmenter.code import Instruction, decode
-from vmenter.errors import LabError
-from vmenter.image import Image
+from vmenter import LabError
+from vmenter.code.image import Image
+from vmenter.code.instructions import Instruction, decode
 
 LONGEST = 200  # instructions on one way through; an answer has a dozen
 WAYS = 64

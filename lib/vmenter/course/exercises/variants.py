@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from vmenter.assembler import LAB, assemble
-from vmenter.errors import AssemblyError, LabError
-from vmenter.history import Era, era
+from vmenter import LabError
+from vmenter.code.assembler import AssemblyError
+from vmenter.patching.lab import LAB, assemble
+from vmenter.story.history import Era, era
 
 
 def source(era_: Era | str) -> str:

@@ -1,5 +1,5 @@
 // A prediction in the page: fields for guesses, or the guesses beside the truth. Guesses go to the model, which keeps them.
-// make, say, list, keepKeys and unique come from lab.js.
+// make, say, list, keepKeys and unique come from common.js.
 
 // A text whose code stands between backquotes.
 function rich(text) {

@@ -1,6 +1,6 @@
 """Predictions: what the reader guesses before a reveal, kept in their own file and shown beside the truth.
 
-`predict` asks, `truth` answers. Both are drawn by prediction.js. Their text twins say nothing about the reader, so
+`predict` asks, `truth` answers. Both are drawn by widget.js. Their text twins say nothing about the reader, so
 a notebook's stored output is the same for everybody.
 """
 
@@ -12,16 +12,16 @@ from weakref import WeakSet
 import anywidget
 import traitlets
 
-from vmenter import progress
-from vmenter.errors import LabError
-from vmenter.views.patch_bench import read
+from vmenter import LabError
+from vmenter.course import progress
+from vmenter.views.view import read
 
 
 class Prediction(anywidget.AnyWidget):
     """Questions with room for a guess; with `truths`, the guesses beside what is so."""
 
-    _esm = read("lab.js", "prediction.js")
-    _css = read("lab.css", "prediction.css")
+    _esm = read("views/common.js", "course/prediction/widget.js")
+    _css = read("views/common.css", "course/prediction/widget.css")
 
     name = traitlets.Unicode().tag(sync=True)
     questions = traitlets.List(traitlets.Unicode()).tag(sync=True)

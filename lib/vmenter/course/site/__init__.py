@@ -4,6 +4,6 @@ Text, outputs and pictures come from the notebooks as they are committed. A note
 to find the widgets in it; their frames are made beforehand, so that the same views work without a kernel.
 """
 
-from vmenter.site.build import build
+from vmenter.course.site.build import build
 
 __all__ = ["build"]

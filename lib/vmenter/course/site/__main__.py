@@ -1,9 +1,9 @@
-"""`python -m vmenter.site [FOLDER]`: build the site, in build/site if no folder is given."""
+"""`python -m vmenter.course.site [FOLDER]`: build the site, in build/site if no folder is given."""
 
 import sys
 from pathlib import Path
 
-from vmenter.site.build import OUTPUT, build
+from vmenter.course.site.build import OUTPUT, build
 
 if __name__ == "__main__":
     made = build(Path(sys.argv[1]) if len(sys.argv) > 1 else OUTPUT)

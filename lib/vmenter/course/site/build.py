@@ -11,13 +11,13 @@ from anywidget import AnyWidget  # noqa: TC002  (as everywhere here, types are i
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pygments.formatters import HtmlFormatter
 
-from vmenter.errors import LabError
-from vmenter.site.pages import Page, notebook_page, text_page
-from vmenter.site.run import widgets
-from vmenter.site.views import Live, live, scripts, style
+from vmenter import LabError
+from vmenter.course.site.pages import Page, notebook_page, text_page
+from vmenter.course.site.run import widgets
+from vmenter.course.site.views import Live, live, scripts, style
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
+ROOT = HERE.parents[3]
 NOTEBOOKS = ROOT / "notebooks"
 OUTPUT = ROOT / "build" / "site"
 FIRST = "00-start-here"  # its page is the site's entrance

@@ -8,18 +8,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, combinations, product
 from typing import Any
 
-from vmenter.alttable import Engine
-from vmenter.cpus import PRESETS
-from vmenter.eras import Era, Reach
-from vmenter.ownmachine import samples
-from vmenter.site.store import Row, Store, key
-from vmenter.space import DEFAULT, Space
-from vmenter.views import entry_frame, exposure_frame, host_frame, patch_frame
-from vmenter.views.bench import SAMPLES, Bench
-from vmenter.views.entry_explorer import EntryExplorer
-from vmenter.views.exposure_map import ExposureMap
-from vmenter.views.host_view import HostView
-from vmenter.views.patch_bench import PatchBench
+from vmenter.boot.processors import PRESETS
+from vmenter.course.site.store import Row, Store, key
+from vmenter.hosts.report import samples
+from vmenter.patching.alternative_table import Engine
+from vmenter.story.history import Era
+from vmenter.story.promise import Reach
+from vmenter.story.space import DEFAULT, Space
+from vmenter.views.entry import frame as entry_frame
+from vmenter.views.entry.widget import EntryExplorer
+from vmenter.views.exposure import frame as exposure_frame
+from vmenter.views.exposure.widget import ExposureMap
+from vmenter.views.host import frame as host_frame
+from vmenter.views.host.widget import HostView
+from vmenter.views.patch import frame as patch_frame
+from vmenter.views.patch.bench import SAMPLES, Bench
+from vmenter.views.patch.widget import PatchBench
 
 State = Mapping[str, Any]
 Payload = dict[str, Any]

@@ -10,7 +10,7 @@ from typing import Any
 from bs4 import BeautifulSoup, Tag
 from nbconvert.filters import Highlight2HTML, markdown2html
 
-from vmenter.site.views import WITHOUT, Live
+from vmenter.course.site.views import WITHOUT, Live
 
 HIDDEN = {"assertion", "assert", "hide-input", "hide-cell", "remove-cell"}
 HOW = '<a href="with-a-kernel.html">With a kernel</a>'

@@ -10,7 +10,7 @@ from typing import Any
 
 from anywidget import AnyWidget
 
-from vmenter.errors import LabError
+from vmenter import LabError
 
 
 def widgets(notebook: Any, path: Path) -> dict[int, AnyWidget]:

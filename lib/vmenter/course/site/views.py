@@ -6,7 +6,8 @@ from typing import Any
 
 from anywidget import AnyWidget
 
-from vmenter.site.frames import (
+from vmenter.course.prediction.widget import Prediction
+from vmenter.course.site.frames import (
     Payload,
     State,
     book,
@@ -16,12 +17,12 @@ from vmenter.site.frames import (
     own_code,
     patch_frames,
 )
-from vmenter.site.store import packed
-from vmenter.views.entry_explorer import EntryExplorer
-from vmenter.views.exposure_map import ExposureMap
-from vmenter.views.host_view import HostView
-from vmenter.views.patch_bench import PatchBench, read
-from vmenter.views.prediction import Prediction
+from vmenter.course.site.store import packed
+from vmenter.views.entry.widget import EntryExplorer
+from vmenter.views.exposure.widget import ExposureMap
+from vmenter.views.host.widget import HostView
+from vmenter.views.patch.widget import PatchBench
+from vmenter.views.view import read
 
 # What the page says under a view. Controls without frames are switched off there.
 WITHOUT = {
@@ -110,11 +111,11 @@ def _module(widget: type[AnyWidget]) -> str:
 
 def style(widgets: Iterable[AnyWidget]) -> str:
     """Return the style sheets of these widgets. Each is kept to its own view: they share names for their parts."""
-    sheets = [read("lab.css")]
+    sheets = [read("views/common.css")]
     for kind, others in KINDS.items():
         if kind is EntryExplorer or any(isinstance(one, kind) for one in widgets):
             views = ", ".join(f'[data-view="{one.__name__}"]' for one in (kind, *others))
             end = "" if others else " to (.vm-explorer > *)"
-            content = read(f"{kind.__module__.rpartition('.')[2]}.css")
+            content = read(f"{kind.__module__.removeprefix('vmenter.').replace('.', '/')}.css")
             sheets.append(f"@scope ({views}){end} {{\n{content}}}\n")
     return "\n".join(sheets)

@@ -6,6 +6,6 @@ widget is shown by its text twin, a drawing has room of its own. A handout is on
 for, its key picture, the summary, the review questions, the sources. nbconvert renders the text.
 """
 
-from vmenter.slides.files import build
+from vmenter.course.slides.files import build
 
 __all__ = ["build"]

@@ -1,9 +1,9 @@
-"""`python -m vmenter.slides [FOLDER]`: make them all, in build/slides if no folder is given."""
+"""`python -m vmenter.course.slides [FOLDER]`: make them all, in build/slides if no folder is given."""
 
 import sys
 from pathlib import Path
 
-from vmenter.slides.files import OUTPUT, build
+from vmenter.course.slides.files import OUTPUT, build
 
 if __name__ == "__main__":
     made = build(Path(sys.argv[1]) if len(sys.argv) > 1 else OUTPUT)

@@ -6,13 +6,13 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pygments.formatters import HtmlFormatter
 
-from vmenter.errors import LabError
-from vmenter.slides.blocks import read, sections
-from vmenter.slides.handout import handout
-from vmenter.slides.pack import slides
+from vmenter import LabError
+from vmenter.course.slides.blocks import read, sections
+from vmenter.course.slides.handout import handout
+from vmenter.course.slides.pack import slides
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
+ROOT = HERE.parents[3]
 NOTEBOOKS = ROOT / "notebooks"
 OUTPUT = ROOT / "build" / "slides"
 

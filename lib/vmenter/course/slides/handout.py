@@ -10,18 +10,20 @@ from typing import Any
 
 from bs4 import BeautifulSoup, Tag
 
-from vmenter import flow, image
-from vmenter.diagram import Diagram
-from vmenter.history import era
-from vmenter.memory import LAB_BASE
-from vmenter.pictures import sample, standalone
-from vmenter.slides.blocks import rendered, size
-from vmenter.views.flowchart import draw
+from vmenter.code import image
+from vmenter.course.pictures import standalone
+from vmenter.course.slides.blocks import rendered, size
+from vmenter.emulator.memory import LAB_BASE
+from vmenter.flow import recover
+from vmenter.story.history import era
+from vmenter.views.drawings.diagram import Diagram
+from vmenter.views.drawings.flowchart import draw
+from vmenter.views.drawings.ways import sample
 
 
 def part(id_: str, function: str) -> Diagram:
     """Draw one function of an era, with all that can stand at its sites."""
-    return draw(flow.graph(image.from_bytes(era(id_).object, id_, LAB_BASE), function, variants=True))
+    return draw(recover.graph(image.from_bytes(era(id_).object, id_, LAB_BASE), function, variants=True))
 
 
 # What says most of a notebook. For one that is not named here: its first drawing, or else its first table.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from vmenter.slides.blocks import ROOM, Block, Section
+from vmenter.course.slides.blocks import ROOM, Block, Section
 
 COVER = 490  # the room of the first slide, whose heading is larger
 STEP = 8  # pixels

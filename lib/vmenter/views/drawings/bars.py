@@ -7,8 +7,8 @@ written beside its bar.
 from collections.abc import Sequence
 from html import escape
 
-from vmenter.diagram import SVG, Diagram, style, text_size
-from vmenter.errors import LabError
+from vmenter import LabError
+from vmenter.views.drawings.diagram import SVG, Diagram, style, text_size
 
 WIDTH = 760.0  # of the whole drawing, in pixels
 ROW, BAR, GAP = 18.0, 12.0, 8.0  # height of a bar with its air, of the bar alone, between groups

@@ -6,11 +6,11 @@ switch between them without a new layout, and nothing jumps.
 
 from collections.abc import Callable, Collection, Mapping
 
-from vmenter.alternatives import Patch
-from vmenter.alttable import AltEntry, Engine, Site
-from vmenter.diagram import KEPT, Diagram, Mark, layout, mark, text_size
-from vmenter.features import slot
-from vmenter.views.bench import feature_names
+from vmenter.patching.alternative_table import AltEntry, Engine, Site
+from vmenter.patching.alternatives import Patch
+from vmenter.patching.features import slot
+from vmenter.patching.lab import feature_names
+from vmenter.views.drawings.diagram import KEPT, Diagram, Mark, layout, mark, text_size
 
 Name = Callable[[int], str]
 WIDEST = "matches, decides"

@@ -16,7 +16,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from vmenter.errors import LabError
+from vmenter import LabError
 
 SVG = "http://www.w3.org/2000/svg"
 FONT_SIZE = 13.0

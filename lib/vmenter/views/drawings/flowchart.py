@@ -13,12 +13,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from vmenter.diagram import Diagram, layout, mark
-from vmenter.diagram import Mark as Change
-from vmenter.flowgraph import Block, Edge, Flow, Kind, Mark
-from vmenter.flowtext import branch_lines, clean, flow_text, lines, nothing, offset, site_lines, title
-from vmenter.image import Image
-from vmenter.trace import Trace
+from vmenter.code.image import Image
+from vmenter.emulator.trace import Trace
+from vmenter.flow.graph import Block, Edge, Flow, Kind, Mark
+from vmenter.flow.text import branch_lines, clean, flow_text, lines, nothing, offset, site_lines, title
+from vmenter.views.drawings.diagram import Diagram, layout, mark
+from vmenter.views.drawings.diagram import Mark as Change
 
 TWIN = "(the text twin)"  # in a drawing, until its words are known
 GUTTER = 7  # characters of a line that the block's place takes, at least

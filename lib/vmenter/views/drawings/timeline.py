@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from html import escape
-from pathlib import Path
 from typing import Any
 
-from vmenter.errors import LabError
-from vmenter.history import ERAS, Era
+from vmenter import LabError
+from vmenter.story.history import ERAS, Era
+from vmenter.views.view import read
 
 KINDS = {"merged": "M", "posted": "P", "built": "B"}
 WIDTH = 96  # columns of the twin
@@ -117,9 +117,7 @@ class Timeline:
 
 @cache
 def _style() -> str:
-    here = Path(__file__).parent
-    sheets = [(here / name).read_text(encoding="utf-8") for name in ("lab.css", "timeline.css")]
-    return " ".join(" ".join(sheets).split())
+    return " ".join(read("views/common.css", "views/drawings/timeline.css").split())
 
 
 def timeline(eras: Iterable[Era] = ERAS.values(), here: str | None = None) -> Timeline:

@@ -1,7 +1,7 @@
 """Everything that EntryExplorer shows, as one value: a pure function of a small state.
 
 `frame(state)` returns plain dicts, lists and strings: what can be chosen, what is, and for each era shown its
-panels (`entry_panels`). Drawings are not in it: one serves every state of an era, and a frame only marks it. The
+panels (`panels`). Drawings are not in it: one serves every state of an era, and a frame only marks it. The
 page draws frames and knows nothing of kernels; so it works in JupyterLab and, over frames made before, without a
 kernel.
 """
@@ -11,11 +11,12 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, TypedDict
 
-from vmenter.cpus import PRESETS
-from vmenter.eras import BACKPORT, ERAS, REJECTED_CURE, Era, Reach, VCpuState
-from vmenter.errors import LabError
-from vmenter.host import ARCH_CAP_FACTS, BUGS, CPUID_FACTS, FACTS, Host
-from vmenter.views.entry_panels import drawing, side
+from vmenter import LabError
+from vmenter.boot.host import ARCH_CAP_FACTS, BUGS, CPUID_FACTS, FACTS, Host
+from vmenter.boot.processors import PRESETS
+from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE, Era
+from vmenter.story.promise import Reach, VCpuState
+from vmenter.views.entry.panels import drawing, side
 
 __all__ = ["SHOW", "Frame", "State", "drawings", "frame", "state_of", "twin"]
 

@@ -10,17 +10,21 @@ from itertools import groupby
 from textwrap import wrap
 from typing import Any
 
-from vmenter import buffers, pictures
-from vmenter.entrytext import event_text, notable, notes, table
-from vmenter.eras import GUEST, START, Entry, Era, Host, Selection, VCpuState, enter
-from vmenter.flowgraph import Block, Flow
-from vmenter.flowgraph import Mark as FlowMark
-from vmenter.flowtext import branch_lines
-from vmenter.machine import HOST_REGISTERS
-from vmenter.memory import Owner
-from vmenter.mitigations import select
-from vmenter.trace import CLEARS, EventKind, Trace
-from vmenter.views import flowchart
+from vmenter.boot.host import Host
+from vmenter.boot.selection import Selection, select
+from vmenter.emulator import buffers
+from vmenter.emulator.machine import HOST_REGISTERS
+from vmenter.emulator.memory import Owner
+from vmenter.emulator.trace import CLEARS, EventKind, Trace
+from vmenter.flow.graph import Block, Flow
+from vmenter.flow.graph import Mark as FlowMark
+from vmenter.flow.text import branch_lines
+from vmenter.story.entry_text import event_text, notable, notes, table
+from vmenter.story.eras import GUEST, START, Entry, enter
+from vmenter.story.history import Era
+from vmenter.story.promise import VCpuState
+from vmenter.views.drawings import flowchart
+from vmenter.views.drawings.ways import era_flow
 
 Panel = dict[str, Any]
 WIDTH = 100  # of a line of the twin
@@ -211,7 +215,7 @@ def _verdict(entry: Entry) -> Panel:
 @lru_cache(maxsize=32)
 def flow_of(era: Era) -> Flow:
     """Return the graph of an era's way to VM-Enter."""
-    return pictures.era_flow(era)
+    return era_flow(era)
 
 
 def drawing(era: Era) -> str:

@@ -1,6 +1,6 @@
 // EntryExplorer in the page: draws the frames that Python makes and sends back what the reader chooses.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, makeSvg, say, list, keepKeys and unique come from lab.js.
+// make, makeSvg, say, list, keepKeys and unique come from common.js.
 
 const OWN = "@own";
 const SIZES = [["window", "readable"], ["whole", "at a glance"], ["full", "full height"]];

@@ -1,6 +1,6 @@
 """EntryExplorer: one VM-Enter, from the CPU's bugs to the verdict, in one era or in two side by side.
 
-A thin widget: what it shows is `entry_frame.frame` of a small state; the page (entry_explorer.js) draws it.
+A thin widget: what it shows is `frame.frame` of a small state; the page (widget.js) draws it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,10 +10,10 @@ from typing import Any
 import anywidget
 import traitlets
 
-from vmenter.errors import LabError
-from vmenter.history import Era
-from vmenter.views.entry_frame import SHOW, Frame, drawings, frame, twin
-from vmenter.views.patch_bench import read
+from vmenter import LabError
+from vmenter.story.history import Era
+from vmenter.views.entry.frame import SHOW, Frame, drawings, frame, twin
+from vmenter.views.view import read
 
 
 class EntryExplorer(anywidget.AnyWidget):
@@ -24,8 +24,8 @@ class EntryExplorer(anywidget.AnyWidget):
     from. Its text twin is its `repr`. Raises `LabError` for unknown names.
     """
 
-    _esm = read("lab.js", "entry_explorer.js")
-    _css = read("lab.css", "entry_explorer.css")
+    _esm = read("views/common.js", "views/entry/widget.js")
+    _css = read("views/common.css", "views/entry/widget.css")
 
     state = traitlets.Dict().tag(sync=True)
     frame = traitlets.Dict().tag(sync=True)

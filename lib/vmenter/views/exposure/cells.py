@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from vmenter.audit import Finding, replay
-from vmenter.audittext import shared_words
-from vmenter.eras import Era, enter
-from vmenter.errors import LabError
-from vmenter.exposure import Column, Count, Cut, counts, finding
-from vmenter.views.entry_frame import state_of
+from vmenter import LabError
+from vmenter.story.audit import Finding, replay
+from vmenter.story.audit_text import shared_words
+from vmenter.story.eras import enter
+from vmenter.story.exposure import Column, Count, Cut, counts, finding
+from vmenter.story.history import Era
+from vmenter.views.entry.frame import state_of
 
 Panel = dict[str, Any]
 

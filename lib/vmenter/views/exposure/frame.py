@@ -1,7 +1,7 @@
 """Everything that ExposureMap shows, as one value: a pure function of a small state.
 
 `frame(state)` returns plain dicts, lists and strings: a row for each era, a column for each part of the space,
-what stands in each cell, and all about the selected one (`exposure_cells`). Where a click leads stands in the
+what stands in each cell, and all about the selected one (`cells`). Where a click leads stands in the
 frame, too, as a change of state: the page draws frames, sends such changes back, and knows nothing of kernels.
 """
 
@@ -12,11 +12,11 @@ from math import prod
 from textwrap import wrap
 from typing import Any, NamedTuple, TypedDict
 
-from vmenter.eras import ERAS, Era
-from vmenter.errors import LabError
-from vmenter.exposure import SITUATIONS, Column, Count, Cut, counts
-from vmenter.space import DEFAULT, Space
-from vmenter.views.exposure_cells import FAULTS, MARKS, cell, detail, where
+from vmenter import LabError
+from vmenter.story.exposure import SITUATIONS, Column, Count, Cut, counts
+from vmenter.story.history import ERAS, Era
+from vmenter.story.space import DEFAULT, Space
+from vmenter.views.exposure.cells import FAULTS, MARKS, cell, detail, where
 
 __all__ = ["LOOKS", "Frame", "State", "frame", "twin"]
 

@@ -1,6 +1,6 @@
 // ExposureMap in the page: draws the frames that Python makes and sends back the changes that stand in them.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, makeSvg, say, list, keepKeys, unique and within come from lab.js; explorer is EntryExplorer's module.
+// make, makeSvg, say, list, keepKeys, unique and within come from common.js; explorer is EntryExplorer's module.
 
 const OUTLINES = {
   broken: "16,1 31,16 16,31 1,16",

@@ -1,6 +1,6 @@
 """ExposureMap: eras × configurations as a map of where promises break, to be zoomed by dimension.
 
-A thin widget: what it shows is `exposure_frame.frame` of a small state; the page (exposure_map.js) draws it. A
+A thin widget: what it shows is `frame.frame` of a small state; the page (widget.js) draws it. A
 cell opens its counterexample in an EntryExplorer below the map: the same view, over a state and frames of its own.
 """
 
@@ -11,20 +11,20 @@ from typing import Any
 import anywidget
 import traitlets
 
-from vmenter.eras import Era
-from vmenter.errors import LabError
-from vmenter.space import DEFAULT, Space
-from vmenter.views.entry_explorer import next_frame
-from vmenter.views.entry_frame import drawings
-from vmenter.views.exposure_frame import LOOKS, Frame, frame, twin
-from vmenter.views.patch_bench import read
+from vmenter import LabError
+from vmenter.story.history import Era
+from vmenter.story.space import DEFAULT, Space
+from vmenter.views.entry.frame import drawings
+from vmenter.views.entry.widget import next_frame
+from vmenter.views.exposure.frame import LOOKS, Frame, frame, twin
+from vmenter.views.view import read
 
 
 def _module() -> str:
     """Return the page's module. EntryExplorer's is a function in it, so that their names do not meet."""
-    explorer, _ = read("entry_explorer.js").split("export default")
+    explorer, _ = read("views/entry/widget.js").split("export default")
     wrapped = f"const explorer = (() => {{\n{explorer}\nreturn {{ render }};\n}})();"
-    return "\n".join((read("lab.js"), wrapped, read("exposure_map.js")))
+    return "\n".join((read("views/common.js"), wrapped, read("views/exposure/widget.js")))
 
 
 class ExposureMap(anywidget.AnyWidget):
@@ -37,7 +37,7 @@ class ExposureMap(anywidget.AnyWidget):
     """
 
     _esm = _module()
-    _css = read("lab.css", "entry_explorer.css", "exposure_map.css")
+    _css = read("views/common.css", "views/entry/widget.css", "views/exposure/widget.css")
 
     state = traitlets.Dict().tag(sync=True)
     frame = traitlets.Dict().tag(sync=True)

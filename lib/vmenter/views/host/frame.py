@@ -7,18 +7,11 @@ was inferred, what a VM-Enter does there, and the state that an EntryExplorer ne
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from vmenter import ownmachine
-from vmenter.explain import MITIGATED, NOT_AFFECTED, UNKNOWN, VULNERABLE, Explanation, Line, explain
-from vmenter.hosttext import (
-    agreement,
-    commands,
-    entry_sentences,
-    known_rows,
-    text_lines,
-    unknown_rows,
-)
-from vmenter.promise import VCpuState
-from vmenter.views.entry_frame import state_of
+from vmenter.hosts import report as ownmachine
+from vmenter.hosts.explain import MITIGATED, NOT_AFFECTED, UNKNOWN, VULNERABLE, Explanation, Line, explain
+from vmenter.hosts.explain_text import agreement, commands, entry_sentences, known_rows, text_lines, unknown_rows
+from vmenter.story.promise import VCpuState
+from vmenter.views.entry.frame import state_of
 
 Frame = dict[str, Any]
 DEFAULT = "four-flaws"

@@ -1,6 +1,6 @@
 // HostView in the page: draws the frames that Python makes and sends back which report the reader wants.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, makeSvg, say, list, keepKeys, unique and within come from lab.js; explorer is EntryExplorer's own module.
+// make, makeSvg, say, list, keepKeys, unique and within come from common.js; explorer is EntryExplorer's own module.
 
 const LIVE = "@live";
 const OWN = "@pasted";

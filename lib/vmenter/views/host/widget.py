@@ -1,6 +1,6 @@
 """HostView: a machine's own words about its flaws, explained, and handed to the EntryExplorer.
 
-A thin widget: what it shows is `host_frame.frame` of a small state; the page (host_view.js) draws it. By default
+A thin widget: what it shows is `frame.frame` of a small state; the page (widget.js) draws it. By default
 a recorded sample; a machine is read on request only, and what it said is never stored with a notebook.
 """
 
@@ -11,19 +11,19 @@ from typing import Any
 import anywidget
 import traitlets
 
-from vmenter.errors import LabError
-from vmenter.host import Host
-from vmenter.views.entry_explorer import EntryExplorer, next_frame
-from vmenter.views.entry_frame import drawings
-from vmenter.views.host_frame import DEFAULT, found_of, frame_of, twin
-from vmenter.views.patch_bench import read
+from vmenter import LabError
+from vmenter.boot.host import Host
+from vmenter.views.entry.frame import drawings
+from vmenter.views.entry.widget import EntryExplorer, next_frame
+from vmenter.views.host.frame import DEFAULT, found_of, frame_of, twin
+from vmenter.views.view import read
 
 
 def _module() -> str:
     """Return the page's module. EntryExplorer's is a function in it, so that their names do not meet."""
-    explorer, _ = read("entry_explorer.js").split("export default")
+    explorer, _ = read("views/entry/widget.js").split("export default")
     wrapped = f"const explorer = (() => {{\n{explorer}\nreturn {{ render }};\n}})();"
-    return "\n".join((read("lab.js"), wrapped, read("host_view.js")))
+    return "\n".join((read("views/common.js"), wrapped, read("views/host/widget.js")))
 
 
 class HostView(anywidget.AnyWidget):
@@ -35,7 +35,7 @@ class HostView(anywidget.AnyWidget):
     """
 
     _esm = _module()
-    _css = read("lab.css", "entry_explorer.css", "host_view.css")
+    _css = read("views/common.css", "views/entry/widget.css", "views/host/widget.css")
 
     state = traitlets.Dict().tag(sync=True)
     frame = traitlets.Dict().tag(sync=True)

@@ -14,16 +14,17 @@ from pathlib import Path
 from textwrap import shorten, wrap
 from typing import Any, TypedDict
 
-from vmenter import features
-from vmenter.alternatives import Patch, patch
-from vmenter.alttable import Engine, Rules, Site, entries, rules, sites
-from vmenter.code import Instruction, decode
-from vmenter.cpus import PRESETS
-from vmenter.errors import LabError
-from vmenter.image import Image
-from vmenter.mitigations import select
-from vmenter.views.bench import NOT, Bench, feature_names
-from vmenter.views.words import count
+from vmenter import LabError
+from vmenter.boot.processors import PRESETS
+from vmenter.boot.selection import select
+from vmenter.code.image import Image
+from vmenter.code.instructions import Instruction, decode
+from vmenter.patching import features
+from vmenter.patching.alternative_table import Engine, Rules, Site, entries, rules, sites
+from vmenter.patching.alternatives import Patch, patch
+from vmenter.patching.lab import feature_names
+from vmenter.views.patch.bench import NOT, Bench
+from vmenter.views.patch.words import count
 
 Frame = dict[str, Any]
 PAGE = 20  # rows

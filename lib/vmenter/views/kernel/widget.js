@@ -1,6 +1,6 @@
 // KernelBrowser in the page: draws the frames that Python makes and sends back what the reader looks for.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, say, list, keepKeys, unique and within come from lab.js; bench is PatchBench's own module.
+// make, say, list, keepKeys, unique and within come from common.js; bench is PatchBench's own module.
 
 const TYPING = 200; // milliseconds of rest before what is typed is looked for
 

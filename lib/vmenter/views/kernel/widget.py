@@ -1,6 +1,6 @@
 """KernelBrowser: all alternatives of an image, filtered, sorted and patched; one of them opens in a PatchBench.
 
-A thin widget: what it shows is `kernel_frame.frame` of a small state; the page (kernel_browser.js) draws it. By
+A thin widget: what it shows is `frame.frame` of a small state; the page (widget.js) draws it. By
 default the lab's own image; a kernel of the reader's is read on request only, and nothing of it is stored with a
 notebook.
 """
@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
-from vmenter import ownkernel
-from vmenter.alttable import Engine
-from vmenter.assembler import lab_object
-from vmenter.errors import LabError
-from vmenter.image import Image, from_bytes
-from vmenter.views.kernel_frame import Frame, Table, frame, table, twin
-from vmenter.views.patch_bench import next_frame, read
+from vmenter import LabError
+from vmenter.code.image import Image, from_bytes
+from vmenter.kernels import recorded
+from vmenter.patching.alternative_table import Engine
+from vmenter.patching.lab import lab_object
+from vmenter.views.kernel.frame import Frame, Table, frame, table, twin
+from vmenter.views.patch.widget import next_frame
+from vmenter.views.view import read
 
 if TYPE_CHECKING:
-    from vmenter.views.bench import Bench
+    from vmenter.views.patch.bench import Bench
 
 LAB = "patching"  # the lab's own image that is shown where none is given
 FILTERS = ("feature", "function", "text", "changed")
@@ -31,9 +32,9 @@ FILTERS = ("feature", "function", "text", "changed")
 
 def _module() -> str:
     """Return the page's module. PatchBench's is a function in it, so that their names do not meet."""
-    bench, _ = read("patch_bench.js").split("export default")
+    bench, _ = read("views/patch/widget.js").split("export default")
     wrapped = f"const bench = (() => {{\n{bench}\nreturn {{ render }};\n}})();"
-    return "\n".join((read("lab.js"), wrapped, read("kernel_browser.js")))
+    return "\n".join((read("views/common.js"), wrapped, read("views/kernel/widget.js")))
 
 
 class KernelBrowser(anywidget.AnyWidget):
@@ -45,7 +46,7 @@ class KernelBrowser(anywidget.AnyWidget):
     """
 
     _esm = _module()
-    _css = read("lab.css", "patch_bench.css", "kernel_browser.css")
+    _css = read("views/common.css", "views/patch/widget.css", "views/kernel/widget.css")
 
     state = traitlets.Dict().tag(sync=True)
     frame = traitlets.Dict().tag(sync=True)
@@ -93,7 +94,7 @@ class KernelBrowser(anywidget.AnyWidget):
         Where none is found it shows the lab's image, and says why; without filters, which would fit nothing there.
         """
         try:
-            found = ownkernel.module(path, module)
+            found = recorded.module(path, module)
             return cls(found.load(), live=True, note=found.name, **options)
         except LabError as error:
             kept = {name: value for name, value in options.items() if name not in FILTERS}

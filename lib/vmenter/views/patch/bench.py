@@ -1,16 +1,16 @@
 """What PatchBench works on: the lab's samples, code that a reader typed, or a site of a real kernel."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
 
-from vmenter.alttable import Site, entries, sites
-from vmenter.assembler import LAB, assemble, lab_object
-from vmenter.errors import AssemblyError, LabError
-from vmenter.features import slot
-from vmenter.image import Image, from_bytes
+from vmenter import LabError
+from vmenter.code.assembler import AssemblyError
+from vmenter.code.image import Image, from_bytes
+from vmenter.patching.alternative_table import Site, entries, sites
+from vmenter.patching.features import slot
+from vmenter.patching.lab import assemble, feature_names, feature_numbers, lab_object
 
 MAX_REPLACEMENTS = 3
 NOT = "NOT "  # before a feature's name: the entry applies where the feature is absent
@@ -98,20 +98,6 @@ SAMPLES: Mapping[str, tuple[str, Text]] = MappingProxyType({
         Text("stac", (("", NOT + "SMAP"),)),
     ),
 })  # fmt: skip
-
-
-@cache
-def feature_numbers() -> Mapping[str, int]:
-    """Return name -> number of the features the lab's code uses, from lab/features.inc."""
-    text = (LAB / "features.inc").read_text()
-    found = re.findall(r"^X86_FEATURE_(\w+)\s*=\s*(\d+)\*32 \+ (\d+)", text, re.MULTILINE)
-    return MappingProxyType({name: int(word) * 32 + int(bit) for name, word, bit in found})
-
-
-@cache
-def feature_names() -> Mapping[int, str]:
-    """Return number -> name, the other way round."""
-    return MappingProxyType({number: name for name, number in feature_numbers().items()})
 
 
 @cache

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any, TypedDict
 
-from vmenter.alternatives import ORIGINS, Origin, Patch, Step, patch
-from vmenter.alttable import Engine, Rules
-from vmenter.code import Instruction, decode
-from vmenter.errors import LabError
-from vmenter.views import decision, words
-from vmenter.views.bench import SAMPLES, Bench, TypedError, feature_numbers, sample, typed
+from vmenter import LabError
+from vmenter.code.instructions import Instruction, decode
+from vmenter.patching.alternative_table import Engine, Rules
+from vmenter.patching.alternatives import ORIGINS, Origin, Patch, Step, patch
+from vmenter.patching.lab import feature_numbers
+from vmenter.views.drawings import decision
+from vmenter.views.patch import words
+from vmenter.views.patch.bench import SAMPLES, Bench, TypedError, sample, typed
 
 Frame = dict[str, Any]
 NOP = b"\x90"

@@ -1,6 +1,6 @@
 // PatchBench in the page: draws the frames that Python makes and sends back what the reader chooses.
 // It knows nothing about patching. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, say, list, keepKeys and unique come from lab.js.
+// make, say, list, keepKeys and unique come from common.js.
 
 function render({ model, el }) {
   const id = unique("vm-bench");

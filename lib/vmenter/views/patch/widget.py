@@ -1,6 +1,6 @@
 """PatchBench: patch one site, step by step and byte by byte, in a notebook.
 
-A thin widget: what it shows is `patch_frame.frame` of a small state; the page (patch_bench.js) draws it.
+A thin widget: what it shows is `frame.frame` of a small state; the page (widget.js) draws it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,18 +11,13 @@ from typing import Any
 import anywidget
 import traitlets
 
-from vmenter.alttable import Engine, Site
-from vmenter.errors import LabError
-from vmenter.image import Image
-from vmenter.views.bench import Bench, feature_names, feature_numbers
-from vmenter.views.patch_frame import Frame, frame, twin
-
-HERE = Path(__file__).parent
-
-
-def read(*names: str) -> str:
-    """Return the text of files beside this one, one after another."""
-    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
+from vmenter import LabError
+from vmenter.code.image import Image
+from vmenter.patching.alternative_table import Engine, Site
+from vmenter.patching.lab import feature_names, feature_numbers
+from vmenter.views.patch.bench import Bench
+from vmenter.views.patch.frame import Frame, frame, twin
+from vmenter.views.view import read
 
 
 class PatchBench(anywidget.AnyWidget):
@@ -32,8 +27,8 @@ class PatchBench(anywidget.AnyWidget):
     of the lab; `typed` and `of` show other code. ``step=None`` is the last step. Its text twin is its `repr`.
     """
 
-    _esm = read("lab.js", "patch_bench.js")
-    _css = read("lab.css", "patch_bench.css")
+    _esm = read("views/common.js", "views/patch/widget.js")
+    _css = read("views/common.css", "views/patch/widget.css")
 
     state = traitlets.Dict().tag(sync=True)
     frame = traitlets.Dict().tag(sync=True)

@@ -6,11 +6,11 @@ Every sentence that PatchBench shows about a step is made here.
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from vmenter.alternatives import NOPS, Patch, Step
-from vmenter.alttable import AltEntry, Engine
-from vmenter.code import Instruction, decode
-from vmenter.image import Image
-from vmenter.views.bench import Bench
+from vmenter.code.image import Image
+from vmenter.code.instructions import Instruction, decode
+from vmenter.patching.alternative_table import AltEntry, Engine
+from vmenter.patching.alternatives import NOPS, Patch, Step
+from vmenter.views.patch.bench import Bench
 
 ENGINES = {
     Engine.EARLY: ("to v6.4", "each match is written over the last; only a lone 5-byte CALL or JMP is relocated"),
