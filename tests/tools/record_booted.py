@@ -8,9 +8,9 @@ Of each recording only what a few VM-Enters did is kept: events, way by function
 import json
 from pathlib import Path
 
-from vmenter.booted import read
-from vmenter.bootedmatch import compare
-from vmenter.bootedrecord import RECORD, BootedEnter, of_comparison, to_json
+from vmenter.kernels.booted import read
+from vmenter.kernels.booted_match import compare
+from vmenter.kernels.booted_record import RECORD, BootedEnter, of_comparison, to_json
 
 DATA = Path(__file__).parents[1] / "data" / "booted"
 DEBIAN = "as Debian ships it"
