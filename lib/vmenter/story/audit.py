@@ -360,9 +360,10 @@ def fates(
     for done, state in enumerate(states):
         if progress:
             progress(f"{era.id}: machine states", done, len(states))
-        trace = _run(era, state)
+        traces = [_run(era, one) for one in _variants(era, state)]
         for promise in promises[state]:
-            faults[state, promise] = frozenset(_faults(promise, state, trace))
+            found = (fault for trace in traces for fault in _faults(promise, state, trace))
+            faults[state, promise] = frozenset(found)
     return {
         outcome: (Fate(state, promise, faults[state, promise]), tally)
         for outcome, (state, promise, tally) in cases.items()
@@ -370,6 +371,17 @@ def fates(
 
 
 _select = lru_cache(maxsize=4096)(select)
+
+
+def _variants(era: eras.Era, state: eras.State) -> tuple[eras.State, ...]:
+    """Return the states to run for one: of code that is not the lab's, also those with RSP or CR2 unchanged.
+
+    Neither is a dimension: every configuration meets both, from one VM-Enter to the next, so a configuration has a
+    fault if it has it in any. The lab's own code does the same in all (a test runs them), and is run once.
+    """
+    if isinstance(era, ModuleEra):  # its C part is not run, and CR2 is written there
+        return state, replace(state, host_rsp_changed=False)
+    return (state,) if era.code is None else state.variants
 
 
 def _run(era: eras.Era, state: eras.State) -> eras.Trace | None:

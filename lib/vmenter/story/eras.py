@@ -111,9 +111,9 @@ class Entry:
         return {
             "era": self.era.id,
             "features": list(self.selection.features),
-            "keys": list(self.selection.keys),
+            "keys": [*self.selection.keys, *self.selection.kvm_keys],
             "l1d_flush": self.selection.l1d_flush,
-            "sysfs": self.selection.sysfs.to_json(),
+            "sysfs": self.selection.lines.to_json(),  # KVM is loaded when a guest is entered, and l1tf says so
             "vm_enter": self.trace.vm_enter,
             "events": [
                 {"kind": str(event.kind), "symbol": symbol, "address": address}
