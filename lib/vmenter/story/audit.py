@@ -374,14 +374,12 @@ _select = lru_cache(maxsize=4096)(select)
 
 
 def _variants(era: eras.Era, state: eras.State) -> tuple[eras.State, ...]:
-    """Return the states to run for one: of code that is not the lab's, also those with RSP or CR2 unchanged.
+    """Return the states to run for one: of code that is not the lab's, also that with RSP and CR2 unchanged.
 
     Neither is a dimension: every configuration meets both, from one VM-Enter to the next, so a configuration has a
-    fault if it has it in any. The lab's own code does the same in all (a test runs them), and is run once.
+    fault if it has it in either. The lab's own code does the same in both (a test runs them), and is run once.
     """
-    if isinstance(era, ModuleEra):  # its C part is not run, and CR2 is written there
-        return state, replace(state, host_rsp_changed=False)
-    return (state,) if era.code is None else state.variants
+    return state.variants if isinstance(era, ModuleEra) or era.code is not None else (state,)
 
 
 def _run(era: eras.Era, state: eras.State) -> eras.Trace | None:

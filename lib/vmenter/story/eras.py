@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import product
 from typing import Any
 
 from vmenter import LabError
@@ -77,19 +76,13 @@ class State:
 
     @property
     def variants(self) -> tuple[State, ...]:
-        """This state with the host's RSP changed or not, and CR2 changed or not: four, this one first.
+        """This state, and the same with the host's RSP and CR2 the other way: changed, or as they were.
 
-        Selection and the promise know nothing of either. They add instructions, a VMWRITE among them, which
-        writes all arithmetic flags; so code that keeps an answer in a flag may be right in one and wrong in another.
+        Selection and the promise know nothing of either. Changed, they add instructions, a VMWRITE among them, which
+        writes all arithmetic flags; so code that keeps an answer in a flag may be right in one and wrong in the other.
         """
-        return tuple(
-            replace(
-                self,
-                host_rsp_changed=self.host_rsp_changed is not other_rsp,
-                cr2_changed=self.cr2_changed is not other_cr2,
-            )
-            for other_rsp, other_cr2 in product((False, True), repeat=2)
-        )
+        other = replace(self, host_rsp_changed=not self.host_rsp_changed, cr2_changed=not self.cr2_changed)
+        return self, other
 
 
 @dataclass(frozen=True)
@@ -183,14 +176,24 @@ def run(era_: Era, state: State) -> Trace:
     What a run never touched cannot have mattered to it: a state that differs in nothing else has the same trace,
     and is not run again.
     """
+    return _known(era_, state)[0]
+
+
+def registers(era_: Era, state: State) -> dict[str, int]:
+    """Return all registers as an era's code leaves them in one state: at VM-Enter, the guest's."""
+    return _known(era_, state)[1]
+
+
+def _known(era_: Era, state: State) -> tuple[Trace, dict[str, int]]:
+    """Return the run of one state, and the registers behind it."""
     told, runs = _told(state), _runs(era_, state.features, state.keys)
-    for touched, values, trace in runs:
+    for touched, values, found in runs:
         if values == tuple(told[number] for number in touched):
-            return trace
-    trace = _run(_machine(era_, state.features, state.keys), state)
-    touched = _touched(trace)
-    runs.append((touched, tuple(told[number] for number in touched), trace))
-    return trace
+            return found
+    found = _run(era_, state)
+    touched = _touched(found[0])
+    runs.append((touched, tuple(told[number] for number in touched), found))
+    return found
 
 
 def _told(state: State) -> tuple[bool, ...]:
@@ -219,23 +222,17 @@ def _touched(trace: Trace) -> tuple[int, ...]:
 @lru_cache(maxsize=32)
 def _runs(
     _era: Era, _features: frozenset[str], _keys: frozenset[str]
-) -> list[tuple[tuple[int, ...], tuple[bool, ...], Trace]]:
-    """Return the runs of one patched code so far: (what was touched, what stood there, trace). It begins empty."""
+) -> list[tuple[tuple[int, ...], tuple[bool, ...], tuple[Trace, dict[str, int]]]]:
+    """Return the runs of one patched code so far: (what was touched, what stood there, the run). It begins empty."""
     return []
 
 
-def registers(era_: Era, state: State) -> dict[str, int]:
-    """Return all registers as an era's code leaves them in one state: at VM-Enter, the guest's."""
-    machine = _machine(era_, state.features, state.keys)
-    _run(machine, state)
-    return machine.registers()
-
-
-def _run(machine: Machine, state: State) -> Trace:
+def _run(era_: Era, state: State) -> tuple[Trace, dict[str, int]]:
     memory: dict[str | int, int | bytes] = {FLUSH_FLAG: b"\1"} if state.flush_pending else {}
     if not state.host_rsp_changed:  # then the structure holds what the last VM-Enter wrote there: make that one
-        memory.update(_run(machine, replace(state, host_rsp_changed=True)).kept_stack_pointers)
-    return machine.run(
+        memory.update(run(era_, replace(state, host_rsp_changed=True)).kept_stack_pointers)
+    machine = _machine(era_, state.features, state.keys)
+    trace = machine.run(
         START,
         {"rdi": VCPU},
         _structure(
@@ -247,6 +244,7 @@ def _run(machine: Machine, state: State) -> Trace:
         memory=memory,
         msrs={IA32_MCU_OPT_CTRL: 0},
     )
+    return trace, machine.registers()
 
 
 @lru_cache(maxsize=256)

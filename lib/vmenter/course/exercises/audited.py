@@ -110,14 +110,11 @@ def clears_at_the_edge(run: Run) -> str | None:
 
 def loads_the_guests_registers(run: Run) -> str | None:
     """Ask that every register but RSP holds the guest's value at VM-Enter."""
-    found = _registers(run.era, run.state)
+    found = eras.registers(run.era, run.state)
     for number, name in enumerate(REGISTERS):
         if name != "rsp" and found[name] != eras.GUEST + number:
             return f"at VM-Enter, {name.upper()} does not hold the guest's value"
     return None
-
-
-_registers = lru_cache(maxsize=512)(eras.registers)
 
 
 # --- the audit ---------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ class Case(NamedTuple):
 def every_case(era: Era | str, *, variants: bool = False) -> Iterator[Case]:
     """Run an era's code in every state: two switches, three L1D modes, reach, flush flag, first or later entry.
 
-    With `variants` each state also with the host's RSP unchanged, with CR2 unchanged, and with both.
+    With `variants` each state also with the host's RSP and CR2 as they were at the last VM-Enter.
     """
     era = eras.era(era) if isinstance(era, str) else era
     for_all, for_mmio = SWITCHES[era.id]
