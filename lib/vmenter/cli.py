@@ -210,9 +210,7 @@ def enter(
     """
     from vmenter.story import eras  # noqa: PLC0415
 
-    vcpu = eras.VCpuState(
-        eras.Reach(mmio), flush_pending, resume, guest_fb_clear, not same_host_rsp, not same_cr2
-    )
+    vcpu = eras.VCpuState(eras.Reach(mmio), flush_pending, resume, guest_fb_clear, not same_host_rsp, not same_cr2)
     entry = eras.enter(era_id, eras.Host(_names(bugs), _names(microcode), cmdline), vcpu)
     _print(_json(entry.to_json()) if as_json else [entry.text])
     return int(not entry.verdict.kept)

@@ -1,15 +1,15 @@
 """VM-Enters of booted kernels, as an emulator of the whole machine recorded them.
 
-A recording is gzip'd JSON of one boot: the kernel's command line, lines that the guest kernel printed (`info`: the
-vulnerabilities files, KVM's mode of flushing, each guest that was run) and, for each VM-Enter, every instruction from
-`vmx_vcpu_enter_exit` (AMD: `svm_vcpu_enter_exit`) to VMLAUNCH, VMRESUME or VMRUN. Two forms are read; each file says
-its own in `fields`:
+A recording is gzip'd JSON of one boot: the kernel's command line, lines that the machine printed (`info`: the
+vulnerabilities files, KVM's mode of flushing, each guest that was run) and, for each VM-Enter, every instruction
+from `vmx_vcpu_enter_exit` (AMD: `svm_vcpu_enter_exit`) to VMLAUNCH, VMRESUME or VMRUN. Two forms are read; each
+file says its own in `fields`:
 
 - Bochs, VMX: `enters`, with `trace` rows of instruction, memory access, WRMSR, exception and interrupt;
 - QEMU, SVM: `runs`, rows of [address, bytes, registers]. Accesses to memory are not in it.
 
-An emulator has no caches and no buffers: that a VERW or a flush was executed is seen, not what it did. `bootedmatch`
-holds a recording against the lab.
+An emulator has no caches and no buffers: that a VERW or a flush was executed is seen, not what it did.
+`booted_match` holds a recording against the lab.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ READS, WRITES = "RU", "WU"  # kinds of row; U reads, changes and writes
 MOST = 64 << 20  # bytes of JSON
 
 Stretch = tuple[str, int, int]
-"""What ran in a function without a call or return: its name, instructions, accesses (0 where none were recorded)."""
+"""What ran in a function up to a call or return: its name, instructions, accesses (0 where not recorded)."""
 
 
 @dataclass(frozen=True)
 class Recorded:
     """One VM-Enter of a booted kernel.
 
-    `run` tells guests apart, `number` counts a guest's VM-Enters from 0. `option` is what kvm-intel was loaded with
-    and `guest` how the guest was described, both as the recorder wrote them. `accesses` is None where accesses were
-    not recorded.
+    `run` tells guests apart, `number` counts a guest's VM-Enters from 0. `option` is what kvm-intel was given and
+    `guest` how the guest was described, both as the recorder wrote them. `accesses` is None where accesses were not
+    recorded.
     """
 
     run: int
@@ -158,7 +158,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Recording:
-    """One boot: what was booted on what, what it said, its VM-Enters. `kernel` is None where the file names none."""
+    """One boot: what was booted on what, what it said, its VM-Enters. `kernel` is None where none is named."""
 
     kernel: str | None
     cpu: str
@@ -172,7 +172,7 @@ class Recording:
 
 
 def read(source: str | Path | Mapping[str, Any]) -> Recording:
-    """Read a recording from a file, gzip'd or not, or from its decoded JSON. Raises `LabError` for what is none."""
+    """Read a recording from a file, gzip'd or not, or from decoded JSON. Raises `LabError` for what is none."""
     name = "recording" if isinstance(source, Mapping) else Path(source).name
     data = source if isinstance(source, Mapping) else _load(Path(source))
     try:

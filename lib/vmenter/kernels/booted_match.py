@@ -7,11 +7,12 @@ What a recording says is taken from it, by one rule for each thing:
 - **bugs, facts**: from the vulnerabilities files, read backwards; `flush_l1d` and `fb_clear_ctrl` from whether the
   MSR was written (`host_of`);
 - **options**: the boot's command line, and the parameters that kvm-intel was loaded with;
-- **reaches host MMIO**: a guest with a host page mapped does from its third VM-Enter on, when its first touch of the
-  page has been handled. Where KVM asks for a device passed through, its own answer counts: a VERW in C that is for
-  MMIO alone;
+- **reaches host MMIO**: a guest with a host page mapped does from its third VM-Enter on, when its first touch of
+  the page has been handled. Where KVM asks for a device passed through, its own answer counts: a VERW in C that is
+  for MMIO alone;
 - **entered before**: all VM-Enters of a guest but its first;
-- **guest has FB_CLEAR**: from the ARCH_CAPABILITIES that the guest read: that bit, or all five that say it is immune;
+- **guest has FB_CLEAR**: from the ARCH_CAPABILITIES that the guest read: that bit, or all five that say it is
+  immune;
 - **flush flag**: what the run itself shows. In `cond` mode it is an input and no prediction;
 - **host RSP, CR2**: whether the run wrote them.
 
@@ -24,17 +25,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from vmenter import LabError
 from vmenter.boot import tsa
 from vmenter.boot.host import Host
 from vmenter.boot.selection import select
-from vmenter.code.instructions import Instruction
 from vmenter.emulator.trace import Distance, Event, EventKind
-from vmenter.kernels.booted import Recorded, Recording
 from vmenter.story import eras, svm
 from vmenter.story.history import BACKPORT, Era
 from vmenter.story.promise import Reach, VCpuState, Verw, promise_of
+
+if TYPE_CHECKING:
+    from vmenter.code.instructions import Instruction
+    from vmenter.kernels.booted import Recorded, Recording
 
 BUG_OF_FILE = {
     "mds": "mds",
@@ -88,7 +92,7 @@ class Comparison:
 
     @property
     def distances(self) -> tuple[Distance, Distance] | None:
-        """What stands between the last clear and VM-Enter, recorded and in the lab; None if either has no clear."""
+        """What is between the last clear and VM-Enter, recorded and in the lab; None if either has no clear."""
         real, lab = self.recorded.distance, self.entry.trace.distance
         return (real, lab) if real and lab else None
 
@@ -159,7 +163,7 @@ def _chooser(instructions: tuple[Instruction, ...]) -> Instruction:
 
 
 def _jumps_over_verw(recorded: Recorded) -> bool:
-    """Tell whether VERW stands in the stub behind a jump, or behind the NOPs that took its place (early engine)."""
+    """Tell whether VERW stands in the stub behind a jump, or behind NOPs in its place (early engine)."""
     loads = [step for step, one in enumerate(recorded.instructions) if one.mnemonic.startswith("mov")]
     behind = recorded.instructions[loads[-1] + 1 :] if loads else ()
     for one, following in pairwise(behind):
@@ -174,7 +178,7 @@ def _jumps_over_verw(recorded: Recorded) -> bool:
 
 
 def host_of(recording: Recording, recorded: Recorded | None = None) -> Host:
-    """Return the host that selection looked at: bugs and facts from the boot's lines, options of boot and module."""
+    """Return the host that selection saw: bugs and facts from the boot's lines, options of boot and module."""
     said = {file: text for file, text in recording.lines if file in BUG_OF_FILE}
     bugs = {BUG_OF_FILE[file] for file, text in said.items() if text != "Not affected"}
     if said.get("mmio_stale_data", "").startswith("Unknown"):
@@ -225,7 +229,7 @@ def amd_host_of(recording: Recording) -> tsa.AmdHost:
     if name is None:
         raise LabError(f"cpu: {recording.cpu!r} is no EPYC that is known here: {', '.join(ZEN)}")
     line = recording.line("tsa")
-    facts = ("tsa_sq_no", "tsa_l1_no", "tsa_fill_no") if line == "Not affected" else ()
+    facts: tuple[str, ...] = ("tsa_sq_no", "tsa_l1_no", "tsa_fill_no") if line == "Not affected" else ()
     facts += ("verw_clear",) * (line is not None and line.startswith("Mitigation"))
     words = [word for word in recording.cmdline.split() if word.partition("=")[0] in ("tsa", "mitigations")]
     return tsa.AmdHost(ZEN[name], facts, " ".join(words), hypervisor="-hypervisor" not in recording.cpu)
@@ -257,7 +261,7 @@ def _reach(recording: Recording, recorded: Recorded, era: Era, assigned: bool | 
 
 
 def _answered(recording: Recording) -> bool:
-    """Tell whether KVM found a device passed through: its VERW in C ran. Only where no flush came first it asked."""
+    """Tell whether KVM found a device passed through: its VERW in C ran. It asks if no flush is configured."""
     if any(one.verw and not one.cleared_in_stub for one in recording.enters):
         return True
     if any(one.l1d in ("never", "not required", "EPT disabled") for one in recording.enters):

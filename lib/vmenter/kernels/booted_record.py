@@ -1,8 +1,9 @@
 """A few VM-Enters of booted kernels, recorded, to be shown beside the lab's.
 
-Each was seen once, when a kernel was booted in an emulator that knows virtualisation and a tiny guest was run through
-/dev/kvm: which functions ran, with how many instructions and accesses to memory, what cleared, where. What was forced
-stands with it. tests/tools/record_booted.py made booted.json from whole recordings (`booted`); a test makes it again.
+Each was seen once, when a kernel was booted in an emulator that knows virtualisation and a tiny guest was run
+through /dev/kvm: which functions ran, with how many instructions and accesses to memory, what cleared, where. What
+was forced stands with it. tests/tools/record_booted.py made booted.json from whole recordings (`booted`); a test
+makes it again.
 
     >>> print(booted_enter("5.10.46, 2019's flaw").text)
 """
@@ -113,13 +114,13 @@ class BootedEnter:
         return "\n".join(lines_of(self))
 
 
-# --- from recordings, and to JSON ----------------------------------------------------------------------------------
+# --- from recordings, and to JSON --------------------------------------------------------------------------------
 
 
 def of_comparison(
     name: str, recording: Recording, one: Comparison, every: tuple[Comparison, ...], **about: str
 ) -> BootedEnter:
-    """Make one of a recording's VM-Enter; `every` are all of the recording, `about` kernel, cpu, emulator, forced."""
+    """Make one of a recording's VM-Enters, `every`. `about`: kernel, cpu, emulator, forced, in words."""
     entry, recorded = one.entry, one.recorded
     if not isinstance(entry, eras.Entry):
         raise LabError(f"{name}: only VM-Enters of Intel machines are kept")
@@ -169,9 +170,7 @@ def _happened(run: Any, accesses: tuple[Any, ...]) -> tuple[Happened, ...]:
 def to_json(one: BootedEnter) -> dict[str, Any]:
     """Return one as booted.json has it."""
     data = asdict(one)
-    data["host"] = {
-        "bugs": one.host.bugs, "facts": one.host.facts, "cmdline": one.host.cmdline, "smt": one.host.smt, "ept": one.host.ept,
-    }  # fmt: skip
+    data["host"] = {name: getattr(one.host, name) for name in ("bugs", "facts", "cmdline", "smt", "ept")}
     data["way"]["happened"] = [list(happened.values()) for happened in data["way"]["happened"]]
     return data
 
@@ -207,7 +206,7 @@ def booted_enter(name: str) -> BootedEnter:
     return known[name]
 
 
-# --- in words ------------------------------------------------------------------------------------------------------
+# --- in words ----------------------------------------------------------------------------------------------------
 
 _WORDS = {
     EventKind.VERW: "VERW",

@@ -312,9 +312,9 @@ def _cases(
         host, _ = space.machine(left.smallest)  # one configuration speaks for all with its outcome
         selection = _select(host, era.kernel)
         promise = promise_of(selection)
-        hosts = {facts: replace(host, facts=(*host.facts, *facts)) for facts in ((), (CTRL,))}
+        hosts = {has: replace(host, facts=(*host.facts, *(CTRL,) * has)) for has in (False, True)}
         for outcome, entering, vcpu, right in entries:
-            state = eras.state_of(era, hosts[(CTRL,) * entering.has(CTRL)], selection, vcpu)
+            state = eras.state_of(era, hosts[entering.has(CTRL)], selection, vcpu)
             found[both, outcome] = state, promise, _joined((left, right, told))
     return found
 

@@ -76,10 +76,11 @@ class State:
 
     @property
     def variants(self) -> tuple[State, ...]:
-        """This state, and the same with the host's RSP and CR2 the other way: changed, or as they were.
+        """The state itself, and the same with the host's RSP and CR2 the other way: changed, or as they were.
 
-        Selection and the promise know nothing of either. Changed, they add instructions, a VMWRITE among them, which
-        writes all arithmetic flags; so code that keeps an answer in a flag may be right in one and wrong in the other.
+        Selection and the promise know nothing of either. Changed, they add instructions, a VMWRITE among them,
+        which writes all arithmetic flags; so code that keeps an answer in a flag may be right in one and wrong in
+        the other.
         """
         other = replace(self, host_rsp_changed=not self.host_rsp_changed, cr2_changed=not self.cr2_changed)
         return self, other
@@ -210,7 +211,7 @@ def _told(state: State) -> tuple[bool, ...]:
 
 
 def _touched(trace: Trace) -> tuple[int, ...]:
-    """Return which of `_told` a run looked at, or wrote to. Where RSP is kept counts always: it has no fixed place."""
+    """Return which of `_told` a run looked at or wrote to; always where RSP is kept, which has no fixed place."""
     flag = trace.layout.places(FLUSH_FLAG) if trace.image.symbols.get(FLUSH_FLAG) else ()
     seen = {at for _, address, size, *_ in trace.raw_accesses for at in range(address, address + size)}
     found = [number for number, place in enumerate(_PLACES) if not seen.isdisjoint(place)]
@@ -223,7 +224,7 @@ def _touched(trace: Trace) -> tuple[int, ...]:
 def _runs(
     _era: Era, _features: frozenset[str], _keys: frozenset[str]
 ) -> list[tuple[tuple[int, ...], tuple[bool, ...], tuple[Trace, dict[str, int]]]]:
-    """Return the runs of one patched code so far: (what was touched, what stood there, the run). It begins empty."""
+    """Return the runs of one patched code so far: (what was touched, what stood there, the run). None at first."""
     return []
 
 
@@ -279,7 +280,7 @@ def _first_machine(era_: Era) -> Machine:
 
 
 @lru_cache(maxsize=32)
-def _structure(mmio: Reach, *, resume: bool, disable_fb_clear: bool, cr2_changed: bool) -> VCpu:
+def _structure(mmio: Reach, *, resume: bool, disable_fb_clear: bool, cr2_changed: bool = True) -> VCpu:
     """Return the vCPU's structure. CR2 is 0 when a run begins; what is left out here holds another value."""
     registers = {OFFSETS["regs"] + 8 * number: GUEST + number for number in range(16)}
     if not cr2_changed:

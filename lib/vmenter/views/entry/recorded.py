@@ -1,7 +1,7 @@
 """The panel that shows a recorded VM-Enter of a booted kernel beside the lab's: HTML made here, and its text twin.
 
-It uses the shapes, letters and colours of the explorer's strip (entry_explorer.css), so light, dark and letters are
-those of the rest.
+It uses the shapes, letters and colours of the explorer's strip (widget.css), so light, dark and letters are those
+of the rest.
 """
 
 from functools import lru_cache
@@ -21,7 +21,7 @@ from vmenter.kernels.booted_record import (
     word,
 )
 
-SHAPES = {  # as entry_explorer.js draws them
+SHAPES = {  # as widget.js draws them
     "V": "9,2 23,2 30,9 30,23 23,30 9,30 2,23 2,9",
     "F": "9,2 23,2 30,9 30,23 23,30 9,30 2,23 2,9",
     "E": "2,3 30,3 30,20 16,30 2,20",
@@ -45,7 +45,8 @@ def _html(one: BootedEnter) -> str:
     rows = "".join(f"<div><dt>{escape(what)}</dt><dd>{escape(text)}</dd></div>" for what, text in about_lines(one))
     return (
         f'<header class="vm-sidehead"><span class="vm-badge {good}">{mark} {head}</span>'
-        f"<div><h3>Recorded: {escape(one.name)}</h3><p>As a booted kernel ran it: {escape(rest)}</p></div></header>"
+        f"<div><h3>Recorded: {escape(one.name)}</h3>"
+        f"<p>As a booted kernel ran it: {escape(rest)}</p></div></header>"
         f'<dl class="vm-pairs">{rows}</dl>'
         f'<div class="vm-halves">{_way("Recorded", one.way)}{_way(f"In the lab: {one.era}", one.lab)}</div>'
     )
@@ -69,8 +70,9 @@ def _way(title: str, way: Way) -> str:
         f"<div><h4>{escape(title)}</h4>"
         f'<ol class="vm-strip vm-many">{"".join(items)}</ol>'
         f"<p>Distance: {escape(distance_line(way))}</p>"
-        '<table class="vm-path"><thead><tr><th scope="col">function, in order</th><th scope="col">instructions</th>'
-        f'<th scope="col">accesses</th></tr></thead><tbody>{rows}</tbody></table></div>'
+        '<table class="vm-path"><thead><tr><th scope="col">function, in order</th>'
+        '<th scope="col">instructions</th><th scope="col">accesses</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
     )
 
 

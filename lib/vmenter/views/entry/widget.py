@@ -21,12 +21,12 @@ class EntryExplorer(anywidget.AnyWidget):
     """One VM-Enter to explore: choose the host, the vCPU and the era, and see what the code does.
 
     ``EntryExplorer(era="650b68a0622f", compare="e6ff1d61de51", bugs=("mds", "l1tf"))``. A `preset` (a name of
-    `processors.PRESETS`) stands for bugs and facts; `show` names the panels; `more` are eras of one's own to choose
-    from. Its text twin is its `repr`. Raises `LabError` for unknown names.
+    `processors.PRESETS`) stands for bugs and facts; `show` names the panels; `more` are eras of one's own to
+    choose from. Its text twin is its `repr`. Raises `LabError` for unknown names.
 
-    ``EntryExplorer(recorded="5.10.46, 2019's flaw")`` opens on the situation of a VM-Enter that a booted kernel made,
-    and shows that one below: what happened, the way by function, the distance, and what was forced. Era, host and
-    vCPU are then taken from it, whatever else is given; `kernels.booted_record.booted_enters()` has the names.
+    ``EntryExplorer(recorded="5.10.46, 2019's flaw")`` opens on the situation of a VM-Enter that a booted kernel
+    made, and shows that one below: what happened, the way by function, the distance, and what was forced. Era,
+    host and vCPU are then taken from it, whatever else is given; `kernels.booted_record.booted_enters()` has names.
     """
 
     _esm = read("views/common.js", "views/entry/widget.js")
