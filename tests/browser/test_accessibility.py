@@ -87,7 +87,7 @@ VIEWS = {
     ),
     "ExposureMap": View(
         "from vmenter.views.exposure.widget import ExposureMap\nExposureMap()",
-        "679,477,248 configurations",
+        "1,358,954,496 configurations",
         (
             ("zoomed", press("button", "VERW asked: for guests that reach MMIO; zoom in"), "Narrowed to  VERW asked"),
             ("other columns", choose("Columns", "mds="), "Columns      mds="),

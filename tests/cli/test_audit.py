@@ -36,7 +36,7 @@ def test_audit_says_the_space_what_broke_what_is_shared_and_how_to_see_it(run):
     assert status == 1
     for part in (
         "Space default: 1,358,954,496 configurations of 27 dimensions",
-        "180 distinct states run",
+        "360 distinct states run",
         "BROKEN: 688,128 configurations",
         "smallest: mmio_stale_data yes, l1tf yes, reaches host MMIO assigned",
         "replay:   vmenter enter --era 83ebe7157483",

@@ -43,7 +43,7 @@ class Recorded:
     """One VM-Enter of a booted kernel.
 
     `run` tells guests apart, `number` counts a guest's VM-Enters from 0. `option` is what kvm-intel was given and
-    `guest` how the guest was described, both as the recorder wrote them. `accesses` is None where accesses were not
+    `guest` how the guest was described, both as the recorder wrote them. `accesses` is None where none were
     recorded.
     """
 

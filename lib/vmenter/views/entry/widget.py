@@ -26,7 +26,7 @@ class EntryExplorer(anywidget.AnyWidget):
 
     ``EntryExplorer(recorded="5.10.46, 2019's flaw")`` opens on the situation of a VM-Enter that a booted kernel
     made, and shows that one below: what happened, the way by function, the distance, and what was forced. Era,
-    host and vCPU are then taken from it, whatever else is given; `kernels.booted_record.booted_enters()` has names.
+    host and vCPU are then taken from it, whatever else is given; `booted_record.booted_enters()` has the names.
     """
 
     _esm = read("views/common.js", "views/entry/widget.js")
