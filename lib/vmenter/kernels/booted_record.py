@@ -248,9 +248,11 @@ def verdict_line(one: BootedEnter) -> str:
 
 def distance_line(way: Way) -> str:
     """Say how far the last clear is from VM-Enter."""
-    if way.distance is None:
-        return "none: there is no clear to count from"
-    instructions, accesses = way.distance
+    return counted(*way.distance) if way.distance else "none: there is no clear to count from"
+
+
+def counted(instructions: int, accesses: int) -> str:
+    """Return so many of each in words."""
     return f"{instructions} instruction{'s' * (instructions != 1)}, {accesses} access{'es' * (accesses != 1)}"
 
 

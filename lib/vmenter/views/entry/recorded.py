@@ -15,6 +15,7 @@ from vmenter.kernels.booted_record import (
     Way,
     about_lines,
     booted_enter,
+    counted,
     distance_line,
     lines_of,
     verdict_line,
@@ -55,7 +56,7 @@ def _html(one: BootedEnter) -> str:
 def _way(title: str, way: Way) -> str:
     items = []
     for happened in way.happened:
-        count = f"{happened.instructions} instructions, {happened.accesses} accesses"
+        count = counted(happened.instructions, happened.accesses)
         items.append(f'<li class="vm-gap"><span>{count}</span></li>')
         items.append(
             _event(word(happened, way.vm_enter), happened.where, _letter(happened.kind), happened.neutralised)
@@ -90,7 +91,7 @@ def _event(what: str, where: str, letter: str, neutralised: bool = False) -> str
         f'<svg viewBox="0 0 32 32" class="vm-shape" aria-hidden="true"><polygon points="{SHAPES[letter]}"/>'
         f'<text x="16" y="{25 if letter == "D" else 21}" text-anchor="middle">{letter}</text></svg>'
     )
-    return (
-        f'<li class="vm-event {names}"><div class="vm-seek">{shape}<b>{escape(what)}</b>'
-        f"<code>{escape(where)}</code></div></li>"
-    )
+    if letter == "\u2205":
+        return f'<li class="vm-event {names}">{shape}<b>{escape(what)}</b><span>{escape(where)}</span></li>'
+    said = f"{shape}<b>{escape(what)}</b><code>{escape(where)}</code>"
+    return f'<li class="vm-event {names}"><div class="vm-seek">{said}</div></li>'
