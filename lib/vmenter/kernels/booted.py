@@ -250,8 +250,9 @@ def _described(cmdline: str, mark: int) -> tuple[str, str, str]:
     guests = (words.get("a8.guests") or words.get("a8.guest") or "").split("/")
     options = (words.get("a8.opts") or words.get("a8.opt") or "none").split("/")
     id_ = int(f"{mark:x}") if f"{mark:x}".isdigit() else mark
-    option, guest = divmod(id_ - 1, 16)
-    return str(id_), options[option], guests[guest].replace(",", " ")
+    option, guest = divmod(max(id_ - 1, 0), 16)
+    told = option < len(options) and guest < len(guests)
+    return (str(id_), options[option], guests[guest].replace(",", " ")) if told else (str(id_), "none", "")
 
 
 def _about(info: list[str], id_: str) -> tuple[list[str], list[str]]:
