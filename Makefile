@@ -35,7 +35,7 @@ unit: setup  ## run the tests of the library, the command line and the widgets
 	@$(PYTEST) -n $(JOBS) --dist loadfile tests
 
 nbval: setup  ## run every notebook and compare each output with the one committed
-	@VMENTER_PROGRESS=off $(PYTEST) -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 \
+	@VMENTER_PROGRESS=off VMENTER_REVEAL=1 $(PYTEST) -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 \
 		--nbval-sanitize-with tests/nbval.cfg notebooks
 
 hub-test: setup  ## fill a real JupyterHub with LEARNERS=3 who work at once, and then do what must not be done

@@ -6,6 +6,7 @@ from typing import Any
 
 from anywidget import AnyWidget
 
+from vmenter.course.prediction.widget import Prediction
 from vmenter.site.frames import (
     Payload,
     State,
@@ -21,7 +22,6 @@ from vmenter.views.entry_explorer import EntryExplorer
 from vmenter.views.exposure_map import ExposureMap
 from vmenter.views.host_view import HostView
 from vmenter.views.patch_bench import PatchBench, read
-from vmenter.views.prediction import Prediction
 
 # What the page says under a view. Controls without frames are switched off there.
 WITHOUT = {
@@ -62,7 +62,7 @@ def live(id_: str, widget: AnyWidget) -> Live | None:
     if kind not in WITHOUT:
         return None
     if isinstance(widget, Prediction):
-        start: dict[str, Any] = {"name": widget.name, "questions": widget.questions, "truths": widget.truths}
+        start: dict[str, Any] = {"name": widget.name, "questions": widget.questions, **widget.told_later()}
     else:
         start = {"state": dict(widget.state)}
     if isinstance(widget, PatchBench):
@@ -115,6 +115,6 @@ def style(widgets: Iterable[AnyWidget]) -> str:
         if kind is EntryExplorer or any(isinstance(one, kind) for one in widgets):
             views = ", ".join(f'[data-view="{one.__name__}"]' for one in (kind, *others))
             end = "" if others else " to (.vm-explorer > *)"
-            content = read(f"{kind.__module__.rpartition('.')[2]}.css")
+            content = str(kind._css).removeprefix(sheets[0])  # noqa: SLF001
             sheets.append(f"@scope ({views}){end} {{\n{content}}}\n")
     return "\n".join(sheets)

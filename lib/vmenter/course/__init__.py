@@ -1,0 +1,1 @@
+"""What only the course needs: the learner's own copies, predictions."""
