@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmenter import progress
-from vmenter.course.prediction import ask, guess, predict, show_me, truth
+from vmenter.course.prediction import ask, guess, predict, show_me, truth, widget
 from vmenter.course.prediction.questions import answer, every, number, question
 from vmenter.errors import LabError
 
@@ -41,6 +41,7 @@ SECRETS = ("Just so", "It is.", "So.", "You counted", "Look again")
 def own_file(tmp_path, monkeypatch):
     monkeypatch.setenv("VMENTER_PROGRESS", str(tmp_path / "progress.json"))
     monkeypatch.delenv("VMENTER_REVEAL", raising=False)
+    widget._MEMORY.clear()
     return tmp_path / "progress.json"
 
 
