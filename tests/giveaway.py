@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vmenter.course.copies import ASSERTION, learners_copy
-from vmenter.exercises import every
+from vmenter.course.exercises import every
 
 LONG = 20  # characters of a solution's line; shorter ones stand anywhere
+IMPORT = re.compile(r"(from|import) \w")
 FOLD = re.compile(r"<details>.*?</details>", re.DOTALL)
 
 
@@ -82,13 +83,13 @@ def open_prose(copy: Sequence[Cell], _told: Mapping[str, Sequence[str]]) -> Iter
 
 
 def solutions_above(copy: Sequence[Cell], _told: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
-    """No cell above an exercise holds a line of its solution, but for what its own starter gives."""
+    """No cell above an exercise holds a line of its solution, but for what its own starter gives, and imports."""
     for at, cell in enumerate(copy):
         for call in calls([cell], "exercise"):
             task = every()[ast.literal_eval(call.args[0])]
             given = {line.strip() for line in task.starter.splitlines()}
             lines = {line.strip() for line in task.solution.splitlines()} - given
-            for line in sorted(line for line in lines if len(line) > LONG):
+            for line in sorted(line for line in lines if len(line) > LONG and not IMPORT.match(line)):
                 yield from ((task.id, line) for above in copy[:at] if line in above.text)
 
 

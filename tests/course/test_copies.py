@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmenter import LabError
 from vmenter.course import copies
-from vmenter.errors import LabError
 
 ROOT = Path(__file__).parent.parent.parent
 COURSE = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmenter import progress
+from vmenter import LabError
+from vmenter.course import progress
 from vmenter.course.prediction import ask, guess, predict, show_me, truth, widget
 from vmenter.course.prediction.questions import answer, every, number, question
-from vmenter.errors import LabError
 
 COUNT = question(
     "t",

@@ -1,1 +1,1 @@
-"""What only the course needs: the learner's own copies, predictions."""
+"""What only the course needs: copies, exercises, progress, predictions, doctor, site, slides, pictures."""

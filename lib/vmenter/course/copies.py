@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vmenter.errors import LabError
+from vmenter import LabError
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 FOLDER = "vmenter-lab"  # under the learner's home

@@ -7,9 +7,9 @@ VMENTER_REVEAL=1 in the environment all is told at once: so the repository's not
 
 from typing import Any
 
+from vmenter import LabError
 from vmenter.course.prediction.questions import Question, every
 from vmenter.course.prediction.widget import ASKED, TRUTHS, Prediction
-from vmenter.errors import LabError
 
 
 def predict(name: str) -> Prediction:

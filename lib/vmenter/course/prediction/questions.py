@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vmenter.errors import LabError
+from vmenter import LabError
 
 HERE = Path(__file__).parent
 RIGHT, NEAR, WRONG, OPEN = "right", "near", "wrong", "open"

@@ -1,4 +1,4 @@
-"""The boxes of a prediction: one that asks, one that tells, both drawn by prediction.js.
+"""The boxes of a prediction: one that asks, one that tells, both drawn by widget.js.
 
 A box that tells knows what is so, and gives the page nothing of it before there is a guess, or the reader asks to
 be shown. Guesses are kept in the reader's own file. A text twin never says what was guessed.
@@ -7,17 +7,15 @@ be shown. Guesses are kept in the reader's own file. A text twin never says what
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
-from vmenter import progress
+from vmenter.course import progress
 from vmenter.course.prediction.questions import Question, answer, right
-from vmenter.views.patch_bench import read
+from vmenter.views.view import read
 
-HERE = Path(__file__).parent
 VARIABLE = "VMENTER_REVEAL"
 SHOWN = "shown"  # what stands in the reader's file, in the place of a guess, where the truth was asked for
 FOLDED = "The truth, folded"
@@ -26,8 +24,8 @@ FOLDED = "The truth, folded"
 class Prediction(anywidget.AnyWidget):
     """Questions with room for a guess; with `keys`, what is so and what is said to the guess."""
 
-    _esm = f"{read('lab.js')}\n{(HERE / 'prediction.js').read_text(encoding='utf-8')}"
-    _css = f"{read('lab.css')}\n{(HERE / 'prediction.css').read_text(encoding='utf-8')}"
+    _esm = read("views/common.js", "course/prediction/widget.js")
+    _css = read("views/common.css", "course/prediction/widget.css")
 
     name = traitlets.Unicode().tag(sync=True)
     questions = traitlets.List(traitlets.Dict()).tag(sync=True)
@@ -95,8 +93,16 @@ class Prediction(anywidget.AnyWidget):
         return {"tells": self.tells, "answers": list(self.answers), "show": self._show}
 
     @property
+    def whole(self) -> str:
+        """The text twin with everything told, for a page that folds it itself."""
+        return self._twin([_row(key, "") for key in self.answers], self._show)
+
+    @property
     def text(self) -> str:
         """The text twin: the questions, and the truth where it may be told; never the guess."""
+        return self._twin(self.rows, self.shown)
+
+    def _twin(self, rows: Sequence[Mapping[str, str]], shown: Mapping[str, str]) -> str:
         if not self.tells:
             lines = [f"Predict {self.name}: choose or write a guess before you go on"]
             for one in self.questions:
@@ -104,16 +110,16 @@ class Prediction(anywidget.AnyWidget):
                 lines.append(f"  {one['text']}{choices} …")
             return "\n".join(lines)
         lines = [f"Prediction {self.name}: the truth beside your guess"]
-        for question, key, row in zip(self.questions, self.answers, self.rows, strict=True):
+        for question, key, row in zip(self.questions, self.answers, rows, strict=True):
             because = " ".join(filter(None, (right(key), key["because"])))
             told = f"It is: {key['told']}. {because}".rstrip() if row else "… guess first"
             lines.append(f"  {question['text']} {told}")
-        if not all(self.rows):
+        if not all(rows):
             lines.append(
                 f"  Without a box to guess in: guess({self.name!r}, …), or show_me({self.name!r}), both from"
             )
             lines.append(f"  vmenter.course.prediction. {VARIABLE}=1 in the environment folds nothing.")
-        return "\n".join([*lines, *([self.shown["text"]] if self.shown else [])])
+        return "\n".join([*lines, *([shown["text"]] if shown else [])])
 
     def __repr__(self) -> str:
         return self.text
