@@ -130,7 +130,7 @@ def test_a_fact_that_answers_no_such_question_is_an_error():
 @pytest.mark.parametrize(
     ("texts", "words"),
     [
-        ({"question": "?", "choises": {}}, "choises is nothing a question has"),
+        ({"question": "?", "chosen": {}}, "chosen is nothing a question has"),
         ({"choices": {"a": "", "b": ""}}, "a question is needed"),
         ({"question": "?", "choices": {"a": ""}}, "two choices at least"),
         ({"question": "?", "choices": {"a": "", "b; c": ""}}, "no '; ' in a choice"),
