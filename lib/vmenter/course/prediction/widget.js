@@ -110,7 +110,7 @@ function render({ model, el }) {
       );
       const { text, html } = model.get("shown") ?? {};
       if (html) extra.innerHTML = html; // made by the notebook itself, as its other outputs
-      else extra.replaceChildren(...(text ? [make("pre", { tabIndex: 0 }, text)] : []));
+      else extra.replaceChildren(...(text ? [make("pre", { tabIndex: 0, role: "group", "aria-label": "What came out" }, text)] : []));
     };
     for (const name of ["rows", "shown", "guesses"]) model.on(`change:${name}`, show);
     show();
