@@ -367,7 +367,7 @@ def test_the_command_opens_jupyterlab_at_notebook_00_and_hands_it_its_own_option
     )
     folder, arguments = json.loads(done.stdout.splitlines()[-1])
     assert folder == str(tmp_path / "own")
-    assert arguments[0] == copies.FIRST
+    assert f"--LabApp.default_url=/lab/tree/{copies.FIRST}" in arguments
     assert "--no-browser" in arguments
     assert "--port=1" in arguments
     assert f"--ServerApp.root_dir={folder}" in arguments
