@@ -50,9 +50,10 @@ def unfold(root):
 VIEWS = {
     "PatchBench": View(
         "from vmenter.views.patch.widget import PatchBench\nPatchBench(features=('CLEAR_CPU_BUF_VM',))",
-        "step 5 of 5: merge",
+        "step 1 of 5: choose",
         (
             ("stepped", press("button", "2 copy"), "step 2 of 5: copy"),
+            ("at the end", press("button", "5 merge"), "step 5 of 5: merge"),
             ("layered", press("radio", "layered"), "engine: layered"),
             ("open", unfold, ""),
             ("mistaken", fill("Original code at the site", "verw foo(%rix)", "Control+Enter"), "invalid register name"),
