@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pieces import LONG, NARROW_NOPS, PLAIN, POINTING, SHORT, WIDE_NOPS, addresses, inner, lay, pointing, target
 
-from vmenter.code import Field, branch_field, decode, is_nop, lengths, opcode_offset, rip_field
+from vmenter.code import branch_field, decode, is_nop, opcode_offset, rip_field
 from vmenter.errors import LabError
+from vmenter.lengths import Field, lengths
 
 HERE = 0xFFFF_FFFF_8100_0000
 

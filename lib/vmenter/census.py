@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vmenter import features
-from vmenter.alternatives import Rules, Site, entries, rules, sites
+from vmenter.alternatives import Rules, Site, read
 from vmenter.code import decode
 from vmenter.errors import LabError
 from vmenter.image import Image
@@ -105,9 +105,7 @@ class Census:
 
 def take(image: Image, how: Rules | None = None) -> Census:
     """Count the alternatives of an image. Raises `LabError` for a table that lies or cannot be read."""
-    how = how or rules(image)
-    table = entries(image, how.record_size)
-    found = sites(image, table)
+    _, table, found = read(image, how)
     names = {entry.feature: features.name(entry.feature, image.kernel) for entry in table}
     of_entries = Counter(names[entry.feature] for entry in table)
     of_sites = Counter(name for site in found for name in {names[entry.feature] for entry in site.entries})

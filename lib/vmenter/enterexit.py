@@ -80,7 +80,7 @@ def elsewhere(image: Image, stub: Stub, how: Rules) -> tuple[str, ...]:
                     for i in decode(_bytes(image, name), image.symbols.extent(name)[0], strict=False)
                 ):
                     found.append(name)
-    for site in alternatives.sites(image, alternatives.entries(image, how.record_size)):
+    for site in alternatives.read(image, how).sites:
         for entry in site.entries:
             code = image.read(entry.replacement, entry.replacement_length) if entry.replacement_length else b""
             if VERW.search(code) and any(i.is_clear for i in decode(code, strict=False)):

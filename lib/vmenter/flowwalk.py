@@ -44,9 +44,8 @@ def _tables(image: Image, how: Rules | None) -> tuple[Rules | None, dict[int, Si
     branches = {branch.site: branch for branch in static_keys.branches(image)}
     if image.alternatives is None or not image.alternatives[1]:
         return how, {}, branches
-    how = how or alternatives.rules(image)
-    found = alternatives.sites(image, alternatives.entries(image, how.record_size))
-    return how, {site.address: site for site in found}, branches
+    table = alternatives.read(image, how)
+    return table.rules, {site.address: site for site in table.sites}, branches
 
 
 def _alternative(

@@ -14,7 +14,7 @@ distance is known.
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from vmenter.alttable import rules
+from vmenter.alttable import Nops, rules
 from vmenter.enterexit import Asks, Does, Model, around
 from vmenter.eras import State
 from vmenter.errors import LabError
@@ -94,7 +94,7 @@ def of_module(image: Image, file: str) -> ModuleEra:
         raise LabError(
             f"{file}: only a kvm-intel.ko can be audited" if report.stubs else f"{file}: {report.reason}"
         )
-    stub, how = report.stubs[0].stub, rules(image)
+    stub, how = report.stubs[0].stub, rules(image, nops=Nops.P6)
     if report.stubs[0].problem or any(one.why_not for one in report.stubs[0].around):
         raise LabError(f"{file}: {report.verdict}: {report.reason}")
     names = tuple(report.stubs[0].names.values())

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from vmenter.code import is_nop, lengths
+from vmenter.code import is_nop
 from vmenter.errors import LabError
 from vmenter.image import STUB_SIZE, Image
+from vmenter.lengths import lengths
 
 RECORD = struct.Struct("<iiq")
 NOPS = {2: bytes.fromhex("6690"), 5: bytes.fromhex("0f1f440000")}

@@ -78,7 +78,7 @@ def find(image: Image) -> tuple[Stub, ...]:
 
 def sites(image: Image, stub: Stub, how: Rules) -> tuple[Site, ...]:
     """Return the alternative sites of a stub. Raises `LabError` for a table that lies."""
-    found = alternatives.sites(image, alternatives.entries(image, how.record_size))
+    found = alternatives.read(image, how).sites
     return tuple(site for site in found if stub.start <= site.address < stub.end)
 
 

@@ -179,7 +179,8 @@ def stub_runs(module: Image) -> tuple[StubRun, ...]:
     for stub, feature in product(STUBS, (False, True)):
         if module.symbols.get(stub) is None:
             raise LabError(f"{module.name}: no {stub} in it; a kvm-amd.ko with symbols is needed")
-        patched = alternatives.apply(module, alternatives.patch_all(module, {number} if feature else set()))
+        how = alternatives.rules(module, nops=alternatives.Nops.P6)  # which NOPs is all the same to what runs
+        patched = alternatives.apply(module, alternatives.patch_all(module, {number} if feature else set(), how))
         # Both stubs take the vCPU first; the third argument is the save area of the SEV-ES one.
         trace = Machine(patched).run(stub, {"rdi": VCPU, "rsi": 0, "rdx": VCPU + BLOCKS["host_save"]})
         far = trace.distance

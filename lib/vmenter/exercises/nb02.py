@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vmenter.alternatives import AltEntry, Engine, Rules, apply, entries, patch, patch_all, sites
+from vmenter.alternatives import AltEntry, Engine, Rules, apply, patch, patch_all, read
 from vmenter.assembler import assemble, lab_object
 from vmenter.code import decode
 from vmenter.errors import LabError
@@ -50,7 +50,7 @@ def selector_kept(image: Image) -> str | None:
 
 def _judge_clear(answer: Any, engine: Engine) -> str | None:
     image = built(answer)
-    table = sites(image, entries(image, 14))
+    table = read(image, engine=Engine.ONCE).sites
     if not table:
         return "the table of alternatives is empty: the code is the same on every CPU"
     for features, wish in ((set[int](), "never"), ({CLEAR_CPU_BUF}, "always")):
@@ -82,7 +82,7 @@ def moved_verw() -> tuple[Image, AltEntry, bytes]:
     image = from_bytes(lab_object("patching"), "patching.o")
     how = Rules(Engine.ONCE, 14, wide_nops=True)
     place = image.symbols.get("long_padding")
-    site = next(s for s in sites(image, entries(image, 14)) if place and s.address == place.address)
+    site = next(s for s in read(image, engine=Engine.ONCE).sites if place and s.address == place.address)
     code = patch(image, site, {site.entries[0].feature}, how).code or b""
     return image, site.entries[0], code[VERW_AT + 3 : VERW_AT + 7]
 

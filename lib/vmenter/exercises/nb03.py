@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
-from vmenter.alternatives import Engine, entries, sites
+from vmenter.alternatives import Engine, read
 from vmenter.exercises.choice import choice
 from vmenter.exercises.nb02 import built, entry_of, patched, selector_kept
 from vmenter.exercises.paths import clears, ways
@@ -23,7 +23,7 @@ WISHES = {"never": "not run", "always": "always run", "depends": "run only for a
 
 def _judge_order(answer: Any) -> str | None:
     image = built(answer)
-    if not sites(image, entries(image, 14)):
+    if not read(image, engine=Engine.ONCE).sites:
         return "the table of alternatives is empty: the code is the same on every CPU"
     for features, name, wish in CASES:
         after = patched(image, set(features), Engine.ONCE)

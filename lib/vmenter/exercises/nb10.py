@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vmenter import census, eras, svm, tsa
-from vmenter.alternatives import Engine, Rules, apply, entries, patch_all, sites
+from vmenter.alternatives import Engine, Rules, apply, patch_all, read
 from vmenter.assembler import assemble
 from vmenter.errors import LabError
 from vmenter.features import number
@@ -77,7 +77,7 @@ def written(trace: Trace) -> dict[int, int]:
 
 def _judge_copy(answer: Any) -> str | None:
     image = copier(answer)
-    if not any(entry.feature == FSRM for site in sites(image, entries(image, 14)) for entry in site.entries):
+    if not any(entry.feature == FSRM for site in read(image, engine=Engine.ONCE).sites for entry in site.entries):
         return "no alternative here asks for X86_FEATURE_FSRM: the code is the same on every CPU"
     vcpu = VCpu(fields={FROM - VCPU: TEXT})
     for has in (True, False):

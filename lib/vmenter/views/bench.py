@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
 
-from vmenter.alttable import Site, entries, sites
+from vmenter.alttable import Engine, Site, read
 from vmenter.assembler import LAB, assemble, lab_object
 from vmenter.errors import AssemblyError, LabError
 from vmenter.features import slot
@@ -121,7 +121,7 @@ def sample(name: str) -> Bench:
         raise LabError(f"no sample is called {name!r}; there are {', '.join(SAMPLES)}")
     image = _lab_image()
     symbol = image.symbols.get(name)
-    site = next(site for site in sites(image, entries(image, 14)) if symbol and site.address == symbol.address)
+    site = next(site for site in read(image, engine=Engine.ONCE).sites if symbol and site.address == symbol.address)
     about, text = SAMPLES[name]
     return Bench(name, about, image, site, feature_names(), text)
 
@@ -143,7 +143,7 @@ def typed(original: str, replacements: Sequence[tuple[str, str]], after: str = "
         at = (error.line or 0) - 1
         _, place, line = program[at] if 0 <= at < len(program) else ("", "", None)
         raise TypedError(error.message, place, line, error.column if place else None) from None
-    found = sites(image, entries(image, 14))
+    found = read(image, engine=Engine.ONCE).sites
     site = next((site for site in found if site.address == image.symbols.extent("typed")[0]), None)
     if site is None:
         raise TypedError("no alternative was made of this")

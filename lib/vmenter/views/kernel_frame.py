@@ -16,12 +16,13 @@ from typing import Any, TypedDict
 
 from vmenter import features
 from vmenter.alternatives import Patch, patch
-from vmenter.alttable import Engine, Rules, Site, entries, rules, sites
+from vmenter.alttable import Engine, Rules, Site, read
 from vmenter.code import Instruction, decode
 from vmenter.cpus import PRESETS
 from vmenter.errors import LabError
 from vmenter.image import Image
 from vmenter.mitigations import select
+from vmenter.others import marked
 from vmenter.views.bench import NOT, Bench, feature_names
 from vmenter.views.words import count
 
@@ -113,10 +114,9 @@ class Table:
 
 def table(image: Image, engine: Engine | str | None = None, names: Mapping[int, str] | None = None) -> Table:
     """Read an image's alternatives. Raises `LabError` for a table that lies, and where no engine can be told."""
-    how = rules(image, None if engine is None else Engine(engine))
-    listed = entries(image, how.record_size)
+    how, listed, found = read(image, engine=None if engine is None else Engine(engine))
     known = {entry.feature: _name(entry.feature, image, names) for entry in listed}
-    rows = tuple(_row(image, site, known) for site in sites(image, listed))
+    rows = tuple(_row(image, site, known) for site in marked(image, found))
     return Table(image, how, len(listed), known, rows)
 
 
