@@ -11,10 +11,10 @@ import struct
 import sys
 from pathlib import Path
 
-from vmenter.features import parse_version
-from vmenter.image import Image, Symbols, load
+from vmenter.code.image import Image, Symbols, load
+from vmenter.patching.features import parse_version
 
-OUT = Path(__file__).parents[2] / "lib" / "vmenter" / "opcodes.json"
+OUT = Path(__file__).parents[2] / "lib" / "vmenter" / "code" / "opcodes.json"
 IMMEDIATES = ("", "b", "w", "d", "q", "p", "z", "v")
 FLAGS = "mlso~VXERrSn"  # r: a variant behind REX2, which changes no length
 NAMES = ("", "0f", "0f38", "0f3a")
