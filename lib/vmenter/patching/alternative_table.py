@@ -169,6 +169,11 @@ def likely_sizes(version: tuple[int, int, int] | None) -> tuple[int, ...]:
     return (12, 13) if version[:2] == (5, 10) and not version[2] else (13,)  # Debian's "5.10.0-46" names no point
 
 
+def nops_of(kernel: str | None) -> Nops:
+    """Return which NOPs a kernel of this version writes; P6 where no version is told."""
+    return Nops.BY_CPU if kernel and parse_version(kernel) < (5, 13) else Nops.P6
+
+
 def _rules(image: Image, version: tuple[int, int, int] | None, engine: Engine | None, size: int) -> Rules:
     """Return the rules that go with a record size. `LabError` where 14 bytes and no version fit two of them."""
     likely = likely_sizes(version)
@@ -186,7 +191,7 @@ def _rules(image: Image, version: tuple[int, int, int] | None, engine: Engine | 
                 "say which engine patches it (layered: v6.5 to v6.19, once: from v7.0)",
             )
     wide = engine is Engine.ONCE if version is None else version >= (6, 19) and engine is not Engine.EARLY
-    old = size == 13 or (size == 12 and (version is None or version < (5, 13)))
+    old = size == 13 or (size == 12 and (version is None or nops_of(image.kernel) is Nops.BY_CPU))
     before = engine is Engine.EARLY and version is not None and version < (5, 18)
     return Rules(engine, size, wide, Nops.BY_CPU if old else Nops.P6, "5.10.262" if before else "")
 

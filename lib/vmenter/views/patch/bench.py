@@ -8,7 +8,7 @@ from types import MappingProxyType
 from vmenter import LabError
 from vmenter.code.assembler import AssemblyError
 from vmenter.code.image import Image, from_bytes
-from vmenter.patching.alternative_table import Engine, Site, read
+from vmenter.patching.alternative_table import ALWAYS, Engine, Nops, Site, read
 from vmenter.patching.features import slot
 from vmenter.patching.lab import assemble, feature_names, feature_numbers, lab_object
 
@@ -35,6 +35,7 @@ class Bench:
     site: Site
     names: Mapping[int, str] = field(repr=False)  # of features
     text: Text | None = None  # what it was assembled from, where that is known
+    nops: Nops = Nops.P6  # of its kernel, where the early patcher works on it
 
     def feature(self, number: int) -> str:
         """Return a feature's name, or its number as the kernel's headers write it."""
@@ -46,9 +47,9 @@ class Bench:
         return tuple(dict.fromkeys(entry.feature for entry in self.site.entries))
 
     def numbers(self, names: Iterable[str]) -> frozenset[int]:
-        """Return those of this site's features that are named."""
+        """Return those of this site's features that are named, and ALWAYS, which every CPU has."""
         wanted = set(names)
-        return frozenset(number for number in self.features if self.feature(number) in wanted)
+        return frozenset(n for n in self.features if n == ALWAYS or self.feature(n) in wanted)
 
 
 class TypedError(LabError):
