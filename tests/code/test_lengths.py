@@ -32,7 +32,9 @@ def test_every_sequence_has_the_length_that_the_kernels_own_decoder_gives_it(ker
     assert [one for one in found if one[1] != one[2]] == []
     told = sum(size is not None for _, size, _ in found)
     assert NUMBER // 2 < told < NUMBER  # both kinds were compared
-    report(f"lengths, kernel {kernel}: {NUMBER:,} of {NUMBER:,} as its own decoder has them, {NUMBER - told:,} of them none")
+    report(
+        f"lengths, kernel {kernel}: {NUMBER:,} of {NUMBER:,} as its own decoder has them, {NUMBER - told:,} of them none"
+    )
 
 
 def kernels_own_idea(code: bytes) -> bool:
@@ -52,7 +54,9 @@ def kernels_own_idea(code: bytes) -> bool:
     return (
         rest[1] in (0x20, 0x21, 0x22, 0x23)  # control and debug registers: the CPU takes no notice of the mode
         or 0x18 <= rest[1] <= 0x1D  # NOPs with an operand
-        or (code[0] in (0xF2, 0xF3, 0x66) or b"\xf2" in found[0] or b"\xf3" in found[0])  # which no instruction has
+        or (
+            code[0] in (0xF2, 0xF3, 0x66) or b"\xf2" in found[0] or b"\xf3" in found[0]
+        )  # which no instruction has
     )
 
 
@@ -115,7 +119,9 @@ def test_where_two_disassemblers_agree_the_newest_tables_agree_with_them(tmp_pat
 )
 def test_known_lengths(code, size):
     assert length(bytes_of(code), decoder("6.12.117")) == size
-    assert all(length(bytes_of(code)[:cut], decoder("6.12.117")) is None for cut in range(1, size) if code[:2] != "0f")
+    assert all(
+        length(bytes_of(code)[:cut], decoder("6.12.117")) is None for cut in range(1, size) if code[:2] != "0f"
+    )
 
 
 def test_tables_know_what_their_kernel_knew():
