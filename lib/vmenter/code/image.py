@@ -271,7 +271,10 @@ def from_bytes(
     elf = _Elf(plain, name)
     if not elf.relocatable and (places or undefined or beside):
         raise LabError(f"{name}: only a module or another relocatable file can be placed beside a kernel")
-    return elf.image(base, places or {}, undefined or {}, beside)
+    image = elf.image(base, places or {}, undefined or {}, beside)
+    if beside and beside.kernel and image.kernel and beside.kernel != image.kernel:
+        raise LabError(f"{name} is for kernel {image.kernel}, but {beside.name} is kernel {beside.kernel}")
+    return image
 
 
 class _Elf:

@@ -198,7 +198,8 @@ def _rules(image: Image, version: tuple[int, int, int] | None, engine: Engine | 
 
 def _with_nops(image: Image, how: Rules, version: tuple[int, int, int] | None, nops: Nops) -> Rules:
     """Return the rules with these NOPs. `LabError` for a kernel that writes others on every CPU."""
-    if nops is Nops.K8 and how.nops is Nops.P6 and (version is not None or how.engine is not Engine.EARLY):
+    newer = how.engine is not Engine.EARLY or (version is not None and (5, 13) <= version < (6, 5))
+    if nops is Nops.K8 and how.nops is Nops.P6 and newer:
         kernel = f"kernel {image.kernel}" if image.kernel else f"the engine “{how.engine}”"
         raise LabError(f"{image.name}: {kernel} writes P6 NOPs on every CPU; only up to v5.12 the CPU decides")
     return Rules(how.engine, how.record_size, how.wide_nops, nops, how.decoder)
