@@ -19,7 +19,7 @@ from typing import NamedTuple
 from vmenter import LabError
 from vmenter.code.image import Image
 from vmenter.code.instructions import is_nop
-from vmenter.code.lengths import LONGEST, Decoder, decoder, shape, shapes
+from vmenter.code.lengths import LONGEST, Decoder, Field, Shape, decoder, shape, shapes
 from vmenter.patching.alternative_table import (
     AltEntry,
     Engine,
@@ -119,33 +119,25 @@ def patch(image: Image, site: Site, features: Collection[int], how: Rules) -> Pa
     whose site is no indirect call.
     """
     if how.nops is Nops.BY_CPU:
-        one, other = (patch(image, site, features, replace(how, nops=nops)) for nops in (Nops.P6, Nops.K8))
-        return one if one.code == other.code else replace(one, undecided=BY_CPU)
+        return _by_cpu(image, site, features, how)
     matching = [index for index, entry in enumerate(site.entries) if entry.matches(features)]
     chosen = matching[-1] if matching else None
-    before = Step("choose", chosen, site.original, (Origin("O", None),) * site.length)
-    if how.engine is Engine.ONCE:
-        rounds = [(chosen, site.entries[chosen or 0], site.length)]
-    else:  # entry after entry, each on the bytes the last one left
-        rounds = [
-            (
-                index if index in matching else None,
-                entry,
-                entry.length if how.engine is Engine.EARLY else site.length,
-            )
-            for index, entry in enumerate(site.entries)
-        ]
-    steps = [before]
+    steps = [Step("choose", chosen, site.original, (Origin("O", None),) * site.length)]
     undecided = None
-    for index, entry, length in rounds:
-        if index is not None:
-            undecided = _write(image, site, index, how, steps)
+    # From v7.0 on one entry, or none; before that entry after entry, each on the bytes the last one left.
+    for index in (chosen,) if how.engine is Engine.ONCE else range(len(site.entries)):
+        written = index if index in matching else None
+        if written is not None:
+            undecided = _write(image, site, written, how, steps)
         if undecided is None:
-            runs = _nop_runs(site, steps[-1].code[:length], how)
-            if entry.padding is not None:
-                runs = _padding(entry, steps[-1].code, matched=index is not None)
-            _merge(how, steps, runs)
+            _merge(site, index or 0, how, steps, written=written is not None)
     return Patch(site, chosen, tuple(steps), undecided)
+
+
+def _by_cpu(image: Image, site: Site, features: Collection[int], how: Rules) -> Patch:
+    """Patch with either kind of NOPs; where that makes a difference, the site is undecided."""
+    one, other = (patch(image, site, features, replace(how, nops=nops)) for nops in (Nops.P6, Nops.K8))
+    return one if one.code == other.code else replace(one, undecided=BY_CPU)
 
 
 def _write(image: Image, site: Site, index: int, how: Rules, steps: list[Step]) -> str | None:
@@ -210,29 +202,37 @@ def _call_target(image: Image, site: Site, entry: AltEntry, code: bytes) -> int 
 def _relocate(code: bytes, entry: AltEntry, place: int, how: Rules) -> Iterator[tuple[int, bytes]]:
     """Yield (offset, bytes) for each displacement that must change now that `code` stands at `place`.
 
-    What points inside the replacement, its end included, moves with it and stays as it is. As the kernel's
-    `__apply_relocation` this looks at an opcode's first bytes and takes no notice of VEX before it, and LOOP and
-    JRCXZ it copies as they are, wherever they lead.
+    What points inside the replacement, its end included, moves with it and stays as it is. Raises `LabError` for
+    code that the kernel's decoder cannot walk, and a displacement that does not fit.
     """
     moved = entry.replacement - place
     at = 0
     for one in shapes(code, _tables(how)):
-        near = one.opcode in (0xE8, 0xE9, 0xEB) or one.opcode & 0xF0 == 0x70
-        branches = near or (one.opcode == 0x0F and one.second & 0xF0 == 0x80)
-        for field in (one.immediate if branches else None, one.rip):
-            if field is None:
-                continue
+        for field in _counted(one):
             value = field.value(code[at : at + one.length])
+            short = value + moved + 3  # the kernel counts five bytes for a JMP, whatever prefixes it has
             if 0 <= at + one.length + value <= entry.replacement_length:
                 continue
-            short = value + moved + 3  # the kernel counts five bytes for a JMP, whatever prefixes it has
-            if one.opcode == 0xE9 and field is one.immediate and -128 <= short <= 127:  # JMP rel32 that fits rel8
+            if one.opcode == 0xE9 and one.immediate and -128 <= short <= 127:  # JMP rel32 that fits rel8
                 yield at, b"\xeb" + _displacement(short, 1, entry, place) + INT3 * (one.length - 2)
             else:
                 yield at + field.offset, _displacement(value + moved, field.size, entry, place)
         at += one.length
     if at < len(code):
         raise lie(entry, f"the kernel's decoder has no length for {_shown(code, at)} of its replacement")
+
+
+def _counted(one: Shape) -> Iterator[Field]:
+    """Yield what counts from its own place: the target of CALL, JMP or Jcc, and a RIP-relative operand.
+
+    As the kernel's `__apply_relocation` this looks at the opcode's first bytes: it takes no notice of VEX before
+    them, and LOOP and JRCXZ stay as they are, wherever they lead.
+    """
+    near = one.opcode in (0xE8, 0xE9, 0xEB) or one.opcode & 0xF0 == 0x70
+    if one.immediate and (near or (one.opcode == 0x0F and one.second & 0xF0 == 0x80)):
+        yield one.immediate
+    if one.rip:
+        yield one.rip
 
 
 def _relocate_early(code: bytes, entry: AltEntry, place: int, how: Rules) -> Iterator[tuple[int, bytes]]:
@@ -262,10 +262,14 @@ def _displacement(value: int, size: int, entry: AltEntry, place: int) -> bytes:
 # --- NOPs --------------------------------------------------------------------------------------------------
 
 
-def _merge(how: Rules, steps: list[Step], runs: Iterable[tuple[int, int]]) -> None:
-    """Add the step that turns these runs of NOPs into fewer, longer ones, if it does."""
-    before = steps[-1]
+def _merge(site: Site, index: int, how: Rules, steps: list[Step], *, written: bool) -> None:
+    """Add the step that turns runs of NOPs into fewer, longer ones, if it does; `written`: entry `index` was."""
+    entry, before = site.entries[index], steps[-1]
     code, origins = before.code, list(before.origins)
+    if entry.padding is None:
+        runs = _nop_runs(site, code[: entry.length if how.engine is Engine.EARLY else site.length], how)
+    else:
+        runs = _padding(entry, code, written=written)
     for start, stop in runs:
         new = _fill_early(stop - start, how) if how.engine is Engine.EARLY else _fill(stop - start)
         if new != code[start:stop]:
@@ -303,16 +307,16 @@ def _nop_runs(site: Site, code: bytes, how: Rules) -> Iterator[tuple[int, int]]:
         )
 
 
-def _padding(entry: AltEntry, code: bytes, *, matched: bool) -> Iterator[tuple[int, int]]:
+def _padding(entry: AltEntry, code: bytes, *, written: bool) -> Iterator[tuple[int, int]]:
     """Yield the run of NOPs that an entry with a pad length leaves to be merged: its padding, unseen.
 
     As `optimize_nops` did in v5.10: behind a replacement all that is left; where none is chosen the padding, if
     the site's *first* bytes, as many, are NOPs (it looks at the wrong end).
     """
     padding = entry.padding or 0
-    if matched and entry.length > entry.replacement_length:
+    if written and entry.length > entry.replacement_length:
         yield entry.replacement_length, entry.length
-    elif not matched and padding > 1 and code[:padding] == NOPS[1] * padding:
+    elif not written and padding > 1 and code[:padding] == NOPS[1] * padding:
         yield entry.length - padding, entry.length
 
 
