@@ -184,7 +184,8 @@ def select(
     """
     from vmenter.boot.host import Host  # noqa: PLC0415
     from vmenter.boot.selection import select  # noqa: PLC0415
-    from vmenter.story import entry_text, history  # noqa: PLC0415
+    from vmenter.boot.selection_text import selection_json, selection_lines  # noqa: PLC0415
+    from vmenter.story import history  # noqa: PLC0415
 
     era = history.era(era_id)
     if stdin:
@@ -194,9 +195,9 @@ def select(
         return 0
     found = select(Host(_names(bugs), _names(microcode), cmdline), era.kernel)
     if as_json:
-        _print(_json(entry_text.selection_json(era.id, found)))
+        _print(_json(selection_json(era.id, found)))
     else:
-        _print([f"{era.id}: selection of kernel {era.kernel}", *entry_text.selection_lines(found)])
+        _print([f"{era.id}: selection of kernel {era.kernel}", *selection_lines(found)])
     return 0
 
 
@@ -250,11 +251,14 @@ def enter(
 
     Names are those of `vmenter select`. Without options: no flaw, VMLAUNCH, no MMIO, no flush pending.
     """
+    from vmenter.boot.host import Host  # noqa: PLC0415
     from vmenter.story import eras  # noqa: PLC0415
+    from vmenter.story.entry_text import to_json, to_text  # noqa: PLC0415
+    from vmenter.story.promise import Reach, VCpuState  # noqa: PLC0415
 
-    vcpu = eras.VCpuState(eras.Reach(mmio), flush_pending, resume, guest_fb_clear, not same_host_rsp, not same_cr2)
-    entry = eras.enter(era_id, eras.Host(_names(bugs), _names(microcode), cmdline), vcpu)
-    _print(_json(entry.to_json()) if as_json else [entry.text])
+    vcpu = VCpuState(Reach(mmio), flush_pending, resume, guest_fb_clear, not same_host_rsp, not same_cr2)
+    entry = eras.enter(era_id, Host(_names(bugs), _names(microcode), cmdline), vcpu)
+    _print(_json(to_json(entry)) if as_json else [to_text(entry)])
     return int(not entry.verdict.kept)
 
 
