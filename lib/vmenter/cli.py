@@ -95,7 +95,11 @@ def _home() -> Path:
     "--feature-words", metavar="HEX,…", help="All of the CPU's features, as 32-bit words from word 0 on."
 )
 @click.option("--symbols", metavar="FILE", help="A System.map or a copy of /proc/kallsyms.")
+@click.option(
+    "--vmlinux", metavar="FILE", help="The kernel a module is for: decides what is called through pv_ops."
+)
 @click.option("--engine", type=click.Choice(["early", "layered", "once"]), help="How this kernel patches itself.")
+@click.option("--nops", type=click.Choice(["p6", "k8"]), help="The NOPs its CPU gets: up to v5.12 it decides.")
 @click.option("--function", metavar="NAME", help="Only the sites in this function.")
 @JSON
 def sites(
@@ -103,34 +107,41 @@ def sites(
     names: tuple[str, ...],
     feature_words: str | None,
     symbols: str | None,
+    vmlinux: str | None,
     engine: str | None,
+    nops: str | None,
     function: str | None,
     *,
     as_json: bool,
 ) -> int:
-    """Show every alternative site of FILE, and its bytes under the given features (none given: no feature).
+    """Show every alternative site of FILE, and its bytes under the given features (none given: only ALWAYS).
 
-    FILE is a .o, .ko, vmlinux or vmlinuz, also packed as .xz, .gz or .zst.
+    FILE is a .o, .ko, vmlinux or vmlinuz, also packed as .xz, .gz or .zst. A vmlinuz has no names: with --vmlinux,
+    give that kernel's --symbols, too.
     """
     from vmenter.code.image import Symbols, load  # noqa: PLC0415
-    from vmenter.patching import alternatives, features  # noqa: PLC0415
+    from vmenter.patching import alternatives, features, other_patchers  # noqa: PLC0415
     from vmenter.patching.text import to_json, to_text  # noqa: PLC0415
 
     if names and feature_words is not None:
         raise LabError("give --feature or --feature-words, not both")
-    image = load(file)
-    if symbols:
-        image = image.with_symbols(image.symbols + Symbols.from_text(_read(symbols), symbols))
-    how = alternatives.rules(image, alternatives.Engine(engine) if engine else None)
+    known = Symbols.from_text(_read(symbols), symbols) if symbols else Symbols()
+    if vmlinux:
+        kernel = load(vmlinux)
+        image = load(file, beside=kernel.with_symbols(kernel.symbols + known))
+    else:
+        image = load(file)
+        image = image.with_symbols(image.symbols + known)
+    chosen = alternatives.Engine(engine) if engine else None
+    how, entries, found = alternatives.read(image, engine=chosen, nops=nops)
     if feature_words is None:
         present = frozenset(features.number(name, image.kernel) for name in names)
     else:
         present = features.from_words(features.parse_words(feature_words))
-    entries = alternatives.entries(image, how.record_size)
-    found = alternatives.sites(image, entries)
     if function is not None:
         start, end = image.symbols.extent(function)
         found = tuple(site for site in found if start <= site.address < end)
+    found = other_patchers.marked(image, found)
     patches = (alternatives.patch(image, site, present, how) for site in _progress(found, "patching"))
     write = to_json if as_json else to_text
     result = write(image, how, len(entries), patches)

@@ -21,7 +21,7 @@ from vmenter.emulator.trace import Event, EventKind, Trace
 from vmenter.kernels.around import Asks, Does, Model, around
 from vmenter.kernels.inspect import Report, inspect_image
 from vmenter.kernels.stub import RESUME, Runner
-from vmenter.patching.alternative_table import rules
+from vmenter.patching.alternative_table import Nops, rules
 from vmenter.story.eras import State
 from vmenter.story.history import ERAS, Era
 from vmenter.story.promise import Reach
@@ -94,7 +94,7 @@ def of_module(image: Image, file: str) -> ModuleEra:
         raise LabError(
             f"{file}: only a kvm-intel.ko can be audited" if report.stubs else f"{file}: {report.reason}"
         )
-    stub, how = report.stubs[0].stub, rules(image)
+    stub, how = report.stubs[0].stub, rules(image, nops=Nops.P6)
     if report.stubs[0].problem or any(one.why_not for one in report.stubs[0].around):
         raise LabError(f"{file}: {report.verdict}: {report.reason}")
     names = tuple(report.stubs[0].names.values())

@@ -21,7 +21,7 @@ from vmenter.emulator.trace import End, Trace
 from vmenter.flow import recover
 from vmenter.flow.graph import Leave, Mark
 from vmenter.patching import alternatives, features
-from vmenter.patching.alternative_table import Rules, Site
+from vmenter.patching.alternative_table import Rules, Site, read
 
 NAMES = {"__vmx_vcpu_run": "VMX", "__svm_vcpu_run": "SVM", "__svm_sev_es_vcpu_run": "SVM"}
 RESUME = 1  # run flags, bit 0: VMRESUME
@@ -79,7 +79,7 @@ def find(image: Image) -> tuple[Stub, ...]:
 
 def sites(image: Image, stub: Stub, how: Rules) -> tuple[Site, ...]:
     """Return the alternative sites of a stub. Raises `LabError` for a table that lies."""
-    found = alternatives.sites(image, alternatives.entries(image, how.record_size))
+    found = read(image, how).sites
     return tuple(site for site in found if stub.start <= site.address < stub.end)
 
 
