@@ -229,6 +229,8 @@ def _hosts(lines: Iterable[bytes]) -> Iterator[Any]:
 @click.option("--guest-fb-clear", is_flag=True, help="The guest enumerates FB_CLEAR.")
 @click.option("--flush-pending", is_flag=True, help="The flag for an L1D flush is set.")
 @click.option("--resume", is_flag=True, help="The vCPU was entered before.")
+@click.option("--same-host-rsp", is_flag=True, help="The VMCS holds the host's RSP already: no VMWRITE.")
+@click.option("--same-cr2", is_flag=True, help="CR2 holds the guest's value already: not written.")
 @JSON
 def enter(
     era_id: str,
@@ -240,6 +242,8 @@ def enter(
     guest_fb_clear: bool,
     flush_pending: bool,
     resume: bool,
+    same_host_rsp: bool,
+    same_cr2: bool,
     as_json: bool,
 ) -> int:
     """Run one VM-Enter of an era, and say whether it cleared what was promised: exit status 1 if not.
@@ -248,7 +252,7 @@ def enter(
     """
     from vmenter.story import eras  # noqa: PLC0415
 
-    vcpu = eras.VCpuState(eras.Reach(mmio), flush_pending, resume, guest_fb_clear)
+    vcpu = eras.VCpuState(eras.Reach(mmio), flush_pending, resume, guest_fb_clear, not same_host_rsp, not same_cr2)
     entry = eras.enter(era_id, eras.Host(_names(bugs), _names(microcode), cmdline), vcpu)
     _print(_json(entry.to_json()) if as_json else [entry.text])
     return int(not entry.verdict.kept)

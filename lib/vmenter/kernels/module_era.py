@@ -62,7 +62,7 @@ class _Parts:
         flags = RESUME * state.resume | self.runner.reach * (state.mmio is not Reach.NONE)
         msrs = {IA32_MCU_OPT_CTRL: FB_CLEAR_DIS * state.disable_fb_clear}
         features = frozenset(self.numbers[name] for name in state.features)
-        trace = self.runner.trace(features, flags, msrs)
+        trace = self.runner.trace(features, flags, msrs, host_rsp_changed=state.host_rsp_changed)
         keys = {key: key in state.keys for key in era.keys}
         kinds = [kind for model in self.models for kind in _in_c(model, keys, state)]
         events = tuple(Event(kind, -1, self.models[0].address) for kind in dict.fromkeys(kinds))
