@@ -16,6 +16,7 @@ from vmenter.features import parse_version, word_counts
 from vmenter.image import Image
 
 MAX_PATCH = 254  # bytes: the kernel's buffer, MAX_PATCH_LEN
+MAX_ENTRIES = 200_000  # a kernel has some 10,000
 MAX_FEATURES = 32 * 32  # of a kernel whose words were not counted: far above what any has (24 in v7.3)
 
 
@@ -121,6 +122,8 @@ def _records(image: Image, size: int) -> Iterator[AltEntry]:
     start, table = image.alternatives or (0, b"")
     if len(table) % size:
         raise LabError(f"{image.name}: a table of {len(table)} bytes holds no whole number of {size}-byte records")
+    if len(table) // size > MAX_ENTRIES:
+        raise LabError(f"{image.name}: {len(table) // size:,} alternative entries; no kernel has that many")
     layout = struct.Struct("<iiHBB" if size == 12 else "<iiHHBB")
     for index, (site, replacement, feature, *flags, length, new_length) in enumerate(layout.iter_unpack(table)):
         address = start + index * size

@@ -8,14 +8,17 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
 from vmenter.errors import LabError
+from vmenter.files import read
+from vmenter.visible import visible
 
 MAX_TEXT = 64 << 20  # bytes; a System.map has some 10 MB
+MAX_REPORT = 16 << 20  # bytes of what a machine says of itself; a journal of one boot has some 5 MB
+MAX_LINE = 1 << 20  # bytes of one host; the kernel takes a command line of 2 KiB
 FILE = click.argument("file", metavar="FILE")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
@@ -28,7 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = commands.main(args=arguments, prog_name="vmenter", standalone_mode=False)
     except (LabError, click.ClickException) as error:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        print("vmenter:", " ".join(message.split()), file=sys.stderr)
+        print("vmenter:", visible(" ".join(message.split())), file=sys.stderr)
+        status = 2
+    except MemoryError:
+        print("vmenter: this input asks for more memory than there is", file=sys.stderr)
         status = 2
     except (KeyboardInterrupt, click.Abort):
         print("vmenter: interrupted", file=sys.stderr)
@@ -36,10 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(package_name="vmenter", message="vmenter %(version)s")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """See what Linux does right before it enters a guest."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @commands.command()
@@ -51,7 +60,7 @@ def doctor(*, as_json: bool) -> int:
     from vmenter.doctor import examine, report  # noqa: PLC0415
 
     checks = examine()
-    _print(_json([asdict(check) for check in checks]) if as_json else [report(checks)])
+    _print(_json([asdict(check) for check in checks]) if as_json else report(checks).split("\n"))
     return int(any(check.needed and not check.works for check in checks))
 
 
@@ -82,19 +91,24 @@ def sites(
     FILE is a .o, .ko, vmlinux or vmlinuz, also packed as .xz, .gz or .zst.
     """
     from vmenter import alternatives, features, sitelist  # noqa: PLC0415
-    from vmenter.image import Symbols, load  # noqa: PLC0415
+    from vmenter.image import Symbols, load, older_first  # noqa: PLC0415
 
     if names and feature_words is not None:
         raise LabError("give --feature or --feature-words, not both")
     image = load(file)
     if symbols:
-        image = image.with_symbols(image.symbols + Symbols.from_text(_read(symbols), symbols))
-    how = alternatives.rules(image, alternatives.Engine(engine) if engine else None)
+        image = image.with_symbols(
+            image.symbols + Symbols.from_text(read(symbols, MAX_TEXT, "list of symbols"), symbols)
+        )
+    try:
+        how = alternatives.rules(image, alternatives.Engine(engine) if engine else None)
+        entries = alternatives.entries(image, how.record_size)
+    except LabError as error:
+        raise older_first(image, error) from None
     if feature_words is None:
         present = frozenset(features.number(name, image.kernel) for name in names)
     else:
         present = features.from_words(features.parse_words(feature_words))
-    entries = alternatives.entries(image, how.record_size)
     found = alternatives.sites(image, entries)
     if function is not None:
         start, end = image.symbols.extent(function)
@@ -141,19 +155,30 @@ def select(
     """
     from vmenter import entrytext, history  # noqa: PLC0415
     from vmenter.mitigations import Host, select  # noqa: PLC0415
+    from vmenter.overlooked import overlooked  # noqa: PLC0415
 
     era = history.era(era_id)
     if stdin:
         if bugs or microcode or cmdline:
             raise LabError("--stdin brings the hosts; leave --bugs, --microcode and --cmdline out")
-        _print(json.dumps(select(host, era.kernel).to_json()) for host in _hosts(sys.stdin.buffer))
+        _print(json.dumps(select(host, era.kernel).to_json()) for host in _hosts(_lines(sys.stdin.buffer)))
         return 0
     found = select(Host(_names(bugs), _names(microcode), cmdline), era.kernel)
+    ignored = overlooked(cmdline)
     if as_json:
-        _print(_json(entrytext.selection_json(era.id, found)))
+        _print(_json(entrytext.selection_json(era.id, found) | ({"ignored": list(ignored)} if ignored else {})))
     else:
         _print([f"{era.id}: selection of kernel {era.kernel}", *entrytext.selection_lines(found)])
+        _print(f"ignored: {line}" for line in ignored)
     return 0
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield lines of bounded length."""
+    while line := file.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE:
+            raise LabError(f"standard input: a line of more than {MAX_LINE:,} bytes; no host takes that many")
+        yield line
 
 
 def _hosts(lines: Iterable[bytes]) -> Iterator[Any]:
@@ -203,10 +228,13 @@ def enter(
     Names are those of `vmenter select`. Without options: no flaw, VMLAUNCH, no MMIO, no flush pending.
     """
     from vmenter import eras  # noqa: PLC0415
+    from vmenter.overlooked import overlooked  # noqa: PLC0415
 
     vcpu = eras.VCpuState(eras.Reach(mmio), flush_pending, resume, guest_fb_clear)
     entry = eras.enter(era_id, eras.Host(_names(bugs), _names(microcode), cmdline), vcpu)
-    _print(_json(entry.to_json()) if as_json else [entry.text])
+    _print(_json(entry.to_json()) if as_json else entry.text.split("\n"))
+    if not as_json:
+        _print(f"ignored: {line}" for line in overlooked(cmdline))
     return int(not entry.verdict.kept)
 
 
@@ -294,7 +322,7 @@ def host(source: str | None, *, how: bool, as_json: bool) -> int:
     if source is None:
         report = ownmachine.read_machine()
     else:
-        data = sys.stdin.buffer.read() if source == "-" else _read(source)
+        data = _standard_input() if source == "-" else read(source, MAX_REPORT, "report of a machine")
         report = ownmachine.parse(data.decode("utf-8", errors="replace"))
     found = explain(report)
     _print(_json(hosttext.to_json(found)) if as_json else hosttext.text_lines(found))
@@ -331,27 +359,26 @@ def inspect(paths: tuple[str, ...], *, as_json: bool) -> int:
 
 
 def _json(data: Any) -> list[str]:
-    return [json.dumps(data, indent=1)]
+    """Return JSON's lines; what is not printable in them is written as JSON writes it."""
+    return json.dumps(data, indent=1).replace("\x7f", "\\u007f").split("\n")
 
 
 def _print(lines: Iterable[Any]) -> None:
-    """Print lines; a reader that has had enough (head, say) is no error."""
+    """Print lines, fit for a terminal; a reader that has had enough (head, say) is no error."""
     try:
         for line in lines:
-            print(line)
+            print(visible(str(line)))
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise LabError(f"standard output cannot be written: {error.strerror or error}") from None
 
 
-def _read(path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(MAX_TEXT + 1)
-    except (OSError, ValueError) as error:  # a path with a NUL byte is a ValueError
-        raise LabError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    if len(data) > MAX_TEXT:
-        raise LabError(f"{path}: more than {MAX_TEXT:,} bytes; no such text is that long")
+def _standard_input() -> bytes:
+    data = sys.stdin.buffer.read(MAX_REPORT + 1)
+    if len(data) > MAX_REPORT:
+        raise LabError(f"standard input: more than {MAX_REPORT:,} bytes; no report of a machine is that long")
     return data
 
 

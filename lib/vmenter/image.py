@@ -1,7 +1,8 @@
 """One immutable view of an x86-64 ELF as addresses, whatever it came packed in.
 
 Takes .o and .ko (laid out and relocated to a base), vmlinux and vmlinuz, each also as .xz, .gz or .zst.
-Packing is `unpack`'s business. Sources: the System V ABI for x86-64 (sections, relocations), the kernel's
+Packing is `unpack`'s business. A file is read within bounds, and names are made fit to print.
+Sources: the System V ABI for x86-64 (sections, relocations), the kernel's
 Documentation/arch/x86/boot.rst (vmlinuz), kernel/module and arch/x86/kernel/module.c (what a module needs).
 """
 
@@ -14,20 +15,49 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from vmenter.errors import LabError
-from vmenter.unpack import unpack
+from vmenter.files import opened, read_open
+from vmenter.unpack import MAX_PACKED, is_wrapped, unpack
+from vmenter.visible import visible
 
 MODULE_BASE = 0xFFFF_FFFF_C000_0000  # where x86-64 kernels begin to place modules
 STUB_SIZE = 4096  # room that each undefined symbol gets: for a stub, or for a structure such as pv_ops
 ADDRESS_MASK = 0xFFFF_FFFF_FFFF_FFFF
 MAX_IMAGE = 1 << 30  # bytes that a section, or all of a relocatable file, may take
+MAX_MEMORY = 288 << 20  # bytes that a file in memory and its sections may take together
+MAX_SECTIONS = 50_000  # kernels and modules have some hundreds
+MAX_SYMBOLS = 1_000_000  # a kernel has a quarter of that
+MAX_TEXT = 64 << 20  # bytes of a list of symbols; a System.map has some 10 MB
 MAX_NAME = 4096  # bytes of a symbol's name; kernels allow 512
+MAX_NAMES = 64 << 20  # bytes of all names
+MAX_RELOCATIONS = 2_000_000  # of the largest module, a tenth
+OLDEST = (5, 10)  # the kernel from which on the tables of patching are understood
+HEAD = 4096  # bytes by which a file is told that is none of ours
 
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
+SHT_NULL, SHT_SYMTAB, SHT_RELA, SHT_NOBITS = 0, 2, 4, 8
 STT_SECTION, STT_FILE = 3, 4
-SHN_UNDEF, SHN_LORESERVE, SHN_ABS = 0, 0xFF00, 0xFFF1
+SHN_UNDEF, SHN_LORESERVE, SHN_ABS, SHN_XINDEX = 0, 0xFF00, 0xFFF1, 0xFFFF
+ET_REL, EM_X86_64 = 1, 62
+
+SECTION = struct.Struct("<IIQQQQIIQQ")  # a section's header; the fields of _Header
+SYMBOL = struct.Struct("<IBBHQQ")
+RELOCATION = struct.Struct("<QQq")
+
+ONLY = "only 64-bit x86 is understood"
+MACHINES = {
+    "EM_386": "32-bit x86",
+    "EM_AARCH64": "arm64",
+    "EM_ARM": "32-bit arm",
+    "EM_LOONGARCH": "LoongArch",
+    "EM_PPC64": "POWER",
+    "EM_RISCV": "RISC-V",
+    "EM_S390": "s390x",
+}
+# Machine in the header of an EFI program; the Microsoft PE format, “Machine Types”.
+PE_MACHINES = {0x14C: "32-bit x86", 0x1C2: "32-bit arm", 0xAA64: "arm64", 0x5064: "RISC-V", 0x6264: "LoongArch"}
 
 # Relocation number -> (width in bytes, relative to the place it stands). psABI, table 4.9.
 RELOCATIONS = {
@@ -61,6 +91,21 @@ class Section:
         return self.address + self.size
 
 
+class _Header(NamedTuple):
+    """A section's header: its name as an offset, and the rest as the ABI has it."""
+
+    name: int
+    kind: int
+    flags: int
+    address: int
+    offset: int
+    size: int
+    link: int
+    info: int
+    align: int
+    entry: int
+
+
 class Symbol(NamedTuple):
     """A name for an address; `size` is 0 where it is not known."""
 
@@ -84,18 +129,23 @@ class Symbols:
     def of(cls, entries: Iterable[tuple[int, str, int]]) -> "Symbols":
         """Collect (address, name, size) in any order."""
         ordered = sorted(entries, key=itemgetter(0))
-        return cls(*(tuple(column) for column in zip(*ordered, strict=True))) if ordered else cls()
+        return cls(*(tuple(map(itemgetter(column), ordered)) for column in range(3)))
 
     @classmethod
     def from_text(cls, data: bytes, name: str = "symbols") -> "Symbols":
         """Read ``address type name`` lines: a System.map, /proc/kallsyms, `nm`'s output; also packed."""
         entries = []
-        for number, line in enumerate(unpack(data, name).splitlines(), 1):
+        text = unpack(data, name, MAX_TEXT)
+        if len(text) > MAX_TEXT:
+            raise LabError(f"{name}: more than {MAX_TEXT:,} bytes; no list of symbols is that long")
+        if max(text.count(b"\n"), text.count(b"\r")) > MAX_SYMBOLS:
+            raise LabError(f"{name}: more than {MAX_SYMBOLS:,} lines; no kernel has that many symbols")
+        for number, line in enumerate(text.splitlines(), 1):
             try:
                 address, _, symbol, *_ = line.split()
                 value = int(address, 16)
                 value.to_bytes(8, "little")  # negative or too long: OverflowError
-                entries.append((value, symbol.decode("ascii"), 0))
+                entries.append((value, visible(symbol.decode("ascii")), 0))
             except (ValueError, OverflowError):  # too few words, no address, no text
                 raise LabError(
                     f"{name}, line {number}: {line[:40]!r} is not “address type name”; "
@@ -239,151 +289,267 @@ class Image:
 def load(path: str | Path, base: int = MODULE_BASE) -> Image:
     """Load an ELF or a vmlinuz, packed or not; `base` is where a relocatable file is placed.
 
-    Raises `LabError` for anything that is not such a file.
+    Of an ELF only what the image needs is read, so debugging data costs nothing. Raises `LabError` for anything
+    that is not such a file.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise LabError(f"{path}: {error.strerror or error}") from None
-    return from_bytes(data, str(path), base)
+    name = str(path)
+    with opened(path) as file:
+        start = file.read(0x206)
+        file.seek(0)
+        if start.startswith(b"\x7fELF"):
+            return _Elf(file, name).image(base)
+        if not is_wrapped(start):
+            raise LabError(f"{name}: {foreign(file.read(HEAD))}")
+        plain = unpack(read_open(file, MAX_PACKED, name, "packed kernel"), name)
+    return _plain(plain, name, base)
 
 
 def from_bytes(data: bytes, name: str, base: int = MODULE_BASE) -> Image:
     """Do what `load` does, from memory; `name` is for messages."""
-    plain = unpack(data, name)
-    if not plain.startswith(b"\x7fELF"):
-        raise LabError(f"{name}: neither an ELF file nor a vmlinuz, packed or not (starts {plain[:8].hex(' ')})")
-    return _Elf(plain, name).image(base)
+    return _plain(unpack(data, name), name, base)
+
+
+def _plain(data: bytes, name: str, base: int) -> Image:
+    if not data.startswith(b"\x7fELF"):
+        raise LabError(f"{name}: {foreign(data[:HEAD])}")
+    return _Elf(io.BytesIO(data), name, len(data)).image(base)
+
+
+def older_first(image: Image, error: LabError) -> LabError:
+    """Return what to say of an image that was not understood: of one older than any that is, its age first."""
+    told = re.match(r"(\d+)\.(\d+)", image.kernel or "")
+    if told is None or (int(told[1]), int(told[2])) >= OLDEST:
+        return error
+    why = str(error).removeprefix(f"{image.name}: ")
+    return LabError(
+        f"{image.name}: kernel {image.kernel} is older than {OLDEST[0]}.{OLDEST[1]}, the oldest known: {why}"
+    )
+
+
+def foreign(start: bytes) -> str:
+    """Say what a file is that is no x86-64 kernel and no module, by its first HEAD bytes."""
+    if start.startswith(b"\x7fELF"):
+        return _Elf(io.BytesIO(start), "", 0, strict=False).foreign or "a damaged ELF file"
+    if start.startswith((b"!<arch>\n", b"\xed\xab\xee\xdb")):
+        return "a package; `vmenter inspect` reads packages, other commands want a file out of one"
+    if start[0x38:0x3C] == b"ARM\x64":
+        return f"a kernel for arm64; {ONLY}"
+    if start[0x38:0x3C] == b"RSC\5":
+        return f"a kernel for RISC-V; {ONLY}"
+    if start[0x24:0x28] == b"\x18\x28\x6f\x01":
+        return f"a kernel for 32-bit arm; {ONLY}"
+    at = int.from_bytes(start[0x3C:0x40], "little")
+    if start.startswith(b"MZ") and start[at : at + 4] == b"PE\0\0":
+        number = int.from_bytes(start[at + 4 : at + 6], "little")
+        what = "a kernel packed for EFI" if start[4:8] == b"zimg" else "an EFI program"
+        if number != 0x8664:
+            return f"{what} for {PE_MACHINES.get(number, f'machine {number:#x}')}; {ONLY}"
+        return f"{what} for x86-64 without a Linux boot header; give the vmlinuz that it was made from"
+    return f"neither an ELF file nor a vmlinuz, packed or not (starts {start[:8].hex(' ')})"
 
 
 class _Elf:
-    """What is read from one ELF file on the way to an Image: headers by pyelftools, bulk tables by struct."""
+    """What is read from one ELF file on the way to an Image. Every count and size is bounded before it costs."""
 
-    def __init__(self, data: bytes, name: str) -> None:
-        from elftools.elf.elffile import ELFFile  # noqa: PLC0415  (slow to import, not always needed)
-
-        self.data, self.name = data, name
-        try:
-            elf = ELFFile(io.BytesIO(data))
-            what = elf.elfclass, elf.little_endian, elf["e_machine"]
-            self.relocatable = elf["e_type"] == "ET_REL"
-            self.headers = [(s.name, s.header) for s in elf.iter_sections()] if what[2] == "EM_X86_64" else []
-        except Exception as error:  # noqa: BLE001  (on damaged files pyelftools raises whatever it trips over)
-            detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise LabError(f"{name}: damaged ELF file: {detail}") from None
-        if what != (64, True, "EM_X86_64"):
-            raise LabError(f"{name}: a {what[0]}-bit ELF for {what[2]}; only 64-bit x86 is understood")
+    def __init__(self, file: BinaryIO, name: str, held: int = 0, *, strict: bool = True) -> None:
+        self.file, self.name = file, name
+        self.size = file.seek(0, io.SEEK_END)
+        self.budget = MAX_MEMORY - held  # bytes that may still be taken
+        self.headers: list[tuple[str, _Header]] = []
+        head = self.at(0, 64)
+        order = "<" if head[5:6] == b"\1" else ">"
+        bits = {1: 32, 2: 64}.get(head[4] if len(head) > 4 else 0)
+        kind, machine = struct.unpack(f"{order}HH", head[16:20]) if len(head) >= 20 else (0, 0)
+        self.foreign = "" if (bits, order, machine) == (64, "<", EM_X86_64) else _other(bits, machine)
+        if not strict:
+            return
+        if len(head) < 64 or bits is None or head[5] not in (1, 2):
+            raise LabError(f"{name}: damaged ELF file: its header is cut short or makes no sense")
+        if self.foreign:
+            raise LabError(f"{name}: {self.foreign}")
+        self.relocatable = kind == ET_REL
+        self.headers = self.sections(head)
         if not self.headers:
             raise LabError(f"{name}: the ELF has no section headers, so its tables cannot be found")
 
-    def content(self, header: Any) -> bytes:
-        """Return a section's bytes in the file, checked against the file's end."""
-        if header["sh_type"] in ("SHT_NOBITS", "SHT_NULL"):
+    def damaged(self, what: str) -> LabError:
+        """Return the error to raise."""
+        return LabError(f"{self.name}: damaged ELF file: {what}")
+
+    def at(self, offset: int, size: int) -> bytes:
+        """Return bytes of the file, fewer at its end."""
+        if offset >= self.size:
             return b""
-        start, size = header["sh_offset"], header["sh_size"]
-        if start + size > len(self.data):
-            raise LabError(f"{self.name}: damaged ELF file: a section reaches beyond the end of the file")
-        return self.data[start : start + size]
+        self.file.seek(offset)
+        return self.file.read(min(size, self.size - offset))
+
+    def sections(self, head: bytes) -> "list[tuple[str, _Header]]":
+        """Return (name, header) of each section."""
+        (table,) = struct.unpack_from("<Q", head, 40)
+        entry, count, strings = struct.unpack_from("<HHH", head, 58)
+        if not table:
+            return []
+        if entry != SECTION.size:
+            raise self.damaged(f"section headers of {entry} bytes, not {SECTION.size}")
+        first = self.at(table, SECTION.size)
+        if len(first) == SECTION.size:  # counts that do not fit the file's header stand in section 0
+            zero = _Header(*SECTION.unpack(first))
+            count, strings = count or zero.size, zero.link if strings == SHN_XINDEX else strings
+        if count > MAX_SECTIONS:
+            raise self.damaged(f"{count:,} sections; no kernel has more than {MAX_SECTIONS:,}")
+        raw = self.at(table, count * SECTION.size)
+        if len(raw) < count * SECTION.size:
+            raise self.damaged("its section headers reach beyond the end of the file")
+        headers = [_Header(*fields) for fields in SECTION.iter_unpack(raw)]
+        names = b""
+        if strings < count:
+            if headers[strings].size > MAX_NAMES:
+                raise self.damaged(f"{headers[strings].size:,} bytes of section names")
+            names = self.content(headers[strings])
+        return [(_string(names, header.name) or "", header) for header in headers]
+
+    def content(self, header: "_Header") -> bytes:
+        """Return a section's bytes in the file, checked against the file's end."""
+        if header.kind in (SHT_NULL, SHT_NOBITS):
+            return b""
+        if header.offset + header.size > self.size:
+            raise self.damaged("a section reaches beyond the end of the file")
+        self.budget -= header.size
+        if self.budget < 0:
+            raise LabError(
+                f"{self.name}: its sections take more than {MAX_MEMORY:,} bytes; no kernel is that large"
+            )
+        return self.at(header.offset, header.size)
 
     def image(self, base: int) -> Image:
         """Lay out, relocate, and name."""
         places = self.places(base)
-        contents = {i: self.content(self.headers[i][1]) for i in places}
         symbols, undefined = self.symbols(places)
+        contents: dict[int, bytes | bytearray] = {i: self.content(self.headers[i][1]) for i in places}
         if self.relocatable:
-            for _, header in self.headers:
-                if header["sh_type"] == "SHT_RELA" and header["sh_info"] in places:
-                    index = header["sh_info"]
-                    contents[index] = self.relocated(contents[index], places[index], header, symbols)
+            self.relocate(contents, places, symbols)
         sections = [
             Section(
                 name=name,
                 address=places[i],
-                size=header["sh_size"],
-                data=contents[i],
-                executable=bool(header["sh_flags"] & SHF_EXECINSTR),
-                writable=bool(header["sh_flags"] & SHF_WRITE),
+                size=header.size,
+                data=bytes(contents.pop(i)),
+                executable=bool(header.flags & SHF_EXECINSTR),
+                writable=bool(header.flags & SHF_WRITE),
             )
             for i, (name, header) in enumerate(self.headers)
-            if i in places and header["sh_size"]
+            if i in places and header.size
         ]
         sections.sort(key=lambda section: section.address)
-        named = Symbols.of(s for _, s in symbols if s and s.name)
+        named = Symbols.of(symbol for symbol in symbols if symbol and symbol.name)
         return Image(self.name, _kernel_version(sections), tuple(sections), named, undefined)
 
     def places(self, base: int) -> dict[int, int]:
         """Return the address of each allocated section, by its index."""
-        kept = {i: h for i, (_, h) in enumerate(self.headers) if h["sh_flags"] & SHF_ALLOC}
-        if any(h["sh_size"] > MAX_IMAGE for h in kept.values()):
-            raise LabError(f"{self.name}: damaged ELF file: a section of more than {MAX_IMAGE:,} bytes")
+        kept = {i: h for i, (_, h) in enumerate(self.headers) if h.flags & SHF_ALLOC}
+        if any(h.size > MAX_IMAGE for h in kept.values()):
+            raise self.damaged(f"a section of more than {MAX_IMAGE:,} bytes")
         if not self.relocatable:
-            return {i: h["sh_addr"] for i, h in kept.items()}
+            return {i: h.address for i, h in kept.items()}
         places, address = {}, base
         for index, header in kept.items():
-            align = header["sh_addralign"] or 1
+            align = header.align or 1
             address += -address % align
             places[index] = address
-            address += header["sh_size"]
+            address += header.size
             if address - base > MAX_IMAGE or align > MAX_IMAGE:
-                raise LabError(f"{self.name}: damaged ELF file: its sections would take {address - base:,} bytes")
+                raise self.damaged(f"its sections would take {address - base:,} bytes")
         return places
 
-    def symbols(self, places: dict[int, int]) -> tuple[list[tuple[bool, Symbol | None]], dict[str, int]]:
-        """Return the symbol table, (defined, symbol) by index, and addresses reserved for undefined names.
+    def symbols(self, places: dict[int, int]) -> tuple[list[Symbol | None], dict[str, int]]:
+        """Return the symbol table by index, and addresses reserved for undefined names.
 
-        A symbol of a section that is not loaded is None; it must not be asked for.
+        A symbol of a section that is not loaded is None; it must not be asked for. A name that is for relocations
+        alone is empty.
         """
-        table = next((h for _, h in self.headers if h["sh_type"] == "SHT_SYMTAB"), None)
+        table = next((h for _, h in self.headers if h.kind == SHT_SYMTAB), None)
         if table is None:
             return [], {}
-        if table["sh_link"] >= len(self.headers):
-            raise LabError(f"{self.name}: damaged ELF file: the symbol table has no string table")
-        strings = self.content(self.headers[table["sh_link"]][1])
-        end = max((places[i] + self.headers[i][1]["sh_size"] for i in places), default=0)
+        if table.link >= len(self.headers):
+            raise self.damaged("the symbol table has no string table")
+        if table.size // SYMBOL.size > MAX_SYMBOLS:
+            raise LabError(f"{self.name}: {table.size // SYMBOL.size:,} symbols; no kernel has that many")
+        strings = self.content(self.headers[table.link][1])
+        end = max((places[i] + self.headers[i][1].size for i in places), default=0)
         reserved = end + -end % 4096 + 4096
         undefined: dict[str, int] = {}
-        result: list[tuple[bool, Symbol | None]] = []
-        raw = self.content(table)
-        for at, info, _, index, value, size in struct.iter_unpack("<IBBHQQ", raw[: len(raw) // 24 * 24]):
-            stop = strings.find(b"\0", at, at + MAX_NAME)
-            if stop < 0:
-                raise LabError(f"{self.name}: damaged ELF file: a symbol's name has no end")
-            name = strings[at:stop].decode("ascii", "replace")
+        result: list[Symbol | None] = []
+        raw, left = self.content(table), MAX_NAMES
+        for at, info, _, index, value, size in SYMBOL.iter_unpack(raw[: len(raw) // SYMBOL.size * SYMBOL.size]):
+            name = _string(strings, at)
+            if name is None:
+                raise self.damaged("a symbol's name has no end")
+            left -= len(name)
+            if left < 0:  # names may overlap, so the table's size does not bound them
+                raise self.damaged(f"more than {MAX_NAMES:,} bytes of names")
             kind = info & 15
             if index == SHN_UNDEF:
                 if name:
                     undefined.setdefault(name, reserved + STUB_SIZE * len(undefined))
-                result.append((False, Symbol(undefined.get(name, 0), "")))
+                result.append(Symbol(undefined.get(name, 0), ""))
             elif kind == STT_SECTION:  # no name of its own, but relocations use it
-                result.append((True, Symbol(places[index], "") if index in places else None))
+                result.append(Symbol(places[index], "") if index in places else None)
             elif index == SHN_ABS or (index < SHN_LORESERVE and index not in places) or kind == STT_FILE:
-                result.append((True, Symbol(value, "") if index == SHN_ABS else None))
+                result.append(Symbol(value, "") if index == SHN_ABS else None)
             else:
                 start = places.get(index, 0) if self.relocatable else 0
-                result.append((True, Symbol((start + value) & ADDRESS_MASK, name, size)))
+                result.append(Symbol((start + value) & ADDRESS_MASK, name, size))
         return result, undefined
 
-    def relocated(self, code: bytes, place: int, header: Any, symbols: list[Any]) -> bytes:
-        """Return a section's bytes with its relocations applied."""
-        out = bytearray(code)
-        raw = self.content(header)
-        for offset, info, addend in struct.iter_unpack("<QQq", raw[: len(raw) // 24 * 24]):
+    def relocate(
+        self, contents: "dict[int, bytes | bytearray]", places: dict[int, int], symbols: list[Symbol | None]
+    ) -> None:
+        """Apply all relocations to the sections' bytes."""
+        tables = [h for _, h in self.headers if h.kind == SHT_RELA and h.info in places]
+        count = sum(h.size // RELOCATION.size for h in tables)
+        if count > MAX_RELOCATIONS:
+            raise LabError(f"{self.name}: {count:,} relocations; no module has more than {MAX_RELOCATIONS:,}")
+        for header in tables:
+            index, raw = header.info, self.content(header)
+            code = contents[index]
+            if not isinstance(code, bytearray):
+                code = contents[index] = bytearray(code)
+            self.relocated(code, places[index], raw[: len(raw) // RELOCATION.size * RELOCATION.size], symbols)
+
+    def relocated(self, out: bytearray, place: int, raw: bytes, symbols: list[Symbol | None]) -> None:
+        """Apply one table of relocations to a section's bytes."""
+        for offset, info, addend in RELOCATION.iter_unpack(raw):
             kind, index = info & 0xFFFF_FFFF, info >> 32
             if kind == 0:  # R_X86_64_NONE
                 continue
             if kind not in RELOCATIONS:
                 raise LabError(f"{self.name}: relocation type {kind} at {place + offset:#x} is not supported")
             width, relative = RELOCATIONS[kind]
-            symbol = symbols[index][1] if index < len(symbols) else None
+            symbol = symbols[index] if index < len(symbols) else None
             if symbol is None or offset + width > len(out):
-                raise LabError(f"{self.name}: damaged ELF file: relocation at {place + offset:#x} leads nowhere")
+                raise self.damaged(f"relocation at {place + offset:#x} leads nowhere")
             value = symbol.address + addend - (place + offset if relative else 0)
             bits = width * 8
             signed = (value + (1 << 63) & ADDRESS_MASK) - (1 << 63)
             if width < 8 and not -(1 << bits - 1) <= signed < 1 << (bits - 1 if relative or kind == 11 else bits):
                 raise LabError(f"{self.name}: relocation at {place + offset:#x} does not fit {width} bytes")
             out[offset : offset + width] = (value & (1 << bits) - 1).to_bytes(width, "little")
-        return bytes(out)
+
+
+def _other(bits: int | None, machine: int) -> str:
+    """Say whom an ELF is for that is not for x86-64."""
+    from elftools.elf.enums import ENUM_E_MACHINE  # noqa: PLC0415  (only where it is needed)
+
+    names = {number: name for name, number in ENUM_E_MACHINE.items() if isinstance(number, int)}
+    name = names.get(machine, f"machine {machine}")
+    known = f"{MACHINES[name]} ({name})" if name in MACHINES else name
+    return f"a {bits or '?'}-bit ELF for {known}; {ONLY}"
+
+
+def _string(strings: bytes, at: int) -> str | None:
+    """Return the name at an offset in a string table, fit to print; None if it has no end."""
+    stop = strings.find(b"\0", at, at + MAX_NAME)
+    return None if stop < 0 else visible(strings[at:stop].decode("ascii", "replace"))
 
 
 def _kernel_version(sections: list[Section]) -> str | None:
@@ -396,5 +562,5 @@ def _kernel_version(sections: list[Section]) -> str | None:
         else:
             continue
         if found:
-            return found[1].decode("ascii", "replace")
+            return visible(found[1].decode("ascii", "replace"))
     return None

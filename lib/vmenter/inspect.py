@@ -20,7 +20,7 @@ from vmenter import enterexit, features, static_keys, stubs
 from vmenter.alttable import Engine, Rules, entries, rules
 from vmenter.enterexit import Around, Asks, Guarded
 from vmenter.errors import LabError
-from vmenter.image import Image, from_bytes
+from vmenter.image import Image, from_bytes, older_first
 from vmenter.kernels import Kernel
 from vmenter.memory import LAB_BASE
 from vmenter.stubs import Run, Runner, Stub
@@ -135,11 +135,14 @@ def inspect(data: bytes, name: str, file: str | None = None) -> Report:
 
 def inspect_image(image: Image, file: str) -> Report:
     """Do what `inspect` does with an image that was loaded at `memory.LAB_BASE`."""
-    found = stubs.find(image)
+    try:
+        found = stubs.find(image)
+    except LabError as error:
+        raise older_first(image, error) from None
     try:
         how, known_by = _engine(image)
     except LabError as error:
-        return Report(file, image.kernel, None, "", (), *_unknown(_plain(error, image)))
+        return Report(file, image.kernel, None, "", (), *_unknown(_plain(older_first(image, error), image)))
     reports = tuple(_stub(image, stub, how) for stub in found)
     return Report(file, image.kernel, how.engine, known_by, reports, *_verdict(reports))
 
