@@ -20,8 +20,10 @@ from typing import Any
 MEMORY = 512 << 20  # bytes of address space
 SECONDS = 10  # of the CPU; the clock is shorter, this is for a child that has lost all who watch it
 # Python's audit events (sys.addaudithook) of what starts a process or ends one, by the beginning of their names.
-PROCESSES = ("os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile", "os.system", "pty.", "subprocess.")
-PROCESSES += ("os.kill",)
+PROCESSES = (
+    *("os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile", "os.system", "pty.", "subprocess."),
+    "os.kill",
+)
 # The mapped file: line and input; how it ended, the child's status; the length of the result, and the result.
 HEAD = struct.Struct("<iiiii")
 HOW, LENGTH = 8, 16
