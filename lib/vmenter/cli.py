@@ -382,25 +382,34 @@ def _standard_input() -> bytes:
     return data
 
 
-def _progress(items: Sequence[Any], what: str) -> Iterable[Any]:
-    """Pass items on; at a terminal, with a bar on standard error while that takes long."""
-    if not sys.stderr.isatty() or sys.stdout.isatty() or len(items) < 1000:  # text scrolling by is progress enough
-        return items
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import track  # noqa: PLC0415
-
-    return track(items, what, console=Console(stderr=True), transient=True)
+def _progress(items: Sequence[Any], what: str) -> Iterator[Any]:
+    """Pass items on; at a terminal, say on standard error how far that is while it takes long."""
+    if sys.stdout.isatty() or len(items) < 1000:  # text scrolling by is progress enough
+        yield from items
+        return
+    with _bar() as bar:
+        for number, item in enumerate(items):
+            if bar:
+                bar(what, number, len(items))
+            yield item
 
 
 @contextmanager
 def _bar() -> Iterator[Callable[[str, int, int], None] | None]:
-    """Give a function that shows how far something is, or None where nobody would see it."""
+    """Give a function that says in one line how far something is, or None where nobody would see it."""
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import Progress  # noqa: PLC0415
+    last = ""
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("")
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+    def show(what: str, done: int, total: int) -> None:
+        nonlocal last
+        line = f"{visible(what)} {100 * done // max(1, total)} %"
+        if line != last:
+            print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
+            last = line
+
+    try:
+        yield show
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
