@@ -33,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
         print("vmenter:", visible(" ".join(message.split())), file=sys.stderr)
         status = 2
+    except OSError as error:  # where click prints; all that is read or written elsewhere has its LabError
+        _drop_output()
+        print("vmenter: standard output cannot be written:", error.strerror or error, file=sys.stderr)
+        status = 2
     except MemoryError:
         print("vmenter: this input asks for more memory than there is", file=sys.stderr)
         status = 2
@@ -375,9 +379,14 @@ def _print(lines: Iterable[Any]) -> None:
             print(visible(str(line)))
         sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         if not isinstance(error, BrokenPipeError):
             raise LabError(f"standard output cannot be written: {error.strerror or error}") from None
+
+
+def _drop_output() -> None:
+    """Let what is still to be printed go nowhere, so that Python does not stumble over it at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _standard_input() -> bytes:

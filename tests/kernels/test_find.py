@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import fuzz
 import needs
 import pytest
 from elf import PACKERS, Sec, elf
@@ -212,11 +213,11 @@ def test_a_file_that_cannot_be_read_is_told_when_it_is_read(tmp_path):
         kernel.files["kvm-intel.ko"].read()
 
 
-def test_a_damaged_folder_is_read_or_refused(tmp_path):
+def test_a_damaged_folder_is_read_or_refused(tmp_path, report):
     seeds = {"kvm-intel.ko.xz": ("packed", PACKERS["xz"](ko())), "vmlinuz": ("vmlinuz", boot() + bytes(400))}
     seeds["linux-x.deb"] = "packed", deb(kernel_files())
     versions = set()
-    for bad in damaged(seeds, 1000, 3):
+    for bad in damaged(seeds, fuzz.count("folders"), 3):
         path = write(tmp_path, {bad.seed: bad.data}) / bad.seed
         try:
             versions |= {kernel.version for kernel in find(tmp_path)}
@@ -224,6 +225,7 @@ def test_a_damaged_folder_is_read_or_refused(tmp_path):
             versions.add("refused")
         path.unlink()
     assert {"refused", None, VERSION} <= versions
+    report(f"damaged folders: {fuzz.count('folders'):,}")
 
 
 @pytest.mark.parametrize(
