@@ -11,6 +11,7 @@ import json
 import os
 import stat
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -210,7 +211,11 @@ def _alone(file: Path) -> Iterator[Path]:
 
     lock = FileLock(file.with_name(f".{file.name}.lock"), timeout=PATIENCE, poll_interval=0.005)
     try:
-        lock.acquire()
+        with (
+            warnings.catch_warnings()
+        ):  # where the system has no such locks, a file stands for one, and that will do
+            warnings.simplefilter("ignore")
+            lock.acquire()
     except Timeout:
         raise OSError(0, f"another program has held it for {PATIENCE:.0f} s") from None
     try:
