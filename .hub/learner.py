@@ -1,7 +1,7 @@
-"""Start the server of one learner: a private copy of the course and progress file, limits on memory and processes.
+"""Start the server of one learner: own copies of the course, private; limits on memory and processes.
 
-A spawner runs this in place of jupyterhub-singleuser, as the learner and where the learner's files are. What the
-learner has changed is never written over; a notebook that was deleted or renamed comes anew at the next start.
+A spawner runs this in place of jupyterhub-singleuser, as the learner and where the learner's files are. The copies
+are made and brought up to date at each start, as by `vmenter lab`.
 """
 
 import os
@@ -9,29 +9,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-COURSE = Path(__file__).resolve().parent.parent
-FOLDER = "vmenter-lab"  # under the learner's home
+from vmenter.course import copies
+
 SERVER = "jupyterhub.singleuser"
 PROCESSES = "--most-processes="  # an option of ours
-FOR_LEADERS = {"INSTRUCTOR.md"}
 
 
-def copy_course(home: Path, course: Path = COURSE) -> Path:
-    """Put the notebooks that are not there yet under `home`, each whole or not at all. Returns their folder.
-
-    The folder is the learner's alone: at each start it is closed to all others.
-    """
-    folder = home / FOLDER
+def private(folder: Path) -> Path:
+    """Make a folder, or close it, so that it is the learner's alone."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
-    notebooks = folder / "notebooks"
-    notebooks.mkdir(exist_ok=True)
-    for original in sorted((course / "notebooks").iterdir()):
-        own = notebooks / original.name
-        if original.suffix in {".ipynb", ".md"} and original.name not in FOR_LEADERS and not own.exists():
-            fresh = own.with_name(f".{own.name}.new")
-            fresh.write_bytes(original.read_bytes())
-            fresh.replace(own)
     return folder
 
 
@@ -63,11 +50,11 @@ def limit_processes(limit: str) -> None:
 def main() -> None:
     """Become the learner's server."""
     os.umask(0o077)
-    arguments = [argument for argument in sys.argv[1:] if not argument.startswith(PROCESSES)]
-    limit_processes(
-        "".join(argument.removeprefix(PROCESSES) for argument in sys.argv[1:] if argument not in arguments)
-    )
-    folder = copy_course(Path.home())
+    given = sys.argv[1:]
+    arguments = [argument for argument in given if not argument.startswith(PROCESSES)]
+    limit_processes("".join(argument.removeprefix(PROCESSES) for argument in given if argument not in arguments))
+    folder = private(Path.home() / copies.FOLDER)
+    print(copies.update(folder).text, file=sys.stderr)
     os.environ.setdefault("VMENTER_PROGRESS", str(folder / "progress.json"))
     # Kernels and server talk through sockets that are files here. The folder is the learner's alone; its name is
     # short, because that of a socket may have some 100 characters.
