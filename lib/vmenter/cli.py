@@ -87,7 +87,7 @@ def lab(folder: str | None, course: str | None, jupyter: tuple[str, ...], *, no_
 
     own = Path(folder) if folder else _home() / copies.FOLDER
     done = copies.update(own, Path(course) if course else copies.CHECKOUT)
-    _print([done.text])
+    _print(done.text.split("\n"))
     if not no_open:
         copies.open_lab(done.folder, jupyter)
     return 0
