@@ -26,6 +26,9 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and leave with its exit status."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # it was closed before we were started
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  (as long as we run)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:

@@ -114,6 +114,16 @@ def test_a_full_disk_is_one_line(run, tmp_path):
     assert done.stderr == b"vmenter: standard output cannot be written: No space left on device\n"
 
 
+@pytest.mark.parametrize(("closed", "status"), [("<&-", 2), (">&-", 2), ("2>&-", 2), (">&- 2>&- <&-", 2)])
+def test_streams_that_are_closed_do_no_harm(closed, status):
+    command = f"{sys.executable} -m vmenter host --from - {closed}"
+    done = subprocess.run(
+        ["sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("symbols", [1_000_001, 3_000_000])
 def test_a_table_of_too_many_symbols_is_refused(run, tmp_path, symbols):
     (tmp_path / "map").write_bytes(b"".join(b"%x T f\n" % (number + 1) for number in range(symbols)))
