@@ -206,6 +206,16 @@ def test_hostile_names_are_written_out(run, tmp_path, report):
     report(f"hostile names: {fuzz.count('names'):,}")
 
 
+@pytest.mark.parametrize("command", [["inspect"], ["sites"], ["audit", "--module"], ["sites", "--json"]])
+def test_a_good_module_may_have_any_name(run, tmp_path, command):
+    import needs
+
+    good = needs.kernel_file("7.3.4", "kvm-intel.ko.xz").read_bytes()
+    path = tmp_path / os.fsdecode(b"\x1b]0;t\x07\n\xff.xz")
+    path.write_bytes(good)
+    assert checked(run, *command, str(path))[0] == 0
+
+
 def spoilt(data, random):
     """Put what a terminal obeys, and other damage, into a text."""
     for _ in range(random.randrange(1, 6)):
