@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vmenter import LabError
 from vmenter.code.elf import (
@@ -169,6 +169,7 @@ class Image:
     sections: tuple[Section, ...] = field(repr=False)  # allocated ones, in address order
     symbols: Symbols = field(repr=False)
     undefined: Mapping[str, int] = field(default_factory=dict, repr=False)  # name -> reserved address
+    beside: "Image | None" = field(default=None, repr=False)  # the kernel that a module's addresses lead into
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -179,9 +180,11 @@ class Image:
         return [section.end for section in self.sections]
 
     def section_at(self, address: int) -> Section | None:
-        """Return the section that holds `address`, or None."""
+        """Return the section that holds `address`, of this image or of the one beside it, or None."""
         index = bisect_right(self._starts, address) - 1
-        return self.sections[index] if index >= 0 and address < self._ends[index] else None
+        if index >= 0 and address < self._ends[index]:
+            return self.sections[index]
+        return self.beside.section_at(address) if self.beside else None
 
     def holds(self, address: int, size: int) -> bool:
         """Tell whether `size` bytes at `address` lie in one section."""
@@ -259,33 +262,54 @@ class Image:
         return replace(self, sections=sections)
 
 
-def load(path: str | Path, base: int = MODULE_BASE) -> Image:
+def load(path: str | Path, base: int = MODULE_BASE, **options: Any) -> Image:
     """Load an ELF or a vmlinuz, packed or not; `base` is where a relocatable file is placed.
 
-    Of an ELF only what the image needs is read, so debugging data costs nothing. Raises `LabError` for anything
-    that is not such a file.
+    Options are those of `from_bytes`. Of an ELF only what is needed is read, so debugging data costs nothing.
+    Raises `LabError` for anything that is not such a file.
     """
     name = str(path)
     with opened(path) as file:
         start = file.read(0x206)
         file.seek(0)
         if start.startswith(b"\x7fELF"):
-            return _Elf(file, name).image(base)
+            return _image(_Elf(file, name), base, **options)
         if not is_wrapped(start):
             raise LabError(f"{name}: {foreign(file.read(HEAD))}")
         plain = unpack(read_open(file, MAX_PACKED, name, "packed kernel"), name)
-    return _plain(plain, name, base)
+    return _plain(plain, name, base, **options)
 
 
-def from_bytes(data: bytes, name: str, base: int = MODULE_BASE) -> Image:
-    """Do what `load` does, from memory; `name` is for messages."""
-    return _plain(unpack(data, name), name, base)
+def from_bytes(data: bytes, name: str, base: int = MODULE_BASE, **options: Any) -> Image:
+    """Do what `load` does, from memory; `name` is for messages.
+
+    Options place a module as a kernel loaded it: `places` has the addresses of its sections, by name, `undefined`
+    those of the symbols it leaves to others, `beside` the kernel's Image, which then lends its symbols and what
+    they point to.
+    """
+    return _plain(unpack(data, name), name, base, **options)
 
 
-def _plain(data: bytes, name: str, base: int) -> Image:
+def _plain(data: bytes, name: str, base: int, **options: Any) -> Image:
     if not data.startswith(b"\x7fELF"):
         raise LabError(f"{name}: {foreign(data[:HEAD])}")
-    return _Elf(io.BytesIO(data), name, len(data)).image(base)
+    return _image(_Elf(io.BytesIO(data), name, len(data)), base, **options)
+
+
+def _image(
+    elf: "_Elf",
+    base: int,
+    *,
+    places: Mapping[str, int] | None = None,
+    undefined: Mapping[str, int] | None = None,
+    beside: Image | None = None,
+) -> Image:
+    if not elf.relocatable and (places or undefined or beside):
+        raise LabError(f"{elf.name}: only a module or another relocatable file can be placed beside a kernel")
+    image = elf.image(base, places or {}, undefined or {}, beside)
+    if beside and beside.kernel and image.kernel and beside.kernel != image.kernel:
+        raise LabError(f"{elf.name} is for kernel {image.kernel}, but {beside.name} is kernel {beside.kernel}")
+    return image
 
 
 def older_first(image: Image, error: LabError) -> LabError:
@@ -302,10 +326,12 @@ def older_first(image: Image, error: LabError) -> LabError:
 class _Elf(ElfFile):
     """What is read from one ELF file on the way to an Image."""
 
-    def image(self, base: int) -> Image:
+    def image(
+        self, base: int, given: Mapping[str, int], elsewhere: Mapping[str, int], beside: Image | None
+    ) -> Image:
         """Lay out, relocate, and name."""
-        places = self.places(base)
-        symbols, undefined = self.symbols(places)
+        places = self.places(base, given)
+        symbols, undefined = self.symbols(places, elsewhere, beside)
         contents: dict[int, bytes | bytearray] = {i: self.content(self.headers[i][1]) for i in places}
         if self.relocatable:
             self.relocate(contents, places, symbols)
@@ -323,26 +349,32 @@ class _Elf(ElfFile):
         ]
         sections.sort(key=lambda section: section.address)
         named = Symbols.of(symbol for symbol in symbols if symbol and symbol.name)
-        return Image(self.name, _kernel_version(sections), tuple(sections), named, undefined)
+        named = named + beside.symbols if beside else named
+        return Image(self.name, _kernel_version(sections), tuple(sections), named, undefined, beside)
 
-    def places(self, base: int) -> dict[int, int]:
-        """Return the address of each allocated section, by its index."""
+    def places(self, base: int, given: Mapping[str, int]) -> dict[int, int]:
+        """Return the address of each allocated section, by its index: as given by name, else in a row."""
         kept = {i: h for i, (_, h) in enumerate(self.headers) if h.flags & SHF_ALLOC}
         if any(h.size > MAX_IMAGE for h in kept.values()):
             raise self.damaged(f"a section of more than {MAX_IMAGE:,} bytes")
         if not self.relocatable:
             return {i: h.address for i, h in kept.items()}
-        places, address = {}, base
+        places = {i: given[self.headers[i][0]] for i in kept if self.headers[i][0] in given}
+        start = address = max([base, *(places[i] + kept[i].size for i in places)])
         for index, header in kept.items():
+            if index in places:
+                continue
             align = header.align or 1
             address += -address % align
             places[index] = address
             address += header.size
-            if address - base > MAX_IMAGE or align > MAX_IMAGE:
-                raise self.damaged(f"its sections would take {address - base:,} bytes")
+            if address - start > MAX_IMAGE or align > MAX_IMAGE:
+                raise self.damaged(f"its sections would take {address - start:,} bytes")
         return places
 
-    def symbols(self, places: dict[int, int]) -> tuple[list[Symbol | None], dict[str, int]]:
+    def symbols(
+        self, places: dict[int, int], elsewhere: Mapping[str, int], beside: Image | None
+    ) -> tuple[list[Symbol | None], dict[str, int]]:
         """Return the symbol table by index, and addresses reserved for undefined names.
 
         A symbol of a section that is not loaded is None; it must not be asked for. A name that is for relocations
@@ -370,8 +402,10 @@ class _Elf(ElfFile):
                 raise self.damaged(f"more than {MAX_NAMES:,} bytes of names")
             kind = info & 15
             if index == SHN_UNDEF:
-                if name:
-                    undefined.setdefault(name, reserved + STUB_SIZE * len(undefined))
+                if name and name not in undefined:
+                    there = beside.symbols.get(name) if beside else None
+                    told = elsewhere.get(name, there.address if there else None)
+                    undefined[name] = reserved + STUB_SIZE * len(undefined) if told is None else told
                 result.append(Symbol(undefined.get(name, 0), ""))
             elif kind == STT_SECTION:  # no name of its own, but relocations use it
                 result.append(Symbol(places[index], "") if index in places else None)
