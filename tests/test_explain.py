@@ -6,8 +6,9 @@ import pytest
 
 from vmenter import hosttext
 from vmenter.eras import enter
-from vmenter.explain import TITLES, explain, meaning
+from vmenter.explain import explain, meaning
 from vmenter.ownmachine import Report, parse, sample, samples
+from vmenter.verdict import TITLES
 
 
 def explained(name):

@@ -10,9 +10,12 @@ import pytest
 
 from vmenter.explain import explain
 from vmenter.host import Host
-from vmenter.inference import HIDDEN, NO_LINE, fits, host_of, nearest_of, version
+from vmenter.inference import HIDDEN, NO_LINE, fits, host_of
+from vmenter.nearest import nearest_of
+from vmenter.told import version
 from vmenter.mitigations import host_from_json, select
-from vmenter.ownmachine import FLAWS, SAMPLES, Report, parse, sample, samples
+from vmenter.hosttexts import FLAWS
+from vmenter.ownmachine import SAMPLES, Report, parse, sample, samples
 
 DATA = Path(__file__).parent / "data"
 

@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmenter.errors import LabError
+from vmenter.fields import FLAGS, OPTIONS
+from vmenter.hosttexts import FILES
 from vmenter.ownmachine import (
-    FILES,
-    FLAGS,
     HOW,
     MOST,
-    OPTIONS,
     SAMPLES,
     Report,
     gather,

@@ -279,9 +279,10 @@ def host(source: str | None, *, how: bool, as_json: bool) -> int:
     """Explain what a machine's kernel says of its flaws, and what a VM-Enter does there.
 
     Reads this machine, or with --from what another one printed; nothing is printed that names it. Exit status 1 if
-    a line says Vulnerable, or the nearest form of VM-Enter breaks its promise there.
+    a line says Vulnerable, the nearest form of VM-Enter breaks its promise there, or that rests on what was not told;
+    2 if no flaw was told at all.
     """
-    from vmenter import hosttext, ownmachine  # noqa: PLC0415
+    from vmenter import hosttext, ownmachine, unwrapping, verdict  # noqa: PLC0415
     from vmenter.explain import explain  # noqa: PLC0415
 
     if how:
@@ -295,10 +296,13 @@ def host(source: str | None, *, how: bool, as_json: bool) -> int:
         report = ownmachine.read_machine()
     else:
         data = sys.stdin.buffer.read() if source == "-" else _read(source)
-        report = ownmachine.parse(data.decode("utf-8", errors="replace"))
+        report = ownmachine.parse(unwrapping.decode(data))
     found = explain(report)
     _print(_json(hosttext.to_json(found)) if as_json else hosttext.text_lines(found))
-    return int(found.finding)
+    if found.outcome.status == verdict.CANNOT_TELL:
+        reason = f"cannot tell: {found.outcome.reasons[0]}; `vmenter host --how` prints the line that asks for all"
+        print("vmenter:", reason, file=sys.stderr)
+    return found.outcome.status
 
 
 @commands.command()
