@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vmenter.boot_options import split_cmdline
+from vmenter.hosttexts import BEGINNINGS, FILES
 
 CPU_FIELDS: Final = ("vendor_id", "cpu family", "model", "model name", "stepping", "microcode")
 FLAGS: Final = ("rtm", "md_clear", "flush_l1d", "arch_capabilities", "hypervisor", "vmx", "svm")
@@ -52,7 +53,7 @@ _ALONE = re.compile(r"([2-9]\.\d{1,3}\.\d{1,4}(?![.\d])[\w.+~-]*|[2-9]\.\d{1,3}-
 _CMDLINE = re.compile(r"(?:.*\b(?:kernel )?command line|.*\bcmdline|(?:.*\s)?parameters|.*\bKernel parameters)\s*:\s*(.*)\Z", re.IGNORECASE)
 _USUAL = frozenset({"ro", "rw", "quiet", "splash", "nosmt", "debug", "single", "rhgb", "--", "nomodeset", "nokaslr", "verbose", "text"})
 _FIRST = ("BOOT_IMAGE=", "initrd=", "root=", "vmlinuz", "kernel=")
-_KVM_OFF = re.compile(r"kvm(?:_intel|_amd|-intel|-amd)?: .*(?:disabled by bios|no hardware support|(?:VMX|SVM) (?:is )?(?:not (?:supported|enabled)|disabled))", re.IGNORECASE)
+_KVM_OFF = re.compile(r"kvm(?:_intel|_amd|-intel|-amd)?: (?!Mitigation).*(?:disabled by bios|no hardware support|(?:VMX|SVM) (?:is )?(?:not (?:supported|enabled)|disabled))", re.IGNORECASE)
 _XEN_PV = re.compile(r"XEN PV detected|Hypervisor detected: Xen PV|paravirtualized kernel on Xen(?! HVM| PVH)", re.IGNORECASE)
 
 
@@ -86,7 +87,7 @@ def below(key: str, raw: list[str], lines: list[str], at: int) -> Found:
 def read(raw: list[str], lines: list[str], at: int) -> Found | None:
     """Return what a line has of a machine beside its flaws, None for nothing."""
     line = lines[at]
-    if found := re.match(r"(\S*/)(\w+)[:\s]\s*(?:\d:)?\s*(\S+)\Z", line):  # a parameter with its path
+    if found := re.match(r"(\S*/)(\w+)[:\s]\s*(?:\d:)?\s*(\w+(?: \w+)?)\Z", line):  # a parameter with its path
         name = target(found[1].rstrip("/"), found[2])
         if name in PARAMETERS or name == "active":
             return Found(((name, found[3]),))
@@ -151,7 +152,7 @@ def _cpu_line(raw: list[str], lines: list[str], at: int, line: str) -> Found | N
         name, value = "model name", found[1]
     if not name and colon and not re.match(r".*\b(?:device|graphics|audio|driver|bios|board)", line, re.IGNORECASE):
         if found := _BRAND.search(line):
-            name, value = "model name", re.split(r"\s+(?:bits|type|arch|socket)\b", found[0])[0].strip()
+            name, value = "model name", re.split(r"\s+(?:(?:bits|type|arch|socket)\b|\(family)", found[0])[0].strip()
     return Found(((name, value),)) if name and value else None
 
 
@@ -160,7 +161,10 @@ def _word_list(name: str, value: str, raw: list[str], lines: list[str], at: int)
     known = frozenset(BUGS if name == "bugs" else (*FLAGS, *_EVERYWHERE))
     taken = 1
     for more in lines[at + 1 : at + 80]:
-        if not re.fullmatch(r"[a-z0-9_]+(?: +[a-z0-9_]+)*", more) or more in BUGS:
+        if not re.fullmatch(r"[a-z0-9_]+(?: +[a-z0-9_]+)*", more):
+            break
+        after = lines[at + taken + 1] if at + taken + 1 < len(lines) else ""
+        if more in FILES and after.startswith(BEGINNINGS):  # a file's name over its text
             break
         glued, apart = f"{value}{more}", f"{value} {more}"
         gain = [len(known.intersection(text.split())) for text in (glued, apart)]

@@ -6,7 +6,8 @@ by their letters and digits alone: lscpu and inxi drop or change colons, pastes 
 Sources: arch/x86/kernel/cpu/bugs.c, its tables of strings and `*_show_state`, of v4.18 to 7.3; for L1TF also Ben
 Hutchings' 3.16.y ("Page Table Inversion", until it was renamed there) and the 4.4.y and RHEL 6 and 7 of August 2018
 ("VMX: SMT …, L1D …"); `tsx_async_abort_show_state` and `mmio_stale_data_show_state` leave the word on threads out
-where nothing is cleared. The kernel's log has the same texts without that word.
+where nothing is cleared; a Vulnerable with it is taken all the same, since a kernel that says so must not go unheard.
+The kernel's log has the texts without that word.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def _l1tf() -> tuple[str, ...]:
 
 TEXTS: Final = {
     "mds": _with_smt(("Vulnerable", _ATTEMPTED, _CLEAR), (*_SMT, "SMT mitigated")),
-    "tsx_async_abort": ("Vulnerable", "Mitigation: TSX disabled", *_with_smt((_ATTEMPTED, _CLEAR))),
-    "mmio_stale_data": ("Vulnerable", "Unknown: No mitigations", *_with_smt((_ATTEMPTED, _CLEAR))),
+    "tsx_async_abort": ("Mitigation: TSX disabled", *_with_smt(("Vulnerable", _ATTEMPTED, _CLEAR))),
+    "mmio_stale_data": ("Unknown: No mitigations", *_with_smt(("Vulnerable", _ATTEMPTED, _CLEAR))),
     "reg_file_data_sampling": ("Vulnerable", "Vulnerable: No microcode", "Mitigation: Clear Register File"),
     "l1tf": _l1tf(),
     "tsa": (

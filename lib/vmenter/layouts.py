@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vmenter import fields
-from vmenter.hosttexts import FILES, beginning, completed, whole
+from vmenter.hosttexts import FILES, TEXTS, beginning, completed, whole
 from vmenter.unwrapping import from_json, raw_lines, unwrapped
 
 JOINED: Final = 6  # lines that a text may be folded over
@@ -102,7 +102,7 @@ class _Reader:
         at = 0
         while at < len(self.lines):
             line = self.lines[at]
-            at += self._line(at, line) if line else 1
+            at += max(1, self._line(at, line)) if line else 1
 
     def _line(self, at: int, line: str) -> int:
         """Read what begins at a line; returns how many lines it took."""
@@ -216,7 +216,7 @@ class _Reader:
         best, lines, end = None, 1, 1
         if not dots:
             best = whole(file, gathered)
-            for number in range(1, 1 if alone else JOINED):
+            for number in range(1, 1 if alone or file not in TEXTS else JOINED):
                 more = self.lines[at + number] if at + number < len(self.lines) else ""
                 if not more or not beginning(file, gathered) or self._starts(at + number):
                     break
@@ -226,8 +226,6 @@ class _Reader:
                 end = number + 1
                 if longer := whole(file, gathered):
                     best, lines = longer, number + 1
-                if file not in _CLOSED:
-                    break
         if best is None and "|" in text or best is None and "\t" in text:
             best = whole(file, re.split(r"[|\t]", text, maxsplit=1)[0])
         if best is not None:
@@ -256,7 +254,6 @@ class _Reader:
         return bool(names) and self._may_begin(line[: names[0].start()])
 
 
-_CLOSED = frozenset({"mds", "tsx_async_abort", "mmio_stale_data", "reg_file_data_sampling", "l1tf", "tsa", "itlb_multihit"})
 _NAME_AND_TEXT = re.compile(rf"\S*?(?:{_ALL})\S?\s*:", re.IGNORECASE)
 
 
@@ -265,7 +262,7 @@ def _names(line: str) -> list[re.Match[str]]:
     found = []
     for name in _NAME.finditer(line):
         path = name[1] or ""
-        if path not in {"", "./"} and not path.endswith("vulnerabilities/"):
+        if path not in {"", "./"} and (path[0] in "-~" or not path.endswith("vulnerabilities/")):
             continue
         if found and not re.match(r"""["'`*]*\s*(?:[:=|]|\s(?:status|mitigation)\s*:)""", line[name.end() : name.end() + 20]):
             continue

@@ -92,7 +92,7 @@ def told(report: Report) -> dict[str, Told]:
 def _told(report: Report, file: str) -> Told:
     line, bug = report.line(file), BUG[file]
     if file in dict(report.unread):
-        return Told(file, State.NOT_TOLD, dict(report.unread)[file], line=False)
+        return Told(file, State.NOT_TOLD, dict(report.unread)[file], line=line is not None)
     if line is not None:
         if line.startswith("Unknown"):
             return Told(file, State.NOT_TOLD, "the kernel itself says that it does not know", line=True)

@@ -33,12 +33,12 @@ _ROWS = re.compile(r"<(?:br|/tr|/li|/p|/div|/pre)\b[^<>]*>", re.IGNORECASE)
 _QUOTES = str.maketrans({"\u201c": '"', "\u201d": '"', "\u201e": '"', "\u2018": "'", "\u2019": "'", "\uff1a": ":", "\uff1b": ";"})
 
 _LOG = re.compile(
-    r"(?:<\d{1,3}>)?(?:(?:[A-Z][a-z]{2}\s+\d{1,2}\s+[\d:.]+|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?)\s+"
+    r"(?:kern\s*:\w+\s*:\s*)?(?:<\d{1,3}>)?(?:(?:[A-Z][a-z]{2}\s+\d{1,2}\s+[\d:.]+|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?)\s+"
     r"(?:\S+\s+)?(?:kernel|unknown)(?:\[\d+\])?:\s*)?"
     r"(?:\[\s*(?:\d+\.\d+|[A-Z][a-z]{2} [A-Z][a-z]{2} +\d+ [\d:]+ \d{4})\]\s*(?:\S+ kernel:\s*)?)?"
 )
 _FRONT = re.compile(
-    r"""\s+|>+\s?|\|+\s*|[\u2022\u00b7\u2023\u25e6\u25aa\u2013\u2014\u2502\u251c\u2514\u2500\u2570\u256d\u2551]+\s*"""
+    r"""\s+|>+\s?|["']?(?:field|data)["']\s*:\s*|\{\s*(?=["'])|\|+\s*|[\u2022\u00b7\u2023\u25e6\u25aa\u2013\u2014\u2502\u251c\u2514\u2500\u2570\u256d\u2551]+\s*"""
     r"""|[*+-]\s+|\*\*|__|`+|["']|\d{1,5}[.):|]\s*(?=[^\d\s.])|\d{1,5}\s+(?=/|[A-Z][a-z]|[a-z_]{3,}[:0-9 ])"""
 )
 _BACK: Final = " \t|\u2502\u2551`\"',\\*_"
@@ -46,10 +46,11 @@ _BACK: Final = " \t|\u2502\u2551`\"',\\*_"
 
 def decode(data: bytes) -> str:
     """Return what bytes say: UTF-8, or UTF-16 or UTF-32 with or without its mark; what is neither becomes "\\ufffd"."""
-    for mark, name in _MARKS:
-        if data.startswith(mark):
-            return data[len(mark) :].decode(name, errors="replace")
     some = data[:4096]
+    for mark, name in _MARKS:
+        # Bytes may begin like a mark by chance: wide text has zeros, a machine's words are mostly ASCII.
+        if data.startswith(mark) and (name == "utf-8" or 10 * some.count(0) > len(some)):
+            return data[len(mark) :].decode(name, errors="replace")
     if len(some) >= 4 and 0 in some:  # plain text in UTF-16: every other byte is zero
         halves = {"utf-16-be": some[0::2], "utf-16-le": some[1::2]}
         for name, half in halves.items():
