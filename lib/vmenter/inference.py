@@ -104,13 +104,13 @@ def _bugs(report: Report, known: list[Inferred]) -> tuple[str, ...]:
     """Return the bugs that are told: by the bugs line, and by the lines of files that it says nothing of."""
     by_line = tuple(bug for bug in BUGS if _bug_by_line(report, bug))
     if report.bugs is None:
-        found, source = by_line, "no bugs line; the files that name a flaw"
+        found, source = by_line, "no bugs line; what the files name"
     else:
         listed = {bug for bug in BUGS if bug in report.bugs}
         mmio = listed & {"mmio_stale_data", "mmio_unknown"}
         more = {bug for bug in by_line if not (mmio and bug.startswith("mmio"))}
         found, source = tuple(bug for bug in BUGS if bug in listed | more), "the bugs line of /proc/cpuinfo"
-    known.append(Inferred("bugs", f"{source}: {' '.join(found) or 'none of ours'}", value=True))
+    known.append(Inferred("bugs", f"{source}: {' '.join(found) or 'none of them ours'}", value=True))
     return found
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vmenter import fields
-from vmenter.hosttexts import FILES, TEXTS, beginning, completed, whole
+from vmenter.hosttexts import BEGINNINGS, FILES, TEXTS, beginning, completed, whole
 from vmenter.unwrapping import from_json, raw_lines, unwrapped
 
 JOINED: Final = 6  # lines that a text may be folded over
@@ -119,8 +119,8 @@ class _Reader:
         if taken := self._records(at, line):
             self.expected = []
             return taken
-        if self.expected:
-            return self._below_heading(at, line)
+        if self.expected and (taken := self._below_heading(at, line)):
+            return taken
         value = fields.read(self.raw, self.lines, at)
         if value:
             self.found.pairs += value.pairs
@@ -160,9 +160,13 @@ class _Reader:
         return False
 
     def _below_heading(self, at: int, line: str) -> int:
-        key, self.expected = self.expected[0], self.expected[1:]
+        """Read what a heading announced. 0 if this is something else; then the texts' order is lost."""
+        key, *rest = self.expected
         if key in FILES:
-            return self._text(at, key, line, sure=True)
+            taken = self._text(at, key, line, sure=line.startswith(BEGINNINGS))
+            self.expected = rest if taken else []
+            return taken
+        self.expected = rest
         value = fields.below(key, self.raw, self.lines, at)
         self.found.pairs += value.pairs
         return value.lines
