@@ -1,7 +1,7 @@
 """What every notebook of the course has in one form, as rules. Each rule yields what is wrong, in words.
 
 A rule takes one notebook and the whole course, since a minute, a link or a review question is right only against
-the other notebooks. `tests/test_furniture.py` applies the rules to the course as it stands, and shows for each of them
+the other notebooks. `tests/course/test_furniture.py` applies the rules to the course as it stands, and shows for each of them
 that a damaged notebook is found out.
 """
 
@@ -14,7 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-FOLDER = Path(__file__).parent.parent / "notebooks"
+from places import NOTEBOOKS
+
+from vmenter.course.prediction.questions import every
+
 HOSTS = {"lore.kernel.org", "git.kernel.org", "www.amd.com", "aka.ms"}  # a new one is looked at before it is cited
 LORE, COMMIT = "https://lore.kernel.org/all/", "https://git.kernel.org/linus/"
 LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)]*)\)")
@@ -89,7 +92,7 @@ class Course:
             else [n for one in self.notebooks if one.name == name for n in one.prose]
         )
         if not texts:
-            return set() if not name.endswith((".ipynb", ".md")) and (FOLDER / name).exists() else None
+            return set() if not name.endswith((".ipynb", ".md")) and (NOTEBOOKS / name).exists() else None
         text = "\n".join(texts)
         headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
         return {*re.findall(r'<a id="([^"]+)">', text), *(heading.replace(" ", "-") for heading in headings)}
@@ -98,11 +101,11 @@ class Course:
 def read() -> Course:
     """Return the course as it stands."""
     notebooks = []
-    for path in sorted(FOLDER.glob("[0-9][0-9]-*.ipynb")):
+    for path in sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         notebooks.append(Notebook(path.name, tuple(Cell(c["cell_type"], "".join(c["source"])) for c in cells)))
-    pages = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md")}
-    pages["../README.md"] = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    pages = {path.name: path.read_text(encoding="utf-8") for path in NOTEBOOKS.glob("*.md")}
+    pages["../README.md"] = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
     return Course(tuple(notebooks), pages)
 
 
@@ -162,22 +165,26 @@ def minutes(notebook: Notebook, course: Course) -> Iterator[str]:
 
 
 def predictions(notebook: Notebook, _course: Course) -> Iterator[str]:
-    """Each prediction is asked once and answered once, behind it, as often as it asks, with what was computed."""
-    asked: dict[str, ast.Call] = {}
+    """Each prediction is in its file, asked once and answered once, behind it, as often as it asks, by computing."""
+    asked: list[str] = []
     told: list[str] = []
     for call in _calls(notebook):
         name = ast.literal_eval(call.args[0]) if call.args and isinstance(call.args[0], ast.Constant) else None
         if call.func.id == "predict":  # type: ignore[attr-defined]
             if name != f"{notebook.number}-{chr(ord('a') + len(asked))}":
                 yield f"prediction {name} does not have the next letter"
-            asked[str(name)] = call
+            asked.append(str(name))
+            if name not in every() or len(call.args) != 1:
+                yield f"prediction {name} has no questions in its file, or more than its name in the cell"
         elif name not in asked or name in told:
             yield f"truth {name} has no question in front of it, or is told twice"
         else:
             told.append(name)
-            yield from _answers(name, asked[name], call)
+            yield from _answers(name, call)
     if missing := [name for name in asked if name not in told]:
         yield f"no truth is told for {', '.join(missing)}"
+    if unused := [name for name in every() if name.startswith(notebook.number) and name not in asked]:
+        yield f"the file has questions that nobody asks: {', '.join(unused)}"
     if not asked and notebook.number != "00":
         yield "nothing is to be predicted"
     if any(cell.kind == "code" and re.search(r"your guess|guess\w* = None", cell.text) for cell in notebook.cells):
@@ -197,11 +204,11 @@ def _calls(notebook: Notebook) -> Iterator[ast.Call]:
                     yield node
 
 
-def _answers(name: str, question: ast.Call, answer: ast.Call) -> Iterator[str]:
-    pair = question.args[1:], answer.args[1:]
-    if not any(isinstance(one, ast.Starred) for args in pair for one in args) and len(pair[0]) != len(pair[1]):
-        yield f"prediction {name} asks {len(pair[0])} questions, truth tells {len(pair[1])}"
-    for one in pair[1]:
+def _answers(name: str, answer: ast.Call) -> Iterator[str]:
+    questions, facts = every().get(name, ()), answer.args[1:]
+    if not any(isinstance(one, ast.Starred) for one in facts) and len(questions) != len(facts):
+        yield f"prediction {name} asks {len(questions)} questions, truth tells {len(facts)}"
+    for one in facts:
         if not any(isinstance(part, ast.Name) for part in ast.walk(one)):
             yield f"a truth of {name} is typed, not computed: {ast.unparse(one)}"
 

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from vmenter.views import patch_bench
-from vmenter.views.patch_frame import frame
+from vmenter.views.patch import widget
+from vmenter.views.patch.frame import frame
 
 from .looks import CONTRAST
 
 CELL = """\
-from vmenter.views.patch_bench import PatchBench
-bench = PatchBench(sample="three_way", features=("CLEAR_CPU_BUF_VM",))
+from vmenter.views.patch.widget import PatchBench
+bench = PatchBench(sample="three_way", features=("CLEAR_CPU_BUF_VM",), step=None)
 bench"""
 
 
@@ -44,6 +44,20 @@ def test_by_mouse(open_notebook):
     assert "decides" in page.locator('.vm-decision [data-key="e2"]').get_attribute("class")
     page.get_by_label("Site", exact=True).select_option("unless_smap")
     wait_for_twin(page, "entry 1  NOT SMAP  matches, decides")
+    assert not page.mistakes
+
+
+def test_it_opens_on_its_first_step_and_compares_the_patchers_only_when_asked(open_notebook):
+    page = open_notebook([CELL.replace(", step=None", "")])
+    wait_for_twin(page, "step 1 of 5: choose")
+    compared, verdict = page.locator(".vm-compare"), page.locator(".vm-decision figcaption")
+    assert compared.is_hidden()
+    assert verdict.is_hidden()
+    page.get_by_text("The same site under each patcher").first.click()
+    assert compared.is_visible()
+    page.get_by_role("slider", name="Step").press("End")
+    wait_for_twin(page, "step 5 of 5: merge")
+    assert verdict.is_visible()
     assert not page.mistakes
 
 
@@ -101,6 +115,8 @@ def test_a_mistake_is_shown_in_place_and_the_kernel_lives(open_notebook):
     assert "0f 00 2d 57" in twin(page)  # the last good state
     code.fill("call helper")
     code.press("Control+Enter")
+    wait_for_twin(page, "step 1 of ")
+    page.get_by_role("slider", name="Step").press("End")
     wait_for_twin(page, "callq helper")
     assert mistake.is_hidden()
     assert code.input_value() == "call helper"
@@ -133,7 +149,7 @@ def test_works_in_a_page_without_a_kernel(chromium):
     }
     page = chromium.new_page()
     page.set_content("<style>body{}</style><main></main>")
-    page.add_style_tag(content=patch_bench.PatchBench._css)
+    page.add_style_tag(content=widget.PatchBench._css)
     page.evaluate(
         """async ([module, frames]) => {
           const { default: view } = await import("data:text/javascript;base64," + btoa(unescape(encodeURIComponent(module))));
@@ -150,7 +166,7 @@ def test_works_in_a_page_without_a_kernel(chromium):
             on: (name, hear) => { heard[name] = hear; },
           }});
         }""",
-        [patch_bench.PatchBench._esm, json.loads(json.dumps(frames))],
+        [widget.PatchBench._esm, json.loads(json.dumps(frames))],
     )
     page.get_by_role("button", name="3 relocate").click()
     assert "step 3 of 5: relocate" in twin(page)

@@ -7,7 +7,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-os.environ["VMENTER_PROGRESS"] = "off"  # what is committed depends on nobody's progress
+os.environ["VMENTER_PROGRESS"] = "off"  # what is committed depends on nobody's progress …
+os.environ["VMENTER_REVEAL"] = "1"  # … and tells every truth
 KEPT_CELL_METADATA = ("tags", "jupyter")
 
 
@@ -15,7 +16,11 @@ def run(path: Path) -> None:
     """Execute one notebook in place."""
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+        notebook,
+        timeout=120,
+        kernel_name="python3",
+        coalesce_streams=True,
+        resources={"metadata": {"path": path.parent}},
     ).execute()
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

@@ -1,0 +1,1 @@
+"""What only the course needs: copies, exercises, progress, predictions, doctor, site, slides, pictures."""

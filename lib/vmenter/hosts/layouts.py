@@ -1,0 +1,336 @@
+"""The layouts in which a machine's words come: which line names which file, and where its text begins and ends.
+
+`read(text)` gives pairs of a key and a value, whatever the layout: `grep .` with or without `-n`, `tail` and `cat`
+with headings, path and text with blanks between, lscpu in any language, its JSON and its one-line form, inxi, the
+report of spectre-meltdown-checker, the kernel's log, YAML, tables. A text counts only if it is one of the kernel's
+(`texts`); one that is cut off or unknown is noted, and nothing is taken from it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from vmenter.hosts import fields
+from vmenter.hosts.texts import BEGINNINGS, FILES, TEXTS, beginning, completed, key, whole
+from vmenter.hosts.unwrapping import from_json, raw_lines, unwrapped
+
+JOINED: Final = 6  # lines that a text may be folded over
+_TITLES: Final = {
+    "taa": "tsx_async_abort",
+    "tsx asynchronous abort": "tsx_async_abort",
+    "rfds": "reg_file_data_sampling",
+    "register file data sampling": "reg_file_data_sampling",
+    "transient scheduler attacks": "tsa",
+    "speculative store bypass": "spec_store_bypass",
+    "speculative return stack overflow": "spec_rstack_overflow",
+    "gds": "gather_data_sampling",
+    "its": "indirect_target_selection",
+}
+_CVES: Final = {
+    **dict.fromkeys(("2018-12126", "2018-12127", "2018-12130", "2019-11091"), "mds"),
+    "2019-11135": "tsx_async_abort",
+    **dict.fromkeys(("2022-21123", "2022-21125", "2022-21166"), "mmio_stale_data"),
+    "2023-28746": "reg_file_data_sampling",
+    **dict.fromkeys(("2018-3615", "2018-3620", "2018-3646"), "l1tf"),
+    **dict.fromkeys(("2024-36350", "2024-36357"), "tsa"),
+    "2018-12207": "itlb_multihit",
+    "2017-5754": "meltdown",
+    "2022-29900": "retbleed",
+    "2022-29901": "retbleed",
+    "2023-20569": "spec_rstack_overflow",
+}
+"""The flaw of a heading in spectre-meltdown-checker's report → the file."""
+
+_ALL = "|".join(sorted((re.sub("[_ ]", "[_ -]", name) for name in (*FILES, *_TITLES)), key=len, reverse=True))
+_NAME = re.compile(rf"(?<![\w./~\\-])([\w./~\\-]*/)?({_ALL})(?![\w./\\]|-\w)", re.IGNORECASE)
+_SEPARATOR = re.compile(
+    r"""["'`*\])]*\s*(?:(?:[:=|,\t]|=>|->|\u2192)\s*)*(?:\d{1,4}[:-]\s*)?["'`*(]*\s*"""
+    r"""(?:(?:status|state|data|value|text)["'`]*\s*[:=]\s*["'`]*)?(?:[>|][-+]?\s*\Z)?""",
+    re.IGNORECASE,
+)
+_LABELS = re.compile(r"(?:vuln\w*|schwachstelle|type|.*\btype|cpu vuln\w*)\s*:?", re.IGNORECASE)
+_LABEL = re.compile(r"[^\W\d_]+(?: [^\W\d_]+)?\s*:?")
+_DOTS = re.compile(r"\s*(?:\u2026|\.\.\.|\[\.\.\.\])\s*\Z")
+_TAIL = re.compile(r"==>\s*(\S+)\s*<==")
+_CAT = re.compile(
+    r"(?:^|[\s$#%>;&|(\u276f\u279c])(?:cat|more|less|head|tail|type|bat)\s+(?:-\S+\s+(?:\d+\s+)?)*((?:\S*/\S+|\w+)(?:\s+\S+)*)\Z"
+)
+_PROMPT = re.compile(r"(?:[\w.@~:/\[\]() -]{0,80}[$#%>\u276f\u279c]|PS \S+>)\s+\S")
+_CHECKED = re.compile(r".*/sys interface:\s*(?:(?:YES|NO|UNK\w*|N/A)\b)?\s*\(?", re.IGNORECASE)
+_MISSING = re.compile(
+    r"No such file|Permission denied|Datei oder Verzeichnis|cannot (?:open|access)", re.IGNORECASE
+)
+
+
+@dataclass
+class Reading:
+    """What was read: pairs in the paste's order, notes on what was not, and the layouts that were recognised."""
+
+    pairs: list[tuple[str, str]] = field(default_factory=list)
+    cut: dict[str, str] = field(default_factory=dict)  # file → what was there of its text
+    strange: dict[str, str] = field(default_factory=dict)  # file → a text that no kernel prints
+    completed: dict[str, str] = field(default_factory=dict)  # file → the text taken for one that was cut off
+    layouts: list[str] = field(default_factory=list)
+    nameless: int = 0  # texts of a kernel that stand without a name
+
+
+def read(text: str) -> Reading:
+    """Read a paste."""
+    found = from_json(text)
+    reader = _Reader(text if found is None else found)
+    if found is not None:
+        reader.found.layouts.append("JSON")
+    reader.run()
+    return reader.found
+
+
+class _Reader:
+    """Goes through the lines once; what a heading announces is remembered for the lines below it."""
+
+    def __init__(self, text: str) -> None:
+        self.raw = raw_lines(text)
+        self.lines = [unwrapped(line) for line in self.raw]
+        self.found = Reading()
+        self.labels = _labels(self.lines)
+        self.expected: list[str] = []  # keys whose texts come next
+        self.cve: str | None = None  # the file of the checker's heading
+
+    def run(self) -> None:
+        """Read all lines."""
+        at = 0
+        while at < len(self.lines):
+            line = self.lines[at]
+            at += max(1, self._line(at, line)) if line else 1
+
+    def _line(self, at: int, line: str) -> int:
+        """Read what begins at a line; returns how many lines it took."""
+        if self._heading(at, line):
+            return 1
+        if line.startswith("#"):
+            return 1
+        if self.cve and (checked := _CHECKED.match(line)):
+            self._layout("the report of spectre-meltdown-checker")
+            return self._text(at, self.cve, line[checked.end() :].rstrip(")"), sure=True)
+        if _MISSING.search(line):
+            self.expected = self.expected[1:]
+            return 1
+        if taken := self._records(at, line):
+            self.expected = []
+            return taken
+        if self.expected and (taken := self._below_heading(at, line)):
+            return taken
+        value = fields.read(self.raw, self.lines, at)
+        if value:
+            self.found.pairs += value.pairs
+            return value.lines
+        self.found.nameless += line.startswith(("Not affected", "Mitigation:", "Vulnerable", "KVM: "))
+        return 1
+
+    def _layout(self, name: str) -> None:
+        if name not in self.found.layouts:
+            self.found.layouts.append(name)
+
+    # --- headings ----------------------------------------------------------------------------------------------
+
+    def _heading(self, at: int, line: str) -> bool:
+        """Note what a heading announces; tell whether the line is one."""
+        if found := re.match(r"CVE-(\d{4}-\d+)\b", line):
+            self.cve = _CVES.get(found[1])
+            return True
+        if found := _TAIL.match(line):
+            self._layout("tail's or head's headings")
+            self.expected = _targets(found[1])
+            return True
+        raw = self.raw[at].strip()
+        if (found := _CAT.search(raw)) and not _NAME_AND_TEXT.match(raw):
+            self._layout("cat")
+            self.expected = _targets(found[1])
+            return bool(self.expected) or "/" in found[1]
+        path = line.rstrip(": ")
+        if (
+            not path.startswith("#")
+            and (path.startswith("/") or path in FILES)
+            and (keys := _targets(path))
+            and len(keys) == 1
+        ):
+            if line.endswith(":") and keys == ["cmdline"]:
+                return False
+            self._layout("a name, and its text on the next line")
+            self.expected = keys
+            return True
+        if _PROMPT.match(raw) and not _NAME.search(line):
+            self.expected = []
+        return False
+
+    def _below_heading(self, at: int, line: str) -> int:
+        """Read what a heading announced. 0 if this is something else; then the texts' order is lost."""
+        key, *rest = self.expected
+        if key in FILES:
+            taken = self._text(at, key, line, sure=line.startswith(BEGINNINGS))
+            self.expected = rest if taken else []
+            return taken
+        self.expected = rest
+        value = fields.below(key, self.raw, self.lines, at)
+        self.found.pairs += value.pairs
+        return value.lines
+
+    # --- a name and its text -----------------------------------------------------------------------------------
+
+    def _records(self, at: int, line: str) -> int:
+        """Read the names in a line with their texts, the last of which may go on below. 0 if there is none."""
+        joined = line
+        names = _names(line)
+        lines = 1
+        if not names and "vulnerabilities/" in line and at + 1 < len(self.lines):  # cut within the name
+            joined = line + self.lines[at + 1]
+            names, lines = _names(joined), 2
+        if not names or not self._may_begin(joined[: names[0].start()]):
+            return 0
+        label = _words(joined[: names[0].start()])
+        taken = 0
+        for number, name in enumerate(names):
+            last = number + 1 == len(names)
+            begin = _SEPARATOR.match(joined, name.end()).end()  # type: ignore[union-attr]  # it matches nothing, too
+            text = joined[begin:] if last else joined[begin : names[number + 1].start()]
+            if not last:
+                text = _without(label, text)
+            between = joined[name.end() : begin]
+            strong = bool(re.search(r"[:=|,\t]", between))
+            file = _file(name[2])
+            sure = bool(name[1]) or (strong and "=" not in between)
+            if last:
+                took = self._text(at + lines - 1, file, text, sure=sure, strong=strong)
+                if took:
+                    taken = took + lines - 1
+                elif number:
+                    taken = lines
+            else:
+                self._text(at, file, text, sure=False, strong=True, alone=True)
+        return taken
+
+    def _may_begin(self, before: str) -> bool:
+        """Tell whether what stands before the first name is a label, such as lscpu's in its language."""
+        before = before.strip()
+        return not before or bool(_LABELS.fullmatch(before)) or before in self.labels
+
+    def _text(self, at: int, file: str, text: str, *, sure: bool, strong: bool = True, alone: bool = False) -> int:
+        """Take a file's text, which may go on below. Returns the lines it took, 0 if it is no text of a kernel.
+
+        `sure`: the name alone says that a text must follow, so what is none is noted.
+        """
+        dots = _DOTS.search(text)
+        gathered = text[: dots.start()] if dots else text
+        best, lines, end = None, 1, 1
+        if not dots:
+            best = whole(file, gathered)
+            for number in range(1, 1 if alone or file not in TEXTS else JOINED):
+                more = self.lines[at + number] if at + number < len(self.lines) else ""
+                if not more or not beginning(file, gathered) or self._starts(at + number):
+                    break
+                if not beginning(file, gathered + more):
+                    break
+                gathered += more
+                end = number + 1
+                if longer := whole(file, gathered):
+                    best, lines = longer, number + 1
+        if (best is None and "|" in text) or (best is None and "\t" in text):
+            best = whole(file, re.split(r"[|\t]", text, maxsplit=1)[0])
+        if best is not None:
+            self.found.pairs.append((file, best))
+            return lines
+        if not strong and not gathered.strip():
+            return 0
+        if key(gathered) and beginning(file, gathered) and (sure or len(gathered) > 5):
+            if only := completed(file, gathered):
+                self.found.completed[file] = only
+                self.found.pairs.append((file, only))
+            else:
+                self.found.cut.setdefault(file, gathered)
+            return end
+        if sure and key(gathered):
+            self.found.strange.setdefault(file, text)
+            return 1
+        return 0
+
+    def _starts(self, at: int) -> bool:
+        """Tell whether something new begins at a line."""
+        line = self.lines[at]
+        if line.startswith(("#", "CVE-")) or _TAIL.match(line) or _CAT.search(self.raw[at].strip()):
+            return True
+        names = _names(line)
+        return bool(names) and self._may_begin(line[: names[0].start()])
+
+
+_NAME_AND_TEXT = re.compile(rf"\S*?(?:{_ALL})\S?\s*:", re.IGNORECASE)
+
+
+def _names(line: str) -> list[re.Match[str]]:
+    """Return the names in a line: the first where it begins or after a label, others only with a sign behind them."""
+    found = []
+    for name in _NAME.finditer(line):
+        path = name[1] or ""
+        if path not in {"", "./"} and (path[0] in "-~" or not path.endswith("vulnerabilities/")):
+            continue
+        if found and not re.match(
+            r"""["'`*]*\s*(?:[:=|]|\s(?:status|mitigation)\s*:)""", line[name.end() : name.end() + 20]
+        ):
+            continue
+        found.append(name)
+    return found
+
+
+def _file(name: str) -> str:
+    """Return the file of a name as it is written anywhere."""
+    words = re.sub("[_ -]", " ", name).lower()
+    return _TITLES.get(words, words.replace(" ", "_"))
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _without(label: str, text: str) -> str:
+    """Return a text without the label of the next one behind it, and what else separates them."""
+    text = _words(text).rstrip("\"',{}[]; |")
+    return text.removesuffix(label).rstrip("\"',{}[]; |") if label else text
+
+
+def _labels(lines: list[str]) -> frozenset[str]:
+    """Return what stands before at least two of the names that lscpu prints: its label in some language."""
+    seen: dict[str, set[str]] = {}
+    for line in lines:
+        found = _NAME.search(line)
+        if found and found.start() and found[2][0].isupper() and line[found.end() :].lstrip().startswith(":"):
+            before = line[: found.start()].strip()
+            if _LABEL.fullmatch(before):
+                seen.setdefault(before, set()).add(_file(found[2]))
+    return frozenset(label for label, files in seen.items() if len(files) > 1)
+
+
+def _targets(words: str) -> list[str]:
+    """Return the keys of the files that a command or a heading names, in order; [] if one cannot be told."""
+    keys = []
+    for word in words.split():
+        if word.startswith(("2>", "|", ">", ";", "&")):
+            break
+        for path in _expanded(word):
+            key = _target(path)
+            if key is None:
+                return []
+            keys.append(key)
+    return keys
+
+
+def _expanded(word: str) -> list[str]:
+    """Expand a shell's braces: a/{b,c} is a/b and a/c."""
+    found = re.fullmatch(r"([^{}]*)\{([^{}]*)\}([^{}]*)", word)
+    return [f"{found[1]}{one}{found[3]}" for one in found[2].split(",")] if found else [word]
+
+
+def _target(path: str) -> str | None:
+    folder, _, name = path.strip("\"'").rpartition("/")
+    if name in FILES and (not folder or folder.endswith(("vulnerabilities", "."))):
+        return name
+    return fields.target(folder, name)
