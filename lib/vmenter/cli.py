@@ -312,8 +312,8 @@ def host(source: str | None, *, how: bool, as_json: bool) -> int:
     """Explain what a machine's kernel says of its flaws, and what a VM-Enter does there.
 
     Reads this machine, or with --from what another one printed; nothing is printed that names it. Exit status 1 if
-    a line says Vulnerable, the nearest form of VM-Enter breaks its promise there, or that rests on what was not told;
-    2 if no flaw was told at all.
+    a line says Vulnerable, the nearest form of VM-Enter breaks its promise there, or the answer rests on what was
+    not told; 2 if no flaw was told at all.
     """
     from vmenter.hosts import explain_text, unwrapping, verdict  # noqa: PLC0415
     from vmenter.hosts.explain import explain  # noqa: PLC0415

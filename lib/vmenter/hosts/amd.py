@@ -1,8 +1,8 @@
 """An AMD machine's report and TSA: what the kernel's line says, the model's line beside it, and what VMRUN does.
 
-As on Intel, what no file shows is tried, all ways, by the selection model itself (`tsa`): the microcode, the
+As on Intel, what no file shows is tried, all ways, by the selection model itself (`boot.tsa`): the microcode, the
 generation where family and model are not told, the boot options where they are not. Families and models are those
-of init_amd in arch/x86/kernel/cpu/amd.c.
+of bsp_init_amd in arch/x86/kernel/cpu/amd.c.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from vmenter.hosts.report import Report
 
 _ZEN: Final = (  # family, models from and to, generation
-    (0x17, 0x00, 0x2F, 1), (0x17, 0x50, 0x5F, 1), (0x17, 0x30, 0x4F, 2), (0x17, 0x60, 0x7F, 2), (0x17, 0x90, 0xAF, 2),
+    (0x17, 0x00, 0x2F, 1), (0x17, 0x50, 0x5F, 1),
+    (0x17, 0x30, 0x4F, 2), (0x17, 0x60, 0x7F, 2), (0x17, 0x90, 0xAF, 2),
     (0x19, 0x00, 0x0F, 3), (0x19, 0x20, 0x5F, 3), (0x19, 0x10, 0x1F, 4), (0x19, 0x60, 0xAF, 4),
     (0x1A, 0x00, 0x2F, 5), (0x1A, 0x40, 0x4F, 5), (0x1A, 0x60, 0x7F, 5),
 )  # fmt: skip
@@ -33,8 +34,8 @@ _ZEN: Final = (  # family, models from and to, generation
 class Tsa:
     """What the model makes of an AMD machine. `line`: its line; None where there is nothing to hold it against.
 
-    `agrees`: it is the kernel's. `decided`: facts that follow from the kernel's line. `entries`: the VMRUN of a plain
-    guest and of an SEV-ES one, none where the kernel's line is not the model's.
+    `agrees`: it is the kernel's. `decided`: facts that follow from the kernel's line. `entries`: the VMRUN of a
+    plain guest and of an SEV-ES one, none where the kernel's line is not the model's.
     """
 
     host: AmdHost
@@ -81,7 +82,7 @@ def tsa_of(report: Report) -> Tsa:
 
 
 def _hosts(report: Report, kernel: str) -> Iterator[tuple[str, AmdHost]]:
-    """Yield the hosts and kernels there can be, the likeliest first: today's microcode, no options, few rare facts."""
+    """Yield the hosts and kernels there may be, the likeliest first: new microcode, no options, no rare facts."""
     zen = generation(report)
     zens = (zen,) if zen else (3, 4, 5, 2, 1)
     cmdlines = (report.options,) if report.options is not None else ("", "mitigations=off", "tsa=user", "tsa=vm")

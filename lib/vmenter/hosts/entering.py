@@ -80,7 +80,7 @@ def entering(report: Report) -> Entering:
         return Entering(NONE, none)
     for by, why in _signs(report):
         return Entering(by, why)
-    found = {by: why for by, why in _by_flaws(report)}
+    found = dict(_by_flaws(report))
     if len(found) == 1:
         return Entering(*found.popitem())
     return Entering(

@@ -1,8 +1,8 @@
 """A machine's own words explained: each line beside the model's, and what a VM-Enter does there.
 
 `explain(report)` is all of it, as values; `explain_text` puts it into words. What the model says comes from
-`boot.selection.select` for the inferred host, on AMD from `amd`; what VM-Enter does from `story.eras.enter`, over every
-vCPU there can be. `verdict` says what all that comes to.
+`boot.selection.select` for the inferred host, on AMD from `amd`; what VM-Enter does from `story.eras.enter`, over
+every vCPU there can be. `verdict` says what all that comes to.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from vmenter.hosts import fields
@@ -17,6 +18,7 @@ from vmenter.hosts.texts import BEGINNINGS, FILES, TEXTS, beginning, completed, 
 from vmenter.hosts.unwrapping import from_json, raw_lines, unwrapped
 
 JOINED: Final = 6  # lines that a text may be folded over
+SHORT: Final = 5  # letters that are too few to be the beginning of a text
 _TITLES: Final = {
     "taa": "tsx_async_abort",
     "tsx asynchronous abort": "tsx_async_abort",
@@ -52,7 +54,7 @@ _SEPARATOR = re.compile(
 )
 _LABELS = re.compile(r"(?:vuln\w*|schwachstelle|type|.*\btype|cpu vuln\w*)\s*:?", re.IGNORECASE)
 _LABEL = re.compile(r"[^\W\d_]+(?: [^\W\d_]+)?\s*:?")
-_DOTS = re.compile(r"\s*(?:\u2026|\.\.\.|\[\.\.\.\])\s*\Z")
+_DOTS: Final = ("\u2026", "...")
 _TAIL = re.compile(r"==>\s*(\S+)\s*<==")
 _CAT = re.compile(
     r"(?:^|[\s$#%>;&|(\u276f\u279c])(?:cat|more|less|head|tail|type|bat)\s+(?:-\S+\s+(?:\d+\s+)?)*((?:\S*/\S+|\w+)(?:\s+\S+)*)\Z"
@@ -121,7 +123,7 @@ class _Reader:
             return taken
         if self.expected and (taken := self._below_heading(at, line)):
             return taken
-        value = fields.read(self.raw, self.lines, at)
+        value = fields.read(fields.Place(self.raw, self.lines, at))
         if value:
             self.found.pairs += value.pairs
             return value.lines
@@ -149,17 +151,12 @@ class _Reader:
             self.expected = _targets(found[1])
             return bool(self.expected) or "/" in found[1]
         path = line.rstrip(": ")
-        if (
-            not path.startswith("#")
-            and (path.startswith("/") or path in FILES)
-            and (keys := _targets(path))
-            and len(keys) == 1
-        ):
-            if line.endswith(":") and keys == ["cmdline"]:
-                return False
-            self._layout("a name, and its text on the next line")
-            self.expected = keys
-            return True
+        if path.startswith("/") or path in FILES:
+            keys = _targets(path)
+            if len(keys) == 1 and (keys != ["cmdline"] or not line.endswith(":")):  # that colon: nothing follows
+                self._layout("a name, and its text on the next line")
+                self.expected = keys
+                return True
         if _PROMPT.match(raw) and not _NAME.search(line):
             self.expected = []
         return False
@@ -172,7 +169,7 @@ class _Reader:
             self.expected = rest if taken else []
             return taken
         self.expected = rest
-        value = fields.below(key, self.raw, self.lines, at)
+        value = fields.below(key, fields.Place(self.raw, self.lines, at))
         self.found.pairs += value.pairs
         return value.lines
 
@@ -188,27 +185,18 @@ class _Reader:
             names, lines = _names(joined), 2
         if not names or not self._may_begin(joined[: names[0].start()]):
             return 0
-        label = _words(joined[: names[0].start()])
-        taken = 0
-        for number, name in enumerate(names):
-            last = number + 1 == len(names)
-            begin = _SEPARATOR.match(joined, name.end()).end()  # type: ignore[union-attr]  # it matches nothing, too
-            text = joined[begin:] if last else joined[begin : names[number + 1].start()]
-            if not last:
-                text = _without(label, text)
-            between = joined[name.end() : begin]
-            strong = bool(re.search(r"[:=|,\t]", between))
-            file = _file(name[2])
-            sure = bool(name[1]) or (strong and "=" not in between)
-            if last:
-                took = self._text(at + lines - 1, file, text, sure=sure, strong=strong)
-                if took:
-                    taken = took + lines - 1
-                elif number:
-                    taken = lines
-            else:
-                self._text(at, file, text, sure=False, strong=True, alone=True)
-        return taken
+        label = " ".join(joined[: names[0].start()].split())
+        for name, after in pairwise(names):
+            begin = _text_begins(joined, name)
+            text = _without(label, joined[begin : after.start()])
+            self._text(at, _file(name[2]), text, sure=False, alone=True)
+        name = names[-1]
+        begin = _text_begins(joined, name)
+        between = joined[name.end() : begin]
+        strong = any(sign in between for sign in ":=|,\t")
+        sure = bool(name[1]) or (strong and "=" not in between)
+        took = self._text(at + lines - 1, _file(name[2]), joined[begin:], sure=sure, strong=strong)
+        return took + lines - 1 if took else lines * (len(names) > 1)
 
     def _may_begin(self, before: str) -> bool:
         """Tell whether what stands before the first name is a label, such as lscpu's in its language."""
@@ -218,41 +206,42 @@ class _Reader:
     def _text(self, at: int, file: str, text: str, *, sure: bool, strong: bool = True, alone: bool = False) -> int:
         """Take a file's text, which may go on below. Returns the lines it took, 0 if it is no text of a kernel.
 
-        `sure`: the name alone says that a text must follow, so what is none is noted.
+        `sure`: the name alone says that a text must follow, so what is none is noted; `strong`: a sign stands
+        between the two; `alone`: nothing of it stands below.
         """
-        dots = _DOTS.search(text)
-        gathered = text[: dots.start()] if dots else text
-        best, lines, end = None, 1, 1
-        if not dots:
-            best = whole(file, gathered)
-            for number in range(1, 1 if alone or file not in TEXTS else JOINED):
-                more = self.lines[at + number] if at + number < len(self.lines) else ""
-                if not more or not beginning(file, gathered) or self._starts(at + number):
-                    break
-                if not beginning(file, gathered + more):
-                    break
-                gathered += more
-                end = number + 1
-                if longer := whole(file, gathered):
-                    best, lines = longer, number + 1
-        if (best is None and "|" in text) or (best is None and "\t" in text):
-            best = whole(file, re.split(r"[|\t]", text, maxsplit=1)[0])
+        text = text.rstrip(" []")
+        dots = text.endswith(_DOTS)
+        best, lines, begun, seen = (None, 1, text, 1) if dots else self._longest(at, file, text, alone=alone)
+        if best is None and not dots:
+            best = whole(file, re.split(r"[|\t]", text, maxsplit=1)[0])  # the cell of a table with more of them
         if best is not None:
             self.found.pairs.append((file, best))
             return lines
-        if not strong and not gathered.strip():
+        if not key(begun):
             return 0
-        if key(gathered) and beginning(file, gathered) and (sure or len(gathered) > 5):
-            if only := completed(file, gathered):
+        if beginning(file, begun.rstrip(". \u2026")) and (sure or (strong and len(begun) > SHORT)):
+            if only := completed(file, begun.rstrip(". \u2026")):
                 self.found.completed[file] = only
                 self.found.pairs.append((file, only))
             else:
-                self.found.cut.setdefault(file, gathered)
-            return end
-        if sure and key(gathered):
+                self.found.cut.setdefault(file, begun)
+            return seen
+        if sure:
             self.found.strange.setdefault(file, text)
             return 1
         return 0
+
+    def _longest(self, at: int, file: str, text: str, *, alone: bool) -> tuple[str | None, int, str, int]:
+        """Return the longest text of the kernel that begins here and its lines, and how far it goes at all."""
+        best, lines, begun, seen = whole(file, text), 1, text, 1
+        below = [] if alone or file not in TEXTS else self.lines[at + 1 : at + JOINED]
+        for number, more in enumerate(below, 1):
+            if not more or not beginning(file, begun + more) or self._starts(at + number):
+                break
+            begun, seen = begun + more, number + 1
+            if longer := whole(file, begun):
+                best, lines = longer, seen
+        return best, lines, begun, seen
 
     def _starts(self, at: int) -> bool:
         """Tell whether something new begins at a line."""
@@ -267,8 +256,8 @@ _NAME_AND_TEXT = re.compile(rf"\S*?(?:{_ALL})\S?\s*:", re.IGNORECASE)
 
 
 def _names(line: str) -> list[re.Match[str]]:
-    """Return the names in a line: the first where it begins or after a label, others only with a sign behind them."""
-    found = []
+    """Return the names in a line; behind the first, only those that a sign follows."""
+    found: list[re.Match[str]] = []
     for name in _NAME.finditer(line):
         path = name[1] or ""
         if path not in {"", "./"} and (path[0] in "-~" or not path.endswith("vulnerabilities/")):
@@ -287,13 +276,15 @@ def _file(name: str) -> str:
     return _TITLES.get(words, words.replace(" ", "_"))
 
 
-def _words(text: str) -> str:
-    return " ".join(text.split())
+def _text_begins(line: str, name: re.Match[str]) -> int:
+    """Return where the text of a name begins: behind all that may stand between."""
+    found = _SEPARATOR.match(line, name.end())
+    return found.end() if found else name.end()
 
 
 def _without(label: str, text: str) -> str:
     """Return a text without the label of the next one behind it, and what else separates them."""
-    text = _words(text).rstrip("\"',{}[]; |")
+    text = " ".join(text.split()).rstrip("\"',{}[]; |")
     return text.removesuffix(label).rstrip("\"',{}[]; |") if label else text
 
 

@@ -97,9 +97,9 @@ class Report:
         rows += [(f"/{_VULNERABILITIES}/{file}", text) for file, text in self.lines]
         rows += [(f"/{_SMT}", None if self.smt is None else str(int(self.smt)))]
         rows += [(f"/{_KVM}/{name}", value) for name, value in self.parameters]
-        rows += [("/proc/cpuinfo", f"{key}\t: {value}") for key, value in self.cpu]
-        for key, names in (("flags", self.flags), ("bugs", self.bugs)):
-            rows += [("/proc/cpuinfo", None if names is None else f"{key}\t: {' '.join(names)}")]
+        rows += [("/proc/cpuinfo", f"{name}\t: {value}") for name, value in self.cpu]
+        for name, words in (("flags", self.flags), ("bugs", self.bugs)):
+            rows += [("/proc/cpuinfo", None if words is None else f"{name}\t: {' '.join(words)}")]
         rows += [("/proc/cmdline", self.options)]
         return "".join(f"{path}:{content}\n" for path, content in rows if content is not None)
 
@@ -222,8 +222,8 @@ def _unreadable(reading: layouts.Reading) -> str:
     else:
         seen = ""
     return (
-        f"{seen}no line here is one of a vulnerabilities file or of /proc/cpuinfo; `vmenter host --how` prints the "
-        "line to run on that machine, and its whole output is what is needed"
+        f"{seen}no line here is one of a vulnerabilities file or of /proc/cpuinfo; `vmenter host --how` prints "
+        "the line to run on that machine, and its whole output is what is needed"
     )
 
 

@@ -1,13 +1,13 @@
 """What a kernel prints in its vulnerabilities files: a closed set, all generations and stable series.
 
-A text is one of the set, or the beginning of one (it was cut off), or nothing that a kernel says. Texts are compared
-by their letters and digits alone: lscpu and inxi drop or change colons, pastes change blanks.
+A text is one of the set, or the beginning of one (it was cut off), or nothing that a kernel says. Texts are
+compared by their letters and digits alone: lscpu and inxi drop or change colons, pastes change blanks.
 
-Sources: arch/x86/kernel/cpu/bugs.c, its tables of strings and `*_show_state`, of v4.18 to 7.3; for L1TF also Ben
-Hutchings' 3.16.y ("Page Table Inversion", until it was renamed there) and the 4.4.y and RHEL 6 and 7 of August 2018
-("VMX: SMT …, L1D …"); `tsx_async_abort_show_state` and `mmio_stale_data_show_state` leave the word on threads out
-where nothing is cleared; a Vulnerable with it is taken all the same, since a kernel that says so must not go unheard.
-The kernel's log has the texts without that word.
+Sources: arch/x86/kernel/cpu/bugs.c, its tables of strings and `*_show_state`, of v4.18 to 7.3; for L1TF also the
+first stable backports of August 2018, "Page Table Inversion" (3.16.y, renamed there after 72c6d2db64fa) and
+"VMX: SMT …, L1D …" (4.4.y, RHEL 6 and 7). `tsx_async_abort_show_state` and `mmio_stale_data_show_state` leave the
+word on threads out where nothing is cleared; a Vulnerable with it is taken all the same, since a kernel that says
+so must not go unheard. The kernel's log has the texts without that word.
 """
 
 from __future__ import annotations
@@ -95,8 +95,9 @@ def _keys(file: str) -> dict[str, str]:
 
 
 def whole(file: str, text: str) -> str | None:
-    """Return the kernel's text if `text` is one of the file's, else None. Of other files than those of `TEXTS` any
-    text that begins as they do.
+    """Return the kernel's text if `text` is one of the file's, else None.
+
+    Of other files than those of `TEXTS` it is any text that begins as they do.
     """
     if file not in TEXTS:
         text = " ".join(text.split())

@@ -1,12 +1,13 @@
 """What a report says of each flaw: affected, not affected, or nothing. What nobody said is not "not affected".
 
-Only a line of the kernel, or a bugs line of a kernel that knows the flaw, says "not affected". A kernel knows a flaw
-if its version has it, or if it knows one that came later: names and files came in one order, in stable series too.
+Only a line of the kernel, or a bugs line of a kernel that knows the flaw, says "not affected". A kernel knows a
+flaw if its version has it, or if it knows one that came later: names and files came in one order, in stable series
+too.
 
-Source: arch/x86/include/asm/cpufeatures.h (X86_BUG_*) and the days the flaws became public, in order of which they
-were merged and backported: l1tf August 2018, mds May 2019, taa November 2019, srbds June 2020, mmio_stale_data June
-2022, retbleed July, mmio_unknown and eibrs_pbrsb August 2022, gds and srso August 2023, rfds March 2024, bhi April
-2024, its May 2025, tsa July 2025, vmscape September 2025.
+Source: arch/x86/include/asm/cpufeatures.h (X86_BUG_*), and the days the flaws became public, the order in which
+they were merged and backported: l1tf August 2018, mds May 2019, taa November 2019, srbds June 2020,
+mmio_stale_data June 2022, retbleed July, mmio_unknown and eibrs_pbrsb August 2022, gds and srso August 2023, rfds
+March 2024, bhi April 2024, its May 2025, tsa July 2025, vmscape September 2025.
 """
 
 from __future__ import annotations

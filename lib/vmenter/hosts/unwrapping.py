@@ -1,7 +1,7 @@
 """What people and programs wrap around a line before it is pasted, taken off again.
 
-Bytes become text (UTF-16, byte order marks, line ends), a text becomes lines without colours, odd blanks and markup,
-and a line loses line numbers, quotes, bullets, bars and the time a log puts before it. What is left is what the
+Bytes become text (UTF-16, byte order marks, line ends), a text becomes lines without colours, odd blanks and
+markup, and a line loses numbers, quotes, bullets, bars and the time a log puts before it. What is left is what the
 machine printed, or nothing that it did.
 """
 
@@ -27,7 +27,9 @@ _ESCAPES = re.compile(  # what terminals obey: colours, cursor, titles; the last
     r"|\^\[\[[0-9;]*[mK]|(?<![\w\]])\[(?:\d{1,2};)*\d{0,2}[mK](?=\S)"
 )
 _BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\x0b\x0c]")
-_NOTHING = re.compile("[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_NOTHING = re.compile(  # controls and signs without a width; the C1 control CSI is among the escapes
+    "[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9a\x9c-\x9f]"
+)
 _TAGS = re.compile(
     r"</?(?:pre|code|span|td|th|tr|tbody|thead|table|li|ul|p|b|i|em|strong|div|br|font|details|summary)\b[^<>]*>",
     re.IGNORECASE,
@@ -38,19 +40,33 @@ _QUOTES = str.maketrans(
 )
 
 _LOG = re.compile(
-    r"(?:kern\s*:\w+\s*:\s*)?(?:<\d{1,3}>)?(?:(?:[A-Z][a-z]{2}\s+\d{1,2}\s+[\d:.]+|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?)\s+"
-    r"(?:\S+\s+)?(?:kernel|unknown)(?:\[\d+\])?:\s*)?"
-    r"(?:\[\s*(?:\d+\.\d+|[A-Z][a-z]{2} [A-Z][a-z]{2} +\d+ [\d:]+ \d{4})\]\s*(?:\S+ kernel:\s*)?)?"
+    r"""
+    (?: kern \s* : \w+ \s* : \s* )?                                     # dmesg -x
+    (?: <\d{1,3}> )?
+    (?: (?: [A-Z][a-z]{2} \s+ \d{1,2} \s+ [\d:.]+                       # the journal, in two forms
+          | \d{4}-\d\d-\d\d [T\ ] [\d:.,]+ (?: Z | [+-]\d\d:?\d\d )? )
+        \s+ (?: \S+ \s+ )? (?: kernel | unknown ) (?: \[\d+\] )? : \s* )?
+    (?: \[ \s* (?: \d+\.\d+ | [A-Z][a-z]{2}\ [A-Z][a-z]{2}\ +\d+\ [\d:]+\ \d{4} ) \] \s*
+        (?: \S+\ kernel: \s* )? )?
+    """,
+    re.VERBOSE,
 )
 _FRONT = re.compile(
-    r"""\s+|>+\s?|["']?(?:field|data)["']\s*:\s*|\{\s*(?=["'])|\|+\s*|[\u2022\u00b7\u2023\u25e6\u25aa\u2013\u2014\u2502\u251c\u2514\u2500\u2570\u256d\u2551]+\s*"""
-    r"""|[*+-]\s+|\*\*|__|`+|["']|\d{1,5}[.):|]\s*(?=[^\d\s.])|\d{1,5}\s+(?=/|[A-Z][a-z]|[a-z_]{3,}[:0-9 ])"""
+    r"""
+    \s+ | >+ \s? | \|+ \s* | ["'`]+ | \*\* | __ | [*+-]\s+
+    | [\u2022\u00b7\u2023\u25e6\u25aa\u2013\u2014\u2502\u251c\u2514\u2500\u2570\u256d\u2551]+ \s*  # bullets
+    | ["']? (?: field | data ) ["'] \s* : \s* | \{ \s* (?=["'])                                     # JSON
+    | \d{1,6} [.):|] \s* (?=[^\d\s.])                                                               # numbers
+    | \d{1,6} \s+ (?= / | [A-Z][a-z] | [a-z_]{3,}[:0-9\ ] )
+    """,
+    re.VERBOSE,
 )
+DEEPEST: Final = 40  # marks before a line that are taken off
 _BACK: Final = " \t|\u2502\u2551`\"',\\*_"
 
 
 def decode(data: bytes) -> str:
-    """Return what bytes say: UTF-8, or UTF-16 or UTF-32 with or without its mark; what is neither becomes "\\ufffd"."""
+    """Return what bytes say: UTF-8, UTF-16 or UTF-32, with or without its mark; what is none becomes U+FFFD."""
     some = data[:4096]
     for mark, name in _MARKS:
         # Bytes may begin like a mark by chance: wide text has zeros, a machine's words are mostly ASCII.
@@ -77,13 +93,15 @@ def raw_lines(text: str) -> list[str]:
 
 def unwrapped(line: str) -> str:
     """Return a line without what was put before and behind it."""
-    before = None
-    while line != before:
-        before = line
-        if found := _FRONT.match(line):
-            line = line[found.end() :]
-        line = line[_LOG.match(line).end() :]  # type: ignore[union-attr]  # it matches nothing, too
-    return line.rstrip(_BACK)
+    start = 0
+    for _ in range(DEEPEST):
+        before = start
+        for wrap in (_FRONT, _LOG):
+            if found := wrap.match(line, start):
+                start = found.end()
+        if start == before:
+            break
+    return line[start:].rstrip(_BACK)
 
 
 def from_json(text: str) -> str | None:
@@ -114,7 +132,8 @@ def _flat(value: Any, name: str) -> Iterator[str]:
     elif isinstance(value, list):
         if name in {"flags", "bugs"} and all(isinstance(one, str) for one in value):
             value = [" ".join(value)]
-        for one in value:
-            yield from _flat(one, name)
+        for one in value:  # lines of a log, say, stand for themselves
+            yield from _flat(one, name if len(value) == 1 else "")
     elif isinstance(value, str):
-        yield from (f"{name}: {value}" if name else value).splitlines()
+        lines = value.splitlines()
+        yield from (f"{name}: {value}",) if name and len(lines) == 1 else lines

@@ -55,8 +55,10 @@ def outcome(
     open_lines: tuple[str, ...],
     differing: tuple[str, ...],
 ) -> Outcome:
-    """Put together what was told. `kept`: of the VM-Enters that were run; `open_lines`: files that say Vulnerable
-    or Unknown; `differing`: files of which the model says something else than the kernel.
+    """Put together what was told.
+
+    `kept`: of the VM-Enters that were run; `open_lines`: files that say Vulnerable or Unknown; `differing`: files
+    of which the model says something else than the kernel.
     """
     if all(one.state is State.NOT_TOLD and not one.line for one in told.values()):
         reason = "no line and no bugs line tells of any flaw that the course is about"
