@@ -16,7 +16,17 @@ CPU = "vendor_id: AuthenticAMD\ncpu family: {}\nmodel: {}\n"
 
 @pytest.mark.parametrize(
     ("family", "model", "zen"),
-    [(23, 1, 1), (23, 49, 2), (25, 1, 3), (25, 33, 3), (25, 17, 4), (25, 97, 4), (26, 36, 5), (21, 2, None), (24, 0, None)],
+    [
+        (23, 1, 1),
+        (23, 49, 2),
+        (25, 1, 3),
+        (25, 33, 3),
+        (25, 17, 4),
+        (25, 97, 4),
+        (26, 36, 5),
+        (21, 2, None),
+        (24, 0, None),
+    ],
 )
 def test_a_generation_is_told_by_family_and_model(family, model, zen):
     assert generation(parse(CPU.format(family, model))) == zen

@@ -44,7 +44,10 @@ def test_a_line_or_a_bugs_line_of_a_kernel_that_knows_it_tells(file):
 
 
 def test_unknown_and_contradictions_are_not_told():
-    assert told(Report(lines=(("mmio_stale_data", "Unknown: No mitigations"),)))["mmio_stale_data"].state == "not told"
+    assert (
+        told(Report(lines=(("mmio_stale_data", "Unknown: No mitigations"),)))["mmio_stale_data"].state
+        == "not told"
+    )
     assert told(Report(bugs=("mmio_unknown",), release="6.1.0"))["mmio_stale_data"].state == "not told"
     twice = Report(lines=(("mds", "Not affected"),), unread=(("mds", "two different texts"),))
     assert told(twice)["mds"].state == "not told"

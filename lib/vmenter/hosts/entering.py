@@ -125,6 +125,8 @@ def _signs(report: Report) -> Iterator[tuple[str, str]]:
 
 def _by_flaws(report: Report) -> Iterator[tuple[str, str]]:
     """Yield which side the flaws speak for."""
+    if report.present:
+        yield VMX, f"the kernel's log says that {report.present[0]} is there"
     for by, names in _BUGS.items():
         if found := names.intersection(report.bugs or ()):
             yield by, f"the bug {min(found)} in the bugs line"

@@ -21,7 +21,7 @@ from vmenter.boot.selection import Selection, select
 from vmenter.hosts.entering import VMX, Entering, entering
 from vmenter.hosts.nearest import Nearest, nearest_of
 from vmenter.hosts.texts import FLAWS, plain
-from vmenter.hosts.told import State, Told, told
+from vmenter.hosts.told import BUG, State, Told, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,9 +114,14 @@ def _bugs(report: Report, known: list[Inferred]) -> tuple[str, ...]:
     return found
 
 
+_FILE_OF = {bug: file for file, bug in BUG.items()}
+
+
 def _bug_by_line(report: Report, bug: str) -> bool:
     if bug == "msbds_only":
         return "SMT mitigated" in (report.line("mds") or "")
+    if _FILE_OF.get(bug) in report.present:
+        return True
     mmio = report.line("mmio_stale_data")
     if bug == "mmio_unknown":
         return (mmio or "").startswith("Unknown")

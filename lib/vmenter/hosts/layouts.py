@@ -18,6 +18,9 @@ from vmenter.hosts.texts import BEGINNINGS, FILES, TEXTS, beginning, completed, 
 from vmenter.hosts.unwrapping import from_json, raw_lines, unwrapped
 
 JOINED: Final = 6  # lines that a text may be folded over
+_WORDS: Final = frozenset(
+    {"affected", "not affected", "vulnerable", "disabled", "unknown", "status", "mitigation"}
+)
 SHORT: Final = 5  # letters that are too few to be the beginning of a text
 _TITLES: Final = {
     "taa": "tsx_async_abort",
@@ -52,18 +55,24 @@ _SEPARATOR = re.compile(
     r"""(?:(?:status|state|data|value|text)["'`]*\s*[:=]\s*["'`]*)?(?:[>|][-+]?\s*\Z)?""",
     re.IGNORECASE,
 )
-_LABELS = re.compile(r"(?:vuln\w*|schwachstelle|type|.*\btype|cpu vuln\w*)\s*:?", re.IGNORECASE)
-_LABEL = re.compile(r"[^\W\d_]+(?: [^\W\d_]+)?\s*:?")
-_DOTS: Final = ("\u2026", "...")
+_LABELS = re.compile(  # lscpu's in some languages, inxi's
+    r"(?:vuln\w*|schwachstelle|podatno\u015b\u0107|zranitelnost|kwetsbaarheid|s\u00e5rbarhet"
+    r"|\u0443\u044f\u0437\u0432\u0438\u043c\u043e\u0441\u0442\u044c|\u8106\u5f31\u6027|\u6f0f\u6d1e|.*\btype)\s*:?",
+    re.IGNORECASE,
+)
+_LABEL = r"[^\W\d_]+(?: [^\W\d_]+)?"
+_BEFORE = re.compile(rf"(?:^|\s)({_LABEL})\s*:?\s*\Z")
+_BEHIND = re.compile(rf"\s+({_LABEL})\s*:")
+_DOTS: Final = ("\u2026", "...", ">")  # the last is what less -S shows of a line that goes on
 _TAIL = re.compile(r"==>\s*(\S+)\s*<==")
 _CAT = re.compile(
-    r"(?:^|[\s$#%>;&|(\u276f\u279c])(?:cat|more|less|head|tail|type|bat)\s+(?:-\S+\s+(?:\d+\s+)?)*((?:\S*/\S+|\w+)(?:\s+\S+)*)\Z"
+    r"(?:^|[\s$#%>;&|(\u276f\u279c])(?:(?:cat|more|less|head|tail|type|bat)\s+(?:-\S+\s+(?:\d+\s+)?)*"
+    r"|grep\s+(?:-\S+\s+)*[\"']?[.^*$]*[\"']?\s+)((?:\S*/\S+|\w+)(?:\s+\S+)*)\Z"
 )
 _PROMPT = re.compile(r"(?:[\w.@~:/\[\]() -]{0,80}[$#%>\u276f\u279c]|PS \S+>)\s+\S")
 _CHECKED = re.compile(r".*/sys interface:\s*(?:(?:YES|NO|UNK\w*|N/A)\b)?\s*\(?", re.IGNORECASE)
-_MISSING = re.compile(
-    r"No such file|Permission denied|Datei oder Verzeichnis|cannot (?:open|access)", re.IGNORECASE
-)
+_PRESENT = re.compile(r"(L1TF|MDS|TAA|MMIO Stale Data) CPU bug present and SMT on")
+_COMPLAINT = re.compile(r"(?:cat|[ef]?grep|head|tail|more|less|bat|ls|sudo|-?(?:ba|z|k|da)?sh): ")
 
 
 @dataclass
@@ -95,7 +104,7 @@ class _Reader:
         self.raw = raw_lines(text)
         self.lines = [unwrapped(line) for line in self.raw]
         self.found = Reading()
-        self.labels = _labels(self.lines)
+        self.labels, self.behind = _labels(self.lines)
         self.expected: list[str] = []  # keys whose texts come next
         self.cve: str | None = None  # the file of the checker's heading
 
@@ -115,7 +124,7 @@ class _Reader:
         if self.cve and (checked := _CHECKED.match(line)):
             self._layout("the report of spectre-meltdown-checker")
             return self._text(at, self.cve, line[checked.end() :].rstrip(")"), sure=True)
-        if _MISSING.search(line):
+        if _COMPLAINT.match(line):  # of a file that is not there, in any language
             self.expected = self.expected[1:]
             return 1
         if taken := self._records(at, line):
@@ -124,6 +133,9 @@ class _Reader:
         if self.expected and (taken := self._below_heading(at, line)):
             return taken
         value = fields.read(fields.Place(self.raw, self.lines, at))
+        if present := _PRESENT.match(line):
+            self.found.pairs.append(("present", _file(present[1])))
+            return 1
         if value:
             self.found.pairs += value.pairs
             return value.lines
@@ -187,21 +199,29 @@ class _Reader:
             return 0
         label = " ".join(joined[: names[0].start()].split())
         for name, after in pairwise(names):
-            begin = _text_begins(joined, name)
+            begin = self._text_begins(joined, name)
             text = _without(label, joined[begin : after.start()])
             self._text(at, _file(name[2]), text, sure=False, alone=True)
         name = names[-1]
-        begin = _text_begins(joined, name)
+        begin = self._text_begins(joined, name)
         between = joined[name.end() : begin]
         strong = any(sign in between for sign in ":=|,\t")
         sure = bool(name[1]) or (strong and "=" not in between)
         took = self._text(at + lines - 1, _file(name[2]), joined[begin:], sure=sure, strong=strong)
         return took + lines - 1 if took else lines * (len(names) > 1)
 
+    def _text_begins(self, line: str, name: re.Match[str]) -> int:
+        """Return where the text of a name begins: behind all that may stand between."""
+        end = name.end()
+        if (label := _BEHIND.match(line, end)) and label[1] in self.behind:
+            end = label.end(1)
+        found = _SEPARATOR.match(line, end)
+        return found.end() if found else end
+
     def _may_begin(self, before: str) -> bool:
         """Tell whether what stands before the first name is a label, such as lscpu's in its language."""
         before = before.strip()
-        return not before or bool(_LABELS.fullmatch(before)) or before in self.labels
+        return not before or bool(_LABELS.fullmatch(before)) or before.rstrip(": ") in self.labels
 
     def _text(self, at: int, file: str, text: str, *, sure: bool, strong: bool = True, alone: bool = False) -> int:
         """Take a file's text, which may go on below. Returns the lines it took, 0 if it is no text of a kernel.
@@ -219,8 +239,8 @@ class _Reader:
             return lines
         if not key(begun):
             return 0
-        if beginning(file, begun.rstrip(". \u2026")) and (sure or (strong and len(begun) > SHORT)):
-            if only := completed(file, begun.rstrip(". \u2026")):
+        if beginning(file, begun.rstrip(". >\u2026")) and (sure or (strong and len(begun) > SHORT)):
+            if only := completed(file, begun.rstrip(". >\u2026")):
                 self.found.completed[file] = only
                 self.found.pairs.append((file, only))
             else:
@@ -276,28 +296,36 @@ def _file(name: str) -> str:
     return _TITLES.get(words, words.replace(" ", "_"))
 
 
-def _text_begins(line: str, name: re.Match[str]) -> int:
-    """Return where the text of a name begins: behind all that may stand between."""
-    found = _SEPARATOR.match(line, name.end())
-    return found.end() if found else name.end()
-
-
 def _without(label: str, text: str) -> str:
     """Return a text without the label of the next one behind it, and what else separates them."""
     text = " ".join(text.split()).rstrip("\"',{}[]; |")
-    return text.removesuffix(label).rstrip("\"',{}[]; |") if label else text
+    for one in (label, label.rpartition(" ")[2]):
+        if one and text.endswith(one):
+            return text.removesuffix(one).rstrip("\"',{}[]; |")
+    return text
 
 
-def _labels(lines: list[str]) -> frozenset[str]:
-    """Return what stands before at least two of the names that lscpu prints: its label in some language."""
-    seen: dict[str, set[str]] = {}
+def _labels(lines: list[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return what stands before, and what behind, at least two of lscpu's names: its label in some language."""
+    before: dict[str, set[str]] = {}
+    behind: dict[str, set[str]] = {}
     for line in lines:
-        found = _NAME.search(line)
-        if found and found.start() and found[2][0].isupper() and line[found.end() :].lstrip().startswith(":"):
-            before = line[: found.start()].strip()
-            if _LABEL.fullmatch(before):
-                seen.setdefault(before, set()).add(_file(found[2]))
-    return frozenset(label for label, files in seen.items() if len(files) > 1)
+        for name in _NAME.finditer(line):
+            if name[1] or not name[2][0].isupper():
+                continue
+            rest = line[name.end() : name.end() + 40]
+            if rest.lstrip().startswith(":") and (
+                found := _BEFORE.search(line, max(0, name.start() - 40), name.start())
+            ):
+                for label in {found[1], found[1].rpartition(" ")[2]}:
+                    before.setdefault(label, set()).add(_file(name[2]))
+            elif found := _BEHIND.match(rest):
+                behind.setdefault(found[1], set()).add(_file(name[2]))
+    first, second = (
+        frozenset(label for label, files in seen.items() if len(files) > 1 and label.lower() not in _WORDS)
+        for seen in (before, behind)
+    )
+    return first, second
 
 
 def _targets(words: str) -> list[str]:

@@ -51,8 +51,8 @@ class Report:
 
     `lines` are (vulnerabilities file, its text); `flags`, `bugs` and `cpu` come from /proc/cpuinfo; `options` are
     those of the command line that matter here; `notes` tell what was odd about the reading. `unread`: file → why
-    nothing was taken from what stands there. `no_kvm`: what says that KVM enters no guest here. `virtualization`:
-    "VT-x" or "AMD-V", as lscpu has it.
+    nothing was taken from what stands there. `present`: files whose bug the kernel's log says is there. `no_kvm`:
+    what says that KVM enters no guest here. `virtualization`: "VT-x" or "AMD-V", as lscpu has it.
     """
 
     release: str | None = None
@@ -65,6 +65,7 @@ class Report:
     smt: bool | None = None
     notes: tuple[str, ...] = ()
     unread: tuple[tuple[str, str], ...] = ()
+    present: tuple[str, ...] = ()
     no_kvm: str | None = None
     virtualization: str | None = None
 
@@ -153,17 +154,20 @@ def parse(text: str) -> Report:
     single: dict[str, str] = {}
     lines: dict[str, str] = {}
     cmdline: list[str] = []
+    present: list[str] = []
     twice: dict[str, str] = {}
     for name, value in reading.pairs:
         if name == "cmdline":
             cmdline.append(value)
+        elif name == "present":
+            present.append(value)
         elif name in FILES:
             lines[name] = _longer(lines.setdefault(name, value), value) or twice.setdefault(name, lines[name])
         else:
             single.setdefault(name, value)
     cut = {file: text for file, text in reading.cut.items() if file not in lines}
     strange = {file: text for file, text in reading.strange.items() if file not in lines}
-    if not lines and not cut and not strange and not single.keys() & _TELLING:
+    if not (lines or cut or strange or present) and not single.keys() & _TELLING:
         raise LabError(_unreadable(reading))
     return Report(
         release=single.get("osrelease"),
@@ -185,6 +189,7 @@ def parse(text: str) -> Report:
             *((file, "its text is cut off") for file in cut),
             *((file, "its text is none that a kernel prints") for file in strange),
         ),
+        present=tuple(dict.fromkeys(present)),
         no_kvm=_no_kvm(single),
         virtualization=single.get("virtualization"),
     )

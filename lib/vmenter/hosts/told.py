@@ -106,6 +106,8 @@ def _told(report: Report, file: str) -> Told:
             return Told(file, State.NOT_TOLD, "the kernel itself says that it does not know", line=True)
         state = State.NOT_AFFECTED if line == NOT_AFFECTED else State.AFFECTED
         return Told(file, state, "the kernel's line", line=True)
+    if file in report.present:
+        return Told(file, State.AFFECTED, "the kernel's log", line=False)
     if report.bugs is None:
         return Told(file, State.NOT_TOLD, "no line of the kernel and no bugs line", line=False)
     if bug in report.bugs:
