@@ -175,6 +175,10 @@ def _tsa_line(report: Report, told: Told, tsa: Tsa | None) -> Line:
     """Explain the line of AMD's flaw; without a model where the CPU is not AMD's."""
     kernel = report.line("tsa")
     status, words = _not_told(told) if kernel is None else meaning(kernel)
+    if kernel is not None and kernel.startswith(
+        "Vulnerable: Clear"
+    ):  # the same text, but here it may be all there is
+        words = "No microcode says that VERW clears; whether it runs all the same depends on the kernel."
     agrees = None if tsa is None else tsa.agrees
     causes = {
         True: "This is a guest: the hypervisor below decides what CPU and microcode seem to be.",
@@ -231,7 +235,7 @@ def _line(report: Report, inference: Inference, file: str) -> Line:
         words=words,
         agrees=agrees,
         decided=tuple(bit for bit, by in inference.by_line if by == file) if agrees else (),
-        why=why if status != NOT_AFFECTED else (),
+        why=why if status != NOT_AFFECTED and model is not None else (),
         cause=_cause(report, inference, file, kernel or "", model or "") if agrees is False else None,
     )
 

@@ -92,24 +92,28 @@ def agreement(line: Line) -> str:
 
 def host_lines(found: Explanation) -> Iterator[str]:
     """Yield the host and what it rests on."""
-    host, nearest = found.inference.host, found.inference.nearest
-    yield from table(
-        (
-            ("bugs", bugs_words(found)),
-            ("not told", not_told_words(found)),
-            ("facts", " ".join(host.facts) or "none"),
-            (
-                "command line",
-                host.cmdline or ("not in the report" if found.report.options is None else "(nothing)"),
-            ),
-            ("selection of", f"{nearest.kernel}: {nearest.why}"),
-        )
-    )
-    known, unknown = known_rows(found), unknown_rows(found)
+    yield from table(host_rows(found))
     yield "From what:"
-    yield from table(known)
+    yield from table(known_rows(found))
     yield "Not known:"
-    yield from table(unknown)
+    yield from table(unknown_rows(found))
+
+
+def host_rows(found: Explanation) -> tuple[tuple[str, str], ...]:
+    """Return the host as it was inferred: a name and its value in words."""
+    host, nearest, tsa = found.inference.host, found.inference.nearest, found.tsa
+    facts, selected = host.facts, f"{nearest.kernel}: {nearest.why}"
+    if tsa is not None:
+        facts, selected = tsa.host.facts, f"{tsa.selection.kernel}, of those in which TSA was read"
+    if found.outcome.status == CANNOT_TELL:
+        selected = "none: there is nothing to select for"
+    return (
+        ("bugs", bugs_words(found)),
+        ("not told", not_told_words(found)),
+        ("facts", " ".join(facts) or "none"),
+        ("command line", host.cmdline or ("not in the report" if found.report.options is None else "(nothing)")),
+        ("selection of", selected),
+    )
 
 
 def bugs_words(found: Explanation) -> str:
@@ -158,7 +162,7 @@ def entry_sentences(found: Explanation) -> Iterator[str]:
     if found.disagreements:
         titles = ", ".join(line.title for line in found.disagreements)
         yield f"Kernel and model do not agree about {titles}: what follows is about the model's host."
-    if found.outcome.not_told:
+    if any(found.inference.told[file].state == "not told" for file in found.outcome.not_told):
         yield "What follows takes the flaws that were not told for absent, which nobody said."
     if found.inference.host.hypervisor:
         yield "This is a guest itself. When it enters guests of its own, the host below does its part as well."

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from vmenter.boot.host import BUGS, GENERATIONS, Host
 from vmenter.boot.selection import Selection, select
-from vmenter.hosts.entering import VMX, Entering, entering
+from vmenter.hosts.entering import SVM, VMX, Entering, entering
 from vmenter.hosts.nearest import Nearest, nearest_of
 from vmenter.hosts.texts import FLAWS, plain
 from vmenter.hosts.told import BUG, State, Told, told
@@ -77,8 +77,11 @@ def host_of(report: Report) -> Inference:
     way = entering(report)
     states = told(report)
     known: list[Inferred] = []
-    bugs = _bugs(report, known)
-    facts = _flags(report, bugs, known)
+    bugs, facts = _bugs(report), ()
+    if way.by != SVM:  # none of them is AMD's
+        source = "no bugs line; what the files name" if report.bugs is None else "the bugs line of /proc/cpuinfo"
+        known.append(Inferred("bugs", f"{source}: {' '.join(bugs) or 'none of ours'}", value=True))
+        facts = _flags(report, bugs, known)
     host = Host(
         bugs=bugs,
         facts=facts,
@@ -100,18 +103,15 @@ def host_of(report: Report) -> Inference:
 # --- what the files show -----------------------------------------------------------------------------------------
 
 
-def _bugs(report: Report, known: list[Inferred]) -> tuple[str, ...]:
+def _bugs(report: Report) -> tuple[str, ...]:
     """Return the bugs that are told: by the bugs line, and by the lines of files that it says nothing of."""
     by_line = tuple(bug for bug in BUGS if _bug_by_line(report, bug))
     if report.bugs is None:
-        found, source = by_line, "no bugs line; what the files name"
-    else:
-        listed = {bug for bug in BUGS if bug in report.bugs}
-        mmio = listed & {"mmio_stale_data", "mmio_unknown"}
-        more = {bug for bug in by_line if not (mmio and bug.startswith("mmio"))}
-        found, source = tuple(bug for bug in BUGS if bug in listed | more), "the bugs line of /proc/cpuinfo"
-    known.append(Inferred("bugs", f"{source}: {' '.join(found) or 'none of them ours'}", value=True))
-    return found
+        return by_line
+    listed = {bug for bug in BUGS if bug in report.bugs}
+    mmio = listed & {"mmio_stale_data", "mmio_unknown"}
+    more = {bug for bug in by_line if not (mmio and bug.startswith("mmio"))}
+    return tuple(bug for bug in BUGS if bug in listed | more)
 
 
 _FILE_OF = {bug: file for file, bug in BUG.items()}

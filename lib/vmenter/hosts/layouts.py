@@ -72,6 +72,15 @@ _CAT = re.compile(
 _PROMPT = re.compile(r"(?:[\w.@~:/\[\]() -]{0,80}[$#%>\u276f\u279c]|PS \S+>)\s+\S")
 _CHECKED = re.compile(r".*/sys interface:\s*(?:(?:YES|NO|UNK\w*|N/A)\b)?\s*\(?", re.IGNORECASE)
 _PRESENT = re.compile(r"(L1TF|MDS|TAA|MMIO Stale Data) CPU bug present and SMT on")
+_LOOKS: Final = (
+    ("lscpu", re.compile(r"^\W*(?:CPU op-mode|Byte Order|Socket\(s\)|On-line CPU|NUMA node\d)", re.MULTILINE)),
+    ("/proc/cpuinfo", re.compile(r"^\W*(?:processor\s*:|bogomips\s*:|cpuid level)", re.MULTILINE)),
+    ("inxi", re.compile(r"^\W*(?:System:|Machine:|CPU:\s|Info:.*cores?\b)", re.MULTILINE)),
+    ("the kernel's log", re.compile(r"^.{0,60}\[\s*\d+\.\d{6}\]", re.MULTILINE)),
+    ("boot options", re.compile(r"BOOT_IMAGE=|GRUB_CMDLINE|\b(?:mitigations|mds|l1tf)=\w", re.MULTILINE)),
+    ("the report of spectre-meltdown-checker", re.compile(r"Spectre and Meltdown mitigation detection|> STATUS:")),
+    ("a list of files", re.compile(r"^(?:[-dl](?:[r-][w-][xsS-]){3}|total \d+\s*$)", re.MULTILINE)),
+)
 _COMPLAINT = re.compile(r"(?:cat|[ef]?grep|head|tail|more|less|bat|ls|sudo|-?(?:ba|z|k|da)?sh): ")
 
 
@@ -86,6 +95,11 @@ class Reading:
     layouts: list[str] = field(default_factory=list)
     nameless: int = 0  # texts of a kernel that stand without a name
 
+    @property
+    def seen(self) -> str:
+        """What the paste looks like, in words; "" for nothing that is known."""
+        return " and ".join(self.layouts)
+
 
 def read(text: str) -> Reading:
     """Read a paste."""
@@ -94,6 +108,9 @@ def read(text: str) -> Reading:
     if found is not None:
         reader.found.layouts.append("JSON")
     reader.run()
+    reader.found.layouts += [
+        name for name, sign in _LOOKS if sign.search(text) and name not in reader.found.layouts
+    ]
     return reader.found
 
 

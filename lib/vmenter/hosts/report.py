@@ -223,7 +223,7 @@ def _unreadable(reading: layouts.Reading) -> str:
     if reading.nameless:
         seen = "texts of vulnerabilities files without the files' names, as cat of several files prints them: "
     elif reading.layouts:
-        seen = f"this looks like {' and '.join(reading.layouts)}, but "
+        seen = f"this looks like {reading.seen}, but "
     else:
         seen = ""
     return (

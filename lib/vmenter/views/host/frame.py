@@ -12,12 +12,11 @@ from vmenter.hosts.entering import NONE
 from vmenter.hosts.explain import MITIGATED, NOT_AFFECTED, UNKNOWN, VULNERABLE, Explanation, Line, explain
 from vmenter.hosts.explain_text import (
     agreement,
-    bugs_words,
     commands,
     entry_sentences,
+    host_rows,
     known_rows,
     line_missing,
-    not_told_words,
     shown_lines,
     text_lines,
     unknown_rows,
@@ -65,7 +64,6 @@ def frame(state: Mapping[str, Any]) -> Frame:
 
 def frame_of(state: Mapping[str, Any], found: Explanation) -> Frame:
     """Return what to show of an explanation."""
-    host, nearest = found.inference.host, found.inference.nearest
     source = _source(state)
     shown, other = shown_lines(found)
     mark, word = _word(found)
@@ -80,13 +78,7 @@ def frame_of(state: Mapping[str, Any], found: Explanation) -> Frame:
         "notes": list(found.report.notes),
         "rows": [*(_row(line) for line in shown), *([_other_row(found, other)] if other else [])],
         "legend": [{"letter": letter, "text": text} for letter, text in LEGEND],
-        "host": [
-            ["bugs", bugs_words(found)],
-            ["not told", not_told_words(found)],
-            ["facts", " ".join(host.facts) or "none"],
-            ["boot options", host.cmdline or ("not given" if found.report.options is None else "none")],
-            ["selection of", f"{nearest.kernel}: {nearest.why}"],
-        ],
+        "host": [list(row) for row in host_rows(found)],
         "known": [list(row) for row in known_rows(found)],
         "unknown": [list(row) for row in unknown_rows(found)],
         "kept": found.outcome.kept,
