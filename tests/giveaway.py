@@ -102,6 +102,25 @@ def calls(copy: Sequence[Cell], name: str) -> Iterator[ast.Call]:
                     yield node
 
 
+def printed_early(notebook: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what cells between a question and its truth print in a committed notebook; `later` holds that back."""
+    waiting: list[str] = []
+    for at, cell in enumerate(notebook["cells"]):
+        source = "".join(cell["source"])
+        if cell["cell_type"] != "code" or ASSERTION in cell["metadata"].get("tags", ()):
+            continue
+        here = [Cell("code", source)]
+        for call in calls(here, "truth"):
+            waiting = [name for name in waiting if name != ast.literal_eval(call.args[0])]
+        text = "".join("".join(one["text"]) for one in cell["outputs"] if one["output_type"] == "stream")
+        left = [
+            line for line in text.splitlines() if not line.startswith("(What this prints comes with the truth of")
+        ]
+        if left and not any(calls(here, "check")):
+            yield from ((name, f"cell {at} prints {left[0]!r}") for name in waiting)
+        waiting += [ast.literal_eval(call.args[0]) for call in calls(here, "predict")]
+
+
 RULES = (literal_truths, told_numbers, open_prose, solutions_above)
 
 

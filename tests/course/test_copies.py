@@ -116,6 +116,22 @@ def test_a_copy_gives_nothing_away(path, rule):
     assert [one for one in found if (one[0], rule.__name__) not in BREACHES] == []
 
 
+@pytest.mark.parametrize("path", COURSE, ids=lambda path: path.stem)
+def test_no_cell_between_a_question_and_its_truth_prints(path):
+    assert list(giveaway.printed_early(read(path))) == []
+
+
+def test_a_cell_that_prints_before_the_truth_is_found_out():
+    def code(source, *texts):
+        outputs = [{"output_type": "stream", "text": text} for text in texts]
+        return {"cell_type": "code", "metadata": {}, "source": source, "outputs": outputs}
+
+    ask, held = code('predict("05-a")'), code("x", "(What this prints comes with the truth of 05-a.)\n")
+    early, tell = code("print(1)", "1\n"), code('truth("05-a", x)')
+    assert list(giveaway.printed_early({"cells": [ask, early, tell]})) == [("05-a", "cell 1 prints '1'")]
+    assert list(giveaway.printed_early({"cells": [early, ask, held, tell, early]})) == []
+
+
 def test_every_known_breach_is_still_one():
     found = set()
     for notebook in map(read, COURSE):
@@ -351,7 +367,7 @@ def test_the_command_opens_jupyterlab_at_notebook_00_and_hands_it_its_own_option
     )
     folder, arguments = json.loads(done.stdout.splitlines()[-1])
     assert folder == str(tmp_path / "own")
-    assert arguments[0] == copies.FIRST
+    assert f"--LabApp.default_url=/lab/tree/{copies.FIRST}" in arguments
     assert "--no-browser" in arguments
     assert "--port=1" in arguments
     assert f"--ServerApp.root_dir={folder}" in arguments

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vmenter import LabError
 from vmenter.course import progress
-from vmenter.course.prediction import ask, guess, predict, show_me, truth, widget
+from vmenter.course.prediction import ask, guess, later, predict, show_me, truth, widget
 from vmenter.course.prediction.questions import answer, every, number, question
 
 COUNT = question(
@@ -261,6 +261,19 @@ def test_what_comes_with_a_truth_may_draw_itself():
     assert told.shown == {}
     told.given_up = True
     assert told.shown == {"text": "in words", "html": "<b>drawn</b>"}
+
+
+def test_what_a_block_prints_comes_with_the_truth(capsys):
+    ask("t-4", MODE)
+    with later("t-4"):
+        print("the whole\ntable")
+    assert capsys.readouterr().out == "(What this prints comes with the truth of t-4.)\n"
+    for _ in range(2):  # the cell may be run again
+        told = truth("t-4", True)  # noqa: FBT003
+        assert told.shown == {}
+    told.given_up = True
+    assert told.shown == {"text": "the whole\ntable"}
+    assert truth("t-4", True, show="other").shown == {"text": "other"}  # noqa: FBT003
 
 
 def test_a_truth_needs_its_questions_and_one_fact_for_each():

@@ -100,7 +100,8 @@ def open_lab(folder: Path, arguments: Sequence[str] = ()) -> None:
         raise LabError(
             'JupyterLab is not installed here; install it with: python -m pip install "vmenter[course]"'
         )
-    command = [sys.executable, "-m", "jupyterlab", FIRST, "--ip=127.0.0.1", f"--ServerApp.root_dir={folder}"]
+    command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--ServerApp.root_dir={folder}"]
+    command.append(f"--LabApp.default_url=/lab/tree/{FIRST}")  # so that the address it prints leads there, too
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     os.chdir(folder)

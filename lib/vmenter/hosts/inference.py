@@ -77,7 +77,8 @@ def host_of(report: Report) -> Inference:
     way = entering(report)
     states = told(report)
     known: list[Inferred] = []
-    bugs, facts = _bugs(report), ()
+    bugs = _bugs(report)
+    facts: tuple[str, ...] = ()
     if way.by != SVM:  # none of them is AMD's
         source = "no bugs line; what the files name" if report.bugs is None else "the bugs line of /proc/cpuinfo"
         known.append(Inferred("bugs", f"{source}: {' '.join(bugs) or 'none of ours'}", value=True))

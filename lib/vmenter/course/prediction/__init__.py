@@ -5,6 +5,9 @@ question, each computed. Until there is a guess, or the reader asks to be shown,
 VMENTER_REVEAL=1 in the environment all is told at once: so the repository's notebooks are run and compared.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from typing import Any
 
 from vmenter import LabError
@@ -28,11 +31,22 @@ def ask(name: str, *questions: Question) -> Prediction:
     return Prediction(name, questions)
 
 
+@contextmanager
+def later(name: str) -> Iterator[None]:
+    """Hold back what a block prints until the truth is told: a table, say."""
+    text = StringIO()
+    with redirect_stdout(text):
+        yield
+    HELD[name] = text.getvalue().rstrip("\n")
+    print(f"(What this prints comes with the truth of {name}.)")
+
+
 def truth(name: str, *facts: Any, show: Any = None) -> Prediction:
     """Tell what is so, one fact a question, once the reader has guessed or asks to be shown.
 
     A fact is a choice (True and False are "yes" and "no"), a number, some choices, or text. `show` comes with it:
-    text, or anything a notebook draws as HTML. LabError if it was not asked, or if a fact answers no question.
+    text, or anything a notebook draws as HTML; if it is not given, what `later` held back. LabError if it was not
+    asked, or if a fact answers no question.
     """
     questions = ASKED.get(name)
     if questions is None:
@@ -40,7 +54,7 @@ def truth(name: str, *facts: Any, show: Any = None) -> Prediction:
     if len(facts) != len(questions):
         raise LabError(f"prediction {name} asks {len(questions)} questions; {len(facts)} truths were given")
     keys = [question.key(fact) for question, fact in zip(questions, facts, strict=True)]
-    return Prediction(name, questions, keys, show)
+    return Prediction(name, questions, keys, HELD.get(name) if show is None else show)
 
 
 def guess(name: str, *guesses: Any) -> Prediction:
@@ -64,6 +78,9 @@ def show_me(name: str) -> Prediction:
         raise LabError(f"prediction {name}: run the cell with truth({name!r}, …) first")
     told.given_up = True
     return told
+
+
+HELD: dict[str, str] = {}
 
 
 def _told(name: str) -> Prediction | None:
