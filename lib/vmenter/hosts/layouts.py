@@ -66,7 +66,7 @@ _BEHIND = re.compile(rf"\s+({_LABEL})\s*:")
 _DOTS: Final = ("\u2026", "...", ">")  # the last is what less -S shows of a line that goes on
 _TAIL = re.compile(r"==>\s*(\S+)\s*<==")
 _CAT = re.compile(
-    r"(?:^|[\s$#%>;&|(\u276f\u279c])(?:(?:cat|more|less|head|tail|type|bat)\s+(?:-\S+\s+(?:\d+\s+)?)*"
+    r"(?:^|[\s$#%>;&|('\"\u276f\u279c])(?:(?:cat|more|less|head|tail|type|bat)\s+(?:-\S+\s+(?:\d+\s+)?)*"
     r"|grep\s+(?:-\S+\s+)*[\"']?[.^*$]*[\"']?\s+)((?:\S*/\S+|\w+)(?:\s+\S+)*)\Z"
 )
 _PROMPT = re.compile(r"(?:[\w.@~:/\[\]() -]{0,80}[$#%>\u276f\u279c]|PS \S+>)\s+\S")
