@@ -2,10 +2,12 @@
 all their alternatives, and runs of AMD's stubs.
 
     python tests/tools/record_beyond.py FOLDER
+    python tests/tools/record_beyond.py --xen XEN-SYMS PACKAGE-VERSION
 
 FOLDER holds a folder for each kernel, named by its version: vmlinuz, kvm-intel.ko.xz, kvm-amd.ko.xz, System.map.gz.
 The census needs the last one; inspection only vmlinuz and kvm-intel.ko. Written are lib/vmenter/kernels/recorded.json and, for the test that counts again without a System.map, the few symbols it
 needs: tests/data/census-VERSION.map.
+Of Xen the file xen-syms is read, out of the package xen-hypervisor-…-dbg; lib/vmenter/kernels/xen.json is written.
 """
 
 import json
@@ -19,7 +21,7 @@ from vmenter.code.image import Image, load
 from vmenter.code.symbols import Symbols
 from vmenter.code.unpack import unpack
 from vmenter.emulator.memory import LAB_BASE
-from vmenter.kernels import amd_stub, census, module_era
+from vmenter.kernels import amd_stub, census, module_era, xen
 from vmenter.kernels.inspect import inspect_image, to_json
 from vmenter.kernels.inspect_text import report_lines
 from vmenter.story import audit_text
@@ -99,9 +101,17 @@ def main(root: Path) -> None:
                 "stubs": [asdict(run) for run in amd_stub.stub_runs(module(folder, "kvm-amd.ko"))],
             }
         )
-    text = json.dumps(found, indent=1)
-    # One line for each small list or object: a change shows where it is.
-    census.RECORD.write_text(_flat(text) + "\n", encoding="utf-8")
+    _write(census.RECORD, found)
+
+
+def record_xen(path: Path, package: str) -> None:
+    """Record what notebook 10 shows of Xen."""
+    _write(xen.RECORDED, xen.to_json(xen.take(load(path), package)))
+
+
+def _write(path: Path, found: dict[str, Any]) -> None:
+    """Write one line for each small list or object: a change shows where it is."""
+    path.write_text(_flat(json.dumps(found, indent=1)) + "\n", encoding="utf-8")
 
 
 def _flat(text: str) -> str:
@@ -110,4 +120,7 @@ def _flat(text: str) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if sys.argv[1] == "--xen":
+        record_xen(Path(sys.argv[2]), sys.argv[3])
+    else:
+        main(Path(sys.argv[1]))

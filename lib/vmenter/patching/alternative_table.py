@@ -208,7 +208,7 @@ def _with_nops(image: Image, how: Rules, version: tuple[int, int, int] | None, n
 
 def entries(image: Image, record_size: int) -> tuple[AltEntry, ...]:
     """Read the table; an image without one has no entries. Raises `LabError` for a table that lies."""
-    return tuple(_checked(image, _records(image, record_size)))
+    return tuple(checked(image, _records(image, record_size)))
 
 
 def _records(image: Image, size: int) -> Iterator[AltEntry]:
@@ -242,7 +242,7 @@ def _records(image: Image, size: int) -> Iterator[AltEntry]:
         )
 
 
-def _checked(image: Image, table: Iterable[AltEntry]) -> Iterator[AltEntry]:
+def checked(image: Image, table: Iterable[AltEntry]) -> Iterator[AltEntry]:
     """Pass entries on that a kernel could apply; the first other one is an error that names the rule."""
     beyond = _feature_limit(image)
     for entry in table:
