@@ -15,6 +15,7 @@ from vmenter.exercises.audited import (
     Cases,
     Counterexample,
     Run,
+    Surroundings,
     audited,
     clears_at_the_edge,
     clears_nothing_needlessly,
@@ -23,8 +24,11 @@ from vmenter.exercises.audited import (
     keeps_the_promise,
     loads_the_guests_registers,
 )
+from vmenter.exercises.entering import ENTER_EXIT, Around
 from vmenter.exercises.limited import results
+from vmenter.exercises.untouched import USUAL
 from vmenter.exercises.variants import between, changed, source
+from vmenter.history import era as era_of
 from vmenter.image import from_bytes
 from vmenter.machine import IA32_FLUSH_CMD, Machine
 from vmenter.memory import LAB_BASE
@@ -105,9 +109,16 @@ def repaired(answer: Any) -> Era:
     return changed(CHAIN_ERA, (between(source(CHAIN_ERA), BEGIN, END), f"{answer}\n"))
 
 
+AROUND = (  # with run flags that the kernel keeps for other things
+    *USUAL,
+    Around(ENTER_EXIT, stale=True, bits=0x5A5A_5A52),
+    Around(ENTER_EXIT, known=True, bits=0xFFFF_FFF2),
+)
+
+
 def _judge_repair(answer: Any) -> Counterexample | None:
     demands = (keeps_the_promise, enters_right, clears_nothing_needlessly, clears_once)
-    return audited("08-2", repaired(answer), demands)
+    return audited("08-2", repaired(answer), demands, surroundings=Surroundings(era_of(CHAIN_ERA), AROUND))
 
 
 # --- 08-3: the next flaw -----------------------------------------------------------------------------------------
@@ -189,7 +200,15 @@ def _judge_next(answer: Any) -> Counterexample | None:
         clears_once,
         clears_at_the_edge,
     )
-    return audited("08-3", era, demands, SPACE, cases(replace(era, code=None)))
+    around = Surroundings(era_of(NEXT_ERA), later=_later)
+    return audited("08-3", era, demands, SPACE, cases(replace(era, code=None)), around)
+
+
+def _later(state: State, promise: Promise) -> Promise:
+    """Return what is promised for a vCPU's next VM-Enter, at which Cuckoo asks for nothing of its own."""
+    if CUCKOO not in state.features or "CLEAR_CPU_BUF_VM" in state.features:
+        return promise
+    return replace(promise, verw=Verw.MMIO if "CLEAR_CPU_BUF_VM_MMIO" in state.features else Verw.NEVER)
 
 
 JUDGES = {"promise": _judge_promise, "repair": _judge_repair, "next_flaw": _judge_next}
