@@ -1,0 +1,151 @@
+"""Exercises of notebook 06: tell skipping from distance, choose VMRESUME across VERW, say why MMIO stayed."""
+
+import re
+from itertools import product
+from typing import Any
+
+from vmenter import LabError
+from vmenter.boot.host import Host
+from vmenter.course.exercises.choice import choice
+from vmenter.course.exercises.edge import late
+from vmenter.course.exercises.entering import STUB, Around, Entered
+from vmenter.course.exercises.flags import flag_uses
+from vmenter.course.exercises.untouched import USUAL, entered_right, guest_loaded, wrong_around
+from vmenter.course.exercises.variants import between, changed, source
+from vmenter.emulator.trace import Trace
+from vmenter.story import eras
+from vmenter.story.history import Era
+from vmenter.story.promise import Promise, Reach, VCpuState, Verw
+
+NEAR = 1  # accesses up to which the course calls a clear near: the merged form has one, of a run flag
+
+MDS = Host(("mds",), ("md_clear",))
+MDS_L1TF = Host(("mds", "l1tf"), ("md_clear", "flush_l1d"))
+MMIO = Host(("mmio_stale_data",), ("mds_no", "fb_clear"))
+MMIO_L1TF = Host(("mmio_stale_data", "l1tf"), ("mds_no", "fb_clear", "flush_l1d"))
+DEVICE = VCpuState(Reach.ASSIGNED)
+
+CASES: dict[str, tuple[str, Host, VCpuState]] = {
+    "A": ("650b68a0622f", MDS, VCpuState()),
+    "B": ("650b68a0622f", MDS_L1TF, VCpuState()),
+    "C": ("43fb862de8f6", MDS_L1TF, VCpuState()),
+    "D": ("43fb862de8f6", MMIO, DEVICE),
+    "E": ("43fb862de8f6", MMIO_L1TF, DEVICE),
+    "F": ("43fb862de8f6", MDS_L1TF, VCpuState(flush_pending=True)),
+}
+"""Letter → era, host and vCPU: the VM-Enters to be told apart."""
+
+
+def word_for(entry: eras.Entry) -> str:
+    """Return the course's word for a VM-Enter: skipped, distant or near."""
+    if not entry.verdict.kept:
+        return "skipped"
+    return "near" if (entry.verdict.accesses_after_clear or 0) <= NEAR else "distant"
+
+
+def _judge_words(answer: Any) -> str | None:
+    words = ("skipped", "distant", "near")
+    if not isinstance(answer, dict) or set(answer) != set(CASES):
+        raise LabError(f"answer should be a dict with a word for each of {', '.join(CASES)}")
+    for letter, case in CASES.items():
+        given = answer[letter]
+        if given not in words:
+            raise LabError(f"{letter}: {given!r} is none of the words {', '.join(words)}")
+        entry = eras.enter(*case)
+        if given != (right := word_for(entry)):
+            return f"{letter} is not {given}: {_facts(entry, right)}"
+    return None
+
+
+def _facts(entry: eras.Entry, right: str) -> str:
+    """Return what the run of a case shows."""
+    verdict = entry.verdict
+    if right == "skipped":
+        return f"{verdict.reason}. There is no clear whose distance could be measured"
+    return (
+        f"{verdict.reason}, and between the last clear and VM-Enter there are "
+        f"{verdict.accesses_after_clear} memory accesses"
+    )
+
+
+# --- a stub that chooses across VERW --------------------------------------------------------------------------
+
+STUB_ERA = "43fb862de8f6"
+
+
+def stubbed(answer: Any) -> Era:
+    """Return the kernel of 2024 with the answer in place of its stub's end."""
+    if not isinstance(answer, str):
+        raise LabError(f"answer should be text, the assembly of the stub; it is a {type(answer).__name__}")
+    end = between(source(STUB_ERA), "    stub_begin", ".Lvmfail:")
+    return changed(STUB_ERA, (end, f"{answer}\n"))
+
+
+OTHERS = (2, 0xFFFF_FFFE, 0x5EC2_E700_0000_0000)  # run flags beside RUN_VMRESUME; RDX holds 64 bits, EDX the flags
+AROUND = (
+    *USUAL,
+    *(Around(STUB, bits=bits, stale=stale, known=not stale) for bits in (0, *OTHERS) for stale in (False, True)),
+)
+
+
+def _judge_stub(answer: Any) -> str | None:
+    era, own = stubbed(answer), eras.era(STUB_ERA)
+    for arounds, clear, resume in product(((Around(),), AROUND), (False, True), (False, True)):
+        case = f"with CLEAR_CPU_BUF {'on' if clear else 'off'}, {'entered before' if resume else 'first VM-Enter'}"
+        promise = Promise(Verw.ALWAYS if clear else Verw.NEVER, "never")
+        state = eras.State(features=frozenset({"CLEAR_CPU_BUF"} if clear else ()), resume=resume)
+
+        def demand(entered: Entered, _: Around, promise: Promise = promise) -> str | None:
+            return _wrong_stub(entered, promise)
+
+        if wrong := wrong_around(era, own, state, demand, arounds):
+            return f"{case}{',' if wrong.around else ':'} {wrong.text}"
+    return None
+
+
+def _wrong_stub(entered: Entered, promise: Promise) -> str | None:
+    """Say what is wrong with one run of a stub."""
+    trace = entered.trace
+    verdict = eras.judge(promise, VCpuState(resume=entered.state.resume), trace)
+    if entered_right(entered):
+        right = "VMRESUME" if entered.state.resume else "VMLAUNCH"
+        return f"{trace.vm_enter} was chosen, {right} is the right one. {_last_test(trace)}"
+    if not verdict.kept:
+        return verdict.reason
+    if verdict.verw and promise.verw is Verw.NEVER:
+        return "VERW ran although nothing asks for it"
+    if verdict.verw > 1:
+        return f"VERW ran {verdict.verw} times; once is enough"
+    if accesses := late(entered, run_flags_too=True):
+        number = f"{len(accesses)} access{'es' * (len(accesses) > 1)}"
+        return f"the right one, but VERW is {number} to memory away from it; the first: {accesses[0]}"
+    return guest_loaded(entered)
+
+
+def _last_test(trace: Trace) -> str:
+    """Name the last conditional jump of the stub, the flag that it reads, and who wrote it last."""
+    uses = list(flag_uses(trace, STUB))
+    if not uses:
+        return "No conditional jump on ZF or CF chooses"
+    use = uses[-1]
+    if use.writer is None:
+        return f"{use.jump} reads {use.flag}, which nobody has written"
+    writer = trace.instructions[use.writer].text
+    loaded = any(one.text.endswith("), %rbx") for one in trace.instructions[: use.writer])
+    gone = ". By then RBX holds the guest's value" if loaded and re.search(r"%([er]?bx|bl)\b", writer) else ""
+    return f"{use.jump} reads {use.flag}, last written by {writer}{gone}"
+
+
+REASONS = {
+    "a": """no. The flush stands in front of MMIO's arm exactly as it did in front of MDS's. Case E shows it
+        skip.""",
+    "c": """no. Since v6.5 a replacement may hold a jump and a VERW; notebook 03 has such a one, and this fix is
+        of v6.8. What was missing was a place where the jump could look at a flag.""",
+    "d": """no. It is the same instruction with the same operand; in the lab's source both arms are the macro
+        `clear_cpu_buffers`.""",
+    "e": """no. Distance is the same for both: what lies between C and VM-Enter puts host data into the fill
+        buffers, whichever flaw reads them. Case D measures it.""",
+}
+
+JUDGES = {"words": _judge_words, "stub": _judge_stub, "mmio_stayed": choice("b", REASONS)}
+OWN = {"06-1": stubbed}

@@ -1,0 +1,238 @@
+"""Exercises of notebook 07: two answers in two flags, and which reasons for a patch hold."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from typing import Any, NamedTuple
+
+from vmenter import LabError
+from vmenter.code.assembler import AssemblyError
+from vmenter.course.exercises.edge import late
+from vmenter.course.exercises.entering import GUEST, STUB, Around, Entered
+from vmenter.course.exercises.flags import FlagUse, flag_uses
+from vmenter.course.exercises.untouched import USUAL, wrong_around
+from vmenter.emulator.memory import VCPU
+from vmenter.emulator.trace import EventKind, Trace
+from vmenter.patching.lab import LAB, assemble
+from vmenter.story import eras
+from vmenter.story.eras import State
+from vmenter.story.history import Era
+from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, Verw
+
+COUNTER = VCPU + 0x30  # of VM-Enters, in 07-1; like all words of the structure it holds VCPU at first
+# What turns VERW on: for every VM-Enter, and for vCPUs that reach MMIO only. A feature, or a static key.
+SWITCHES = {
+    "83ebe7157483": ("CLEAR_CPU_BUF", "cpu_buf_vm_clear"),
+    "v4": ("CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"),
+    "e6ff1d61de51": ("CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"),
+}
+SELECTED = ((), ("mmio",), ("all",), ("all", "mmio"))
+MODES = {
+    "never": (),
+    "cond": ("vmx_l1d_flush_cond", "vmx_l1d_should_flush"),
+    "always": ("vmx_l1d_should_flush",),
+}
+
+
+class Case(NamedTuple):
+    """One state of the machine, and what became of it."""
+
+    selected: tuple[str, ...]  # of "all" and "mmio"
+    switches: tuple[str, ...]  # the same by the kernel's names
+    l1d_flush: str
+    vcpu: VCpuState
+    state: State
+    trace: Trace
+    verdict: Verdict
+
+    @property
+    def owed(self) -> bool:
+        """Whether VERW should run here: for everyone, or because this vCPU reaches MMIO."""
+        return "all" in self.selected or ("mmio" in self.selected and self.vcpu.mmio is not Reach.NONE)
+
+    @property
+    def wrong_entry(self) -> bool:
+        """Whether VMLAUNCH ran where VMRESUME was due, or the other way round."""
+        return not self.verdict.entered_right
+
+    @property
+    def missed(self) -> bool:
+        """Whether the promise was broken."""
+        return not self.verdict.kept
+
+    @property
+    def needless(self) -> bool:
+        """Whether VERW ran though nothing asked for it."""
+        return bool(self.verdict.verw) and not self.owed
+
+    @property
+    def text(self) -> str:
+        """Return the state in words."""
+        return state_text(self.switches, self.l1d_flush, self.vcpu)
+
+
+def state_text(switches: tuple[str, ...], l1d_flush: str, vcpu: VCpuState) -> str:
+    """Return a state in words."""
+    on = f"{' and '.join(switches)} on" if switches else "no VERW selected"
+    flush = f"flush {l1d_flush}"
+    if l1d_flush == "cond":
+        flush += ", due" if vcpu.flush_pending else ", not due"
+    reach = "no MMIO" if vcpu.mmio is Reach.NONE else f"MMIO {vcpu.mmio}"
+    entered = "entered before" if vcpu.resume else "first entry"
+    return f"{on}; {flush}; {reach}; {entered}"
+
+
+def every_state(era: Era) -> Iterator[tuple[tuple[str, ...], str, VCpuState, State]]:
+    """Yield what 07 tells apart: two switches, three L1D modes, reach, flush flag, first or later entry."""
+    vcpus = [VCpuState(*row) for row in product(Reach, (False, True), (False, True))]
+    for selected, mode, vcpu in product(SELECTED, MODES, vcpus):
+        wanted = {"FLUSH_L1D", *MODES[mode], *switched(era, selected)}
+        state = State(
+            features=frozenset(wanted.intersection(era.features)),
+            keys=frozenset(wanted.intersection(era.keys)),
+            mmio=vcpu.mmio,
+            flush_pending=vcpu.flush_pending,
+            resume=vcpu.resume,
+        )
+        yield selected, mode, vcpu, state
+
+
+def switched(era: Era, selected: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a selection by the kernel's names."""
+    for_all, for_mmio = SWITCHES[era.id]
+    return tuple({"all": for_all, "mmio": for_mmio}[name] for name in selected)
+
+
+def case_of(era: Era, selected: tuple[str, ...], mode: str, vcpu: VCpuState, state: State, trace: Trace) -> Case:
+    """Return a state of 07 with what ran there, judged."""
+    verw = Verw.ALWAYS if "all" in selected else Verw.MMIO if selected else Verw.NEVER
+    verdict = eras.judge(Promise(verw, mode), vcpu, trace)
+    return Case(selected, switched(era, selected), mode, vcpu, state, trace, verdict)
+
+
+def every_case(era: Era | str) -> Iterator[Case]:
+    """Run an era's code in every state of `every_state`."""
+    era = eras.era(era) if isinstance(era, str) else era
+    for selected, mode, vcpu, state in every_state(era):
+        yield case_of(era, selected, mode, vcpu, state, eras.run(era, state))
+
+
+# --- 07-1: repair a stub ----------------------------------------------------------------------------------------
+
+
+def with_stub(text: Any) -> Era:
+    """Return version 4 with another body of its entry stub; `LabError` for what cannot be assembled."""
+    if not isinstance(text, str):
+        raise LabError(f"answer should be text, the assembly; it is a {type(text).__name__}")
+    era = eras.era("v4")
+    head, start, rest = (LAB / "v4.S").read_text().partition(f"function {STUB}\n")
+    _, end, tail = rest.partition(f"end_function {STUB}\n")
+    try:
+        return replace(era, code=assemble(f"{head}{start}{text}\n{end}{tail}"))
+    except AssemblyError as error:
+        above = (head + start).count("\n")
+        inside = error.line is not None and above < error.line <= above + text.count("\n") + 1
+        raise AssemblyError(error.message, error.line - above if inside and error.line else None) from None
+
+
+COUNTS = (-1, 0xFF, 0xFFFF, 0xFFFF_FFFF, 0)  # from which one more is 0, or needs the next byte
+OTHERS = (2, 0xFFFF_FFFA, 0x5EC2_E700_0000_0000)  # run flags of other kernels; RDX holds 64 bits, EDX the flags
+OF_THE_STUB = (
+    *(Around(fields=((COUNTER - VCPU, count & (1 << 64) - 1),)) for count in COUNTS),
+    *(Around(STUB, bits=bits, stale=stale, known=not stale) for bits in OTHERS for stale in (False, True)),
+)
+
+
+def _judge_stub(answer: Any) -> str | None:
+    era, own = with_stub(answer), eras.era("v4")
+    for arounds, (selected, mode, vcpu, state) in product(((Around(),), USUAL, OF_THE_STUB), every_state(era)):
+        if arounds is OF_THE_STUB and (mode != "never" or state.flush_pending):
+            continue  # the stub knows nothing of the flush
+
+        def demand(entered: Entered, _: Around, where: Any = (selected, mode, vcpu)) -> str | None:
+            selected, mode, vcpu = where
+            now = replace(vcpu, flush_pending=entered.state.flush_pending, resume=entered.state.resume)
+            return _wrong(case_of(era, selected, mode, now, entered.state, entered.trace), entered)
+
+        if wrong := wrong_around(era, own, state, demand, arounds, _counted):
+            case = state_text(switched(era, selected), mode, vcpu)
+            return f"{case}{';' if wrong.around else ':'} {wrong.text}"
+    return None
+
+
+def _counted(around: Around) -> dict[int, int]:
+    """Return what the counter should be."""
+    at = COUNTER - VCPU
+    return {at: dict(around.fields).get(at, VCPU) + 1 + around.again & (1 << 64) - 1}
+
+
+def _wrong(case: Case, entered: Entered) -> str | None:
+    """Say what is wrong with one run, if anything is."""
+    if case.wrong_entry:
+        due = "VMRESUME" if case.vcpu.resume else "VMLAUNCH"
+        return f"{case.trace.vm_enter} ran, {due} is due. {_why_entry(case.trace)}"
+    if case.missed:
+        return f"a clear is owed, and nothing cleared. {_why_verw(case.trace)}"
+    if case.needless:
+        return f"VERW ran, and nothing asked for it. {_why_verw(case.trace)}"
+    if case.verdict.verw > 1:
+        return f"VERW ran {case.verdict.verw} times; once is enough"
+    for name, value in GUEST.items():
+        if entered.registers[name] != value:
+            got = entered.registers[name]
+            return f"{name.upper()} should hold the guest's value at VM-Enter; it holds {got:#x}"
+    behind = late(entered) if case.owed else []
+    return f"behind the last clear, {behind[0]}: that is back in the buffers" if behind else None
+
+
+def _why_entry(trace: Trace) -> str:
+    """Name the jump before VMLAUNCH or VMRESUME, and who wrote the flag that it reads."""
+    uses = list(flag_uses(trace, STUB))
+    return _said(trace, uses[-1]) if uses else "No conditional jump chooses."
+
+
+def _why_verw(trace: Trace) -> str:
+    """Name the jump that let VERW run or jumped over it; of two jumps, the first."""
+    verws = [event.step for event in trace.events if event.kind is EventKind.VERW]
+    uses = list(flag_uses(trace, STUB))
+    before = [use for use in uses if use.step < verws[0]] if verws else uses[:-1]
+    return _said(trace, before[-1]) if before else "No conditional jump decides about VERW here."
+
+
+def _said(trace: Trace, use: FlagUse) -> str:
+    who = (
+        "which nobody has written"
+        if use.writer is None
+        else f"last written by {trace.instructions[use.writer].text}"
+    )
+    return f"{use.jump} reads {use.flag}, {who}."
+
+
+# --- 07-2: which reasons hold? ----------------------------------------------------------------------------------
+
+REASONS = {
+    "a": (False, "Fixes: does not say that all of the flaw was still there. For MDS 43fb862de8f6 had ended it."),
+    "b": (True, "it is what the tag is for: to find where a flaw came from, and so which kernels may have it."),
+    "c": (False, "Reviewed-by: speaks of reading and judging. Who has run a patch gives Tested-by:."),
+    "d": (True, "the last match wins. With both features on, the weaker one would decide: see 03, section 4."),
+    "e": (False, "the first note is about skipping: no clear ran at all. Distance is another weakness."),
+    "f": (False, "BT leaves ZF alone. It is TEST that clears CF, and so would spoil what BT had put there."),
+}
+
+
+def _judge_reasons(answer: Any) -> str | None:
+    letters = answer.lower() if isinstance(answer, str) else ""
+    if not letters.strip() or set(letters) - set("abcdef ,;"):
+        raise LabError("answer should be letters from 'a' to 'f' in one text, such as 'ac'")
+    given = set(letters) & set(REASONS)
+    wrong = next((letter for letter in sorted(given) if not REASONS[letter][0]), None)
+    if wrong:
+        return f"{wrong} does not hold: {REASONS[wrong][1]}"
+    missing = next((letter for letter, (holds, _) in REASONS.items() if holds and letter not in given), None)
+    return f"one more holds. Look again at {_NEAR[missing]}." if missing else None
+
+
+_NEAR = {"b": "what Fixes: is good for", "d": "the order of the two entries"}
+
+JUDGES = {"stub": _judge_stub, "reasons": _judge_reasons}
+OWN = {"07-1": with_stub}

@@ -1,0 +1,205 @@
+"""Exercises of notebook 10: a boot option for two kernels, a copy that knows its CPU, the facts of a report."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from vmenter import LabError
+from vmenter.boot import tsa
+from vmenter.boot.tsa import AmdHost
+from vmenter.code.image import Image
+from vmenter.course.exercises.calls import RFLAGS, USED, Call, breach, built, run
+from vmenter.course.exercises.entering import written
+from vmenter.emulator.machine import Budget, Machine
+from vmenter.emulator.memory import VCPU
+from vmenter.emulator.trace import End, Trace
+from vmenter.kernels import census
+from vmenter.patching.alternative_table import Engine, Rules, entries, sites
+from vmenter.patching.alternatives import apply, patch_all
+from vmenter.patching.features import number
+from vmenter.story import eras, svm
+
+# --- 10-1: only before VMRUN ---------------------------------------------------------------------------------
+
+SETTINGS = ("zen", "facts", "cmdline", "hypervisor")
+
+
+def _judge_only_vm(answer: Any) -> str | None:
+    if not isinstance(answer, dict):
+        raise LabError(f"answer should be a dict of settings; it is a {type(answer).__name__}")
+    if unknown := sorted(map(str, set(answer) - set(SETTINGS))):
+        raise LabError(f"there is no setting {unknown[0]!r}; there are {', '.join(SETTINGS)}")
+    if isinstance(answer.get("facts"), str):
+        raise LabError('facts is a tuple of names; one name alone needs a comma: ("verw_clear",)')
+    try:
+        host = AmdHost(**answer)
+        selected = [tsa.select(host, kernel) for kernel in tsa.KERNELS]
+    except (TypeError, AttributeError):
+        raise LabError(
+            "zen is a number, facts a tuple of names, cmdline a text, hypervisor True or False"
+        ) from None
+    for kernel, found in zip(tsa.KERNELS, selected, strict=True):
+        why = "; ".join(f"{one.outcome}: {one.reason}" for one in found.why)
+        if not found.affected:
+            return f"{kernel}: this machine does not have TSA, by its generation or by what CPUID says of it"
+        if svm.FEATURE not in found.features:
+            return f"{kernel}: before VMRUN nothing is cleared; the file tsa says “{found.sysfs}” ({why})"
+        if "CLEAR_CPU_BUF" in found.features:
+            return f"{kernel}: the way to user space clears as well; the file tsa says “{found.sysfs}” ({why})"
+    return None
+
+
+# --- 10-2: a copy that knows its CPU ----------------------------------------------------------------------------
+
+TO, FROM = VCPU + 0x2000, VCPU + 0x8000
+SIZES = (0, 1, 7, 8, 9, 64, 129, 2, 3, 4, 15, 16, 17, 31, 33, 65, 128, 255, 256, 257, 513)
+LONGER, ENDLESS = 4099, 0x1_0000_0003  # which a counter of 8, 16 or 32 bits would take for 3
+ENOUGH = 4_000  # instructions: what still copies after these has no such counter
+HALF = 0x1_0000  # bytes of room for either side of an endless copy
+TEXT = bytes((7 * index + 1) % 251 for index in range(HALF))
+FSRM = number("FSRM", "7.3.4")
+HOW = Rules(Engine.ONCE, 14, wide_nops=True)
+ROOM = f"\n.bss\n.balign 64\n.skip 64\n.Lroom_for_a_copy: .skip {2 * HALF}\n"
+
+
+class Copy(NamedTuple):
+    """One copy to be made: where from, where to, how many bytes."""
+
+    to: int
+    source: int
+    size: int
+
+
+def copier(answer: Any) -> Image:
+    """Assemble an answer that must define ``entry``; behind it is room for the longest copy."""
+    return built(answer, f"\nX86_FEATURE_FSRM = {FSRM}\n{ROOM}")
+
+
+def _judge_copy(answer: Any) -> str | None:
+    image = copier(answer)
+    if not any(entry.feature == FSRM for site in sites(image, entries(image, 14)) for entry in site.entries):
+        return "no alternative here asks for X86_FEATURE_FSRM: the code is the same on every CPU"
+    machines = {
+        has: Machine(apply(image, patch_all(image, {FSRM} if has else set(), HOW))) for has in (True, False)
+    }
+    room = max(section.end for section in image.sections) - 2 * HALF
+    for size in SIZES:
+        for has, machine in machines.items():
+            for number_, (name, flags) in enumerate(RFLAGS.items()):  # and from and to odd places
+                copy = Copy(TO + number_, FROM + 5 * number_, size)
+                if wrong := _wrong_copy(machine, copy, name, flags, has=has):
+                    return wrong
+    for has, machine in machines.items():
+        copies = (Copy(TO, FROM, LONGER), Copy(room, room + HALF, ENDLESS))
+        for copy in copies:
+            machine.budget = Budget(ENOUGH if copy.size == ENDLESS else 100 * ENOUGH)
+            if wrong := _wrong_copy(machine, copy, "all flags clear", 2, has=has):
+                return wrong
+    return None
+
+
+def _wrong_copy(machine: Machine, copy: Copy, state: str, flags: int, *, has: bool) -> str | None:
+    """Make one copy; what is wrong with it, with the state in front."""
+    case = f"{'with' if has else 'without'} FSRM, {copy.size} bytes"
+    case += "" if state == "all flags clear" else f", {state}"
+    registers = {**USED, "rflags": flags, "rdi": copy.to, "rsi": copy.source, "rdx": copy.size}
+    try:
+        called = run(machine, Call(state, registers), {copy.source: TEXT[: copy.size]} if copy.size else None)
+    except LabError as error:
+        return f"{case}: {error}"
+    if copy.size == ENDLESS and called.trace.end is End.BUDGET:
+        return None
+    room = [range(copy.to - 64, copy.to + copy.size + 64)]
+    wrong = breach(called, room) or _wrong_bytes(called.trace, copy, has=has)
+    return f"{case}: {wrong}" if wrong else None
+
+
+def _wrong_bytes(trace: Trace, copy: Copy, *, has: bool) -> str | None:
+    """Say what is wrong with what was written, and by what."""
+    room = range(copy.to - 64, copy.to + copy.size + 64)
+    got = {at: byte for at, byte in written(trace).items() if at in room}
+    for index in range(copy.size):
+        if got.get(copy.to + index) != TEXT[index]:
+            return f"byte {index} is {'wrong' if copy.to + index in got else 'not copied'}"
+    if stray := sorted(set(got) - set(range(copy.to, copy.to + copy.size))):
+        beyond = stray[0] - copy.to - copy.size + 1
+        return (
+            f"a byte was written {beyond} beyond the end"
+            if beyond > 0
+            else "a byte was written before the beginning"
+        )
+    if over := _reads_beyond(trace, copy):
+        return over
+    bytewise = {at for at, one in trace.code.items() if one.mnemonic.startswith("rep") and "movsb" in one.mnemonic}
+    by_rep = sum(write and trace.steps[step] in bytewise for step, _, _, write, _ in trace.raw_accesses)
+    if has and by_rep < copy.size:
+        return "REP MOVSB should do it, and did " + (f"{by_rep} of {copy.size} bytes" if by_rep else "not run")
+    if not has and bytewise.intersection(trace.steps):
+        return "REP MOVSB ran, on a CPU where it is slow for short copies"
+    return None
+
+
+def _reads_beyond(trace: Trace, copy: Copy) -> str | None:
+    source = range(copy.source, copy.source + copy.size)
+    near = range(copy.source - 64, copy.source + copy.size + 64)
+    for step, address, size, write, _ in trace.raw_accesses:
+        last = address + size - 1
+        if not write and (address in near or last in near) and not (address in source and last in source):
+            return f"{trace.instructions[step].text} reads beyond the {copy.size} bytes; there may be no memory"
+    return None
+
+
+# --- 10-3: the facts of a report -----------------------------------------------------------------------------
+
+REPORT = "6.12.117"
+OPEN = ("nothing", "mds", "mmio")
+
+
+def facts(version: str = REPORT) -> dict[str, Any]:
+    """Return what the report on a recorded kernel must say."""
+    kernel = census.recorded(version)
+    intel = [clear.feature for clear in census.recorded(version, "kvm-intel.ko").clears]
+    runs = svm.recorded_runs(version)
+    return {
+        "sites": kernel.sites,
+        "clears_to_user": len(kernel.clears),
+        "intel": sorted(intel),
+        "amd": sorted({clear.feature for clear in census.recorded(version, "kvm-amd.ko").clears}),
+        "amd_accesses_after_clear": max(run.accesses_after_clear or 0 for run in runs),
+        "form_of_6_19": "CLEAR_CPU_BUF_VM_MMIO" in intel,
+        "left_open": _left_open("43fb862de8f6"),
+    }
+
+
+def _left_open(era: str) -> str:
+    """Return for which flaw an era's VM-Enter may still clear nothing: one of `OPEN`."""
+    skips = []
+    for word, bug, known in (("mds", "mds", ("md_clear",)), ("mmio", "mmio_stale_data", ("mds_no", "fb_clear"))):
+        host = eras.Host((bug, "l1tf"), (*known, "flush_l1d"))
+        if not eras.enter(era, host, eras.VCpuState(eras.Reach.ASSIGNED)).verdict.kept:
+            skips.append(word)
+    return skips[0] if skips else "nothing"
+
+
+_WHERE = {
+    "sites": f'census.recorded("{REPORT}").sites counts them',
+    "clears_to_user": f'count census.recorded("{REPORT}").clears',
+    "intel": 'the features of the clears of "kvm-intel.ko", as a list',
+    "amd": 'the features of the clears of "kvm-amd.ko", each once, as a list',
+    "amd_accesses_after_clear": f'svm.recorded_runs("{REPORT}") has it for each run; the largest counts',
+    "form_of_6_19": "that form has a feature of its own for guests that reach MMIO: has Intel's module got it?",
+    "left_open": "this stub is that of 43fb862de8f6: which arm stayed in C, behind the else (notebook 06)?",
+}
+
+
+def _judge_report(answer: Any) -> str | None:
+    right = facts()
+    if not isinstance(answer, Mapping) or set(answer) != set(right):
+        raise LabError(f"answer should be a dict with {', '.join(right)}")
+    for name, value in right.items():
+        given = sorted(answer[name]) if isinstance(answer[name], list | tuple | set) else answer[name]
+        if isinstance(value, bool) != isinstance(given, bool) or given != value:
+            return f"{name}: {answer[name]!r} is not right; {_WHERE[name]}"
+    return None
+
+
+JUDGES = {"only_vm": _judge_only_vm, "copy": _judge_copy, "report": _judge_report}
