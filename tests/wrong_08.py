@@ -199,3 +199,4 @@ WRONG = {
         (None, "should be text"),
     ],
 }
+RIGHT = {}

@@ -80,3 +80,4 @@ WRONG = {
         (None, "a dict with sites"),
     ],
 }
+RIGHT = {}

@@ -8,7 +8,6 @@ and CPU time where the system can set them, which Windows cannot and macOS does 
 
 from __future__ import annotations
 
-import ast
 import inspect
 import json
 import os
@@ -23,6 +22,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from vmenter import LabError
+from vmenter.course.exercises._limited import PAIR, TRUTH
+from vmenter.course.exercises.gathered import entry, text_with_helpers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ SECONDS = 5.0  # for all inputs together
 TEXT = 20_000  # characters of a function
 _CHILD = Path(__file__).with_name("_limited.py")
 
-Input = tuple[str | bool, ...]
+Input = tuple[Any, ...]  # of what JSON has
 
 
 def source_of(function: Any, name: str) -> tuple[str, str]:
@@ -43,7 +44,7 @@ def source_of(function: Any, name: str) -> tuple[str, str]:
         text = textwrap.dedent(function)
     elif inspect.isfunction(function) and function.__name__ != "<lambda>":
         try:
-            text = textwrap.dedent(inspect.getsource(function))
+            text = text_with_helpers(function)
         except (OSError, TypeError):
             raise LabError(
                 f"the text of {function.__name__} cannot be found: define it with def in a cell, or give its text"
@@ -54,14 +55,14 @@ def source_of(function: Any, name: str) -> tuple[str, str]:
     if len(text) > TEXT:
         raise LabError(f"the function's text has {len(text):,} characters; {TEXT:,} are enough for anyone here")
     try:
-        made = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+        made = entry(text, name)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = error.lineno if isinstance(error, SyntaxError) else None
         reason = error.msg if isinstance(error, SyntaxError) else "Python cannot read this text"
         raise LabError(f"{_quoted(text, line)}: {reason}") from None
     if not made:
         raise LabError(f"there is no def {name}(…) in the text")
-    return text, name if name in made else made[-1]
+    return text, function.__name__ if inspect.isfunction(function) else made
 
 
 def text_of(answer: Any) -> str:
@@ -76,17 +77,29 @@ def text_of(answer: Any) -> str:
 
 def results(function: Any, name: str, inputs: Sequence[Input]) -> list[bool]:
     """Return what a learner's function answers to each input, True or False. `LabError` in all other cases."""
+    found: list[bool] = given(function, name, inputs, TRUTH, None)
+    return found
+
+
+def given(function: Any, name: str, inputs: Sequence[Input], wish: str, called: Sequence[str] | None) -> list[Any]:
+    """Return what a learner's function answers to each input, each of the kind that is wished for.
+
+    `wish` is `TRUTH` or `PAIR`, or a `LabError` says what came instead; `called` says each input in words. An
+    input goes to the function as JSON has it, but for lists, which arrive as tuples, and mappings: their keys
+    are the attributes of a record.
+    """
     text, name = source_of(function, name)
     with TemporaryDirectory(prefix="vmenter-", ignore_cleanup_errors=True) as folder_name:
         folder = Path(folder_name)
-        job = {"source": text, "name": name, "inputs": inputs}
+        job = {"source": text, "name": name, "inputs": inputs, "wish": wish}
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         (folder / "place").write_bytes(bytes(8))
         status = _run(folder)
         result = folder / "result.json"
         line, done = struct.unpack("<ii", (folder / "place").read_bytes())
         found = json.loads(result.read_text(encoding="utf-8")) if status == 0 and result.exists() else None
-    call = f"{name}{inputs[min(found['input'] if found and 'input' in found else done, len(inputs) - 1)]!r}"
+    at = min(found["input"] if found and "input" in found else done, len(inputs) - 1)
+    call = called[at] if called else f"{name}{inputs[at]!r}"
     if found is None:
         reason = (
             f"still running after {SECONDS:.0f} s: a loop without an end?" if status is None else _died(status)
@@ -94,11 +107,14 @@ def results(function: Any, name: str, inputs: Sequence[Input]) -> list[bool]:
         raise LabError(f"{_quoted(text, line)}: {reason} It was at {call}")
     if "returned" in found:
         missing = " Is a return missing on some way through it?" if found["returned"].startswith("None") else ""
-        raise LabError(f"{call} returns {found['returned']}; it should return True or False.{missing}")
+        raise LabError(f"{call} returns {found['returned']}; it should return {_WISHES[wish]}.{missing}")
     if "error" in found:
         raise LabError(f"{_quoted(text, found['line'])}: {_exception(found)} It was at {call}")
-    answers: list[bool] = found["results"]
+    answers: list[Any] = found["results"]
     return answers
+
+
+_WISHES = {TRUTH: "True or False", PAIR: "a pair of numbers, or None"}
 
 
 def _run(folder: Path) -> int | None:

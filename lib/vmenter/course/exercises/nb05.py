@@ -18,7 +18,7 @@ from vmenter.story.promise import Promise, Reach, VCpuState, Verw
 MICROCODE = ("md_clear", "flush_l1d")
 SETTINGS = {"bugs": ("mds", "l1tf"), "cmdline": "", "ept": True, "flush_pending": False}
 KINDS: dict[str, tuple[type, ...]] = {
-    "bugs": (list, tuple),
+    "bugs": (list, tuple, set, frozenset),
     "cmdline": (str,),
     "ept": (bool,),
     "flush_pending": (bool,),
@@ -41,7 +41,7 @@ def entered(settings: Any) -> eras.Entry:
 
 def _judge_found(answer: Any) -> str | None:
     entry = entered(answer)
-    if not entry.verdict.kept:
+    if entry.promise.verw is Verw.ALWAYS and not entry.trace.cleared:
         return None
     mode = f"KVM's L1D flush is “{entry.selection.l1d_flush}”"
     if entry.verdict.l1d_flushed:

@@ -45,10 +45,11 @@ def word_for(entry: eras.Entry) -> str:
 
 def _judge_words(answer: Any) -> str | None:
     words = ("skipped", "distant", "near")
-    if not isinstance(answer, dict) or set(answer) != set(CASES):
+    told = {str(key).strip().upper(): value for key, value in answer.items()} if isinstance(answer, dict) else {}
+    if set(told) != set(CASES):
         raise LabError(f"answer should be a dict with a word for each of {', '.join(CASES)}")
     for letter, case in CASES.items():
-        given = answer[letter]
+        given = str(told[letter]).strip().lower()
         if given not in words:
             raise LabError(f"{letter}: {given!r} is none of the words {', '.join(words)}")
         entry = eras.enter(*case)

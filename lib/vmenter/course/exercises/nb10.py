@@ -28,9 +28,11 @@ def _judge_only_vm(answer: Any) -> str | None:
         raise LabError(f"answer should be a dict of settings; it is a {type(answer).__name__}")
     if unknown := sorted(map(str, set(answer) - set(SETTINGS))):
         raise LabError(f"there is no setting {unknown[0]!r}; there are {', '.join(SETTINGS)}")
-    if isinstance(answer.get("facts"), str):
+    facts_ = answer.get("facts", ())
+    if isinstance(facts_, str):
         raise LabError('facts is a tuple of names; one name alone needs a comma: ("verw_clear",)')
     try:
+        answer = {**answer, "facts": tuple(facts_)}
         host = AmdHost(**answer)
         selected = [tsa.select(host, kernel) for kernel in tsa.KERNELS]
     except (TypeError, AttributeError):
@@ -196,8 +198,12 @@ def _judge_report(answer: Any) -> str | None:
     if not isinstance(answer, Mapping) or set(answer) != set(right):
         raise LabError(f"answer should be a dict with {', '.join(right)}")
     for name, value in right.items():
-        given = sorted(answer[name]) if isinstance(answer[name], list | tuple | set) else answer[name]
-        if isinstance(value, bool) != isinstance(given, bool) or given != value:
+        given = answer[name]
+        if isinstance(value, list) and isinstance(given, list | tuple | set | frozenset):
+            given = sorted(str(one).strip().upper() for one in given)
+        elif isinstance(value, str) and isinstance(given, str):
+            given = given.strip().lower()
+        if type(given) is not type(value) or given != value:
             return f"{name}: {answer[name]!r} is not right; {_WHERE[name]}"
     return None
 
