@@ -53,6 +53,8 @@ WRONG = {
         (MOVED.hex() + "00", "these are 5"),
         ("0x59", "four bytes as text"),
         (0x59, "four bytes as text"),
+        ([*MOVED], "four bytes as text"),
+        (MOVED.hex() * 2, "these are 8"),
     ],
     "02-3": [
         (cell(TASKS["02-2"].solution), "reads"),

@@ -152,7 +152,7 @@ WRONG["05-3"] += [
     (chain((".Lcleared:\n", ".Lcleared:\n    std\n")), "DF is set"),
     (chain((".Lcleared:\n", ".Lcleared:\n    sti\n")), "RFLAGS has bits set"),
     (chain(("    testb %al, %al\n", "")), "L1D flush “cond”, flush flag clear"),
-    (chain(("testb %al, %al\n    jz", "cmpl $0x10b, %ecx\n    jne")), "no microcode for the flush"),
+    (chain(("testb %al, %al\n    jz", "cmpl $0x10b, %ecx\n    jne")), "the flush leaves flags and free registers otherwise"),
     (chain(("    cmpl $0, KVM_assigned", "    cmpl $1, KVM_assigned")), "VERW selected for MMIO only"),
     (chain(("    jmp .Lcleared\n.Lmmio", "    jmp .Lverw\n.Lmmio")), "no VERW selected"),
 ]

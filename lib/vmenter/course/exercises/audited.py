@@ -73,7 +73,7 @@ class Surroundings(NamedTuple):
     """What a state is run in beside itself, the era whose own code shows what to leave alone, a later promise."""
 
     own: Era
-    arounds: tuple[Around, ...] = USUAL
+    arounds: tuple[Around, ...] = (Around(), *USUAL)
     later: Callable[[State, Promise], Promise] = lambda _, promise: promise  # of the next VM-Enter, in its state
 
 

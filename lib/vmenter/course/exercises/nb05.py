@@ -9,7 +9,7 @@ from vmenter.boot.host import Host
 from vmenter.course.exercises.choice import choice
 from vmenter.course.exercises.entering import ENTER_EXIT, Around, Entered
 from vmenter.course.exercises.untouched import USUAL, entered_right, guest_loaded, wrong_around
-from vmenter.course.exercises.variants import between, changed, source
+from vmenter.course.exercises.variants import AFTER_A_CALL, after_a_call, between, changed, source
 from vmenter.emulator.trace import EventKind
 from vmenter.story import eras
 from vmenter.story.history import Era
@@ -58,8 +58,11 @@ CHAIN_ERA = "8cb861e9e3c9"
 MODES = ("never", "cond", "always")
 
 
-def repaired(answer: Any) -> Era:
-    """Return the kernel of 2022 with the answer in place of its chain, and a flush that tells in AL if it did."""
+def repaired(answer: Any, after_the_flush: str | None = None) -> Era:
+    """Return the kernel of 2022 with the answer in place of its chain, and a flush that tells in AL if it did.
+
+    `after_the_flush`: how it leaves what a caller may not count on, of `AFTER_A_CALL`; None: as it happens to.
+    """
     if not isinstance(answer, str):
         raise LabError(f"answer should be text, the assembly of the chain; it is a {type(answer).__name__}")
     text = source(CHAIN_ERA)
@@ -67,10 +70,11 @@ def repaired(answer: Any) -> Era:
     if ".Lcleared:" not in answer:
         raise LabError("there is no label .Lcleared: where does the way to the guest go on?")
     flush = "    l1d_flush l1d_flush_if_either_flag\n"
+    telling = flush.replace("flag\n", "flag, tells=1\n")
     return changed(
         CHAIN_ERA,
         (chain, f"{answer}\n    enter_exit_end\n"),
-        (flush, flush.replace("flag\n", "flag, tells=1\n")),
+        (flush, after_a_call(telling, after_the_flush, tells=True) if after_the_flush else telling),
     )
 
 
@@ -118,8 +122,16 @@ AROUND = (
 
 
 def _judge_chain(answer: Any) -> str | None:
-    era, own = repaired(answer), eras.era(CHAIN_ERA)
-    for arounds, (resume, microcode), row in product(((Around(),), AROUND), MACHINES, rows()):
+    own = eras.era(CHAIN_ERA)
+    usual = (Around(),)
+    for after, arounds in ((None, usual), (None, AROUND), *((how, usual) for how in AFTER_A_CALL)):
+        if wrong := _wrong_somewhere(repaired(answer, after), own, arounds):
+            return wrong + (", where the flush leaves flags and free registers otherwise" if after else "")
+    return None
+
+
+def _wrong_somewhere(era: Era, own: Era, arounds: tuple[Around, ...]) -> str | None:
+    for (resume, microcode), row in product(MACHINES, rows()):
         if arounds is AROUND and not microcode:
             continue  # the flush by reading is 5,000 instructions long; once is enough
         promise, reach = Promise(row[0], row[1]), row[3]
