@@ -151,6 +151,7 @@ WRONG["03-1"] += [
         ("    jz .Lno_mmio", "    js .Lno_mmio", "something else than bit 2"),
         ("    testl $4, 8(%rsp)", "    pushq %rax\n    testl $4, 16(%rsp)", "is the stack balanced?"),
         ("    testl $4, 8(%rsp)", "    cmpl $4, 8(%rsp)", "something else than bit 2"),
+        ("    testl $4, 8(%rsp)", "    testl $4, 16(%rsp)", "is it inverted?"),
         ("    testl $4, 8(%rsp)", "    testl $6, 8(%rsp)", "something else than bit 2"),
         ("    testl $4, 8(%rsp)", "    testl $4, 12(%rsp)", "is it inverted?"),
         ("    testl $4, 8(%rsp)", "    testl $4, %edi", "something else than bit 2"),

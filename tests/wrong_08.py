@@ -257,7 +257,7 @@ WRONG["08-3"] += [
     (behind("orl $8, 8(%rsp)"), "writes 4 bytes of stack"),
     (altered("08-3", (LOADS, "    movb $1, VCPU_launched - VCPU_regs(%rax)\n" + LOADS)), "of the vCPU"),
     (altered("08-3", (LOADS, "    std\n" + LOADS)), "DF is set"),
-    (altered("08-3", (LOADS, "    pushq %rax\n" + LOADS)), "a VM-Exit would find another stack"),
+    (altered("08-3", (LOADS, "    pushq %rax\n" + LOADS)), "VMLAUNCH ran, VMRESUME is due"),
     (altered("08-3", ("    jmp .Lvmfail\n", "    ret\n")), "VM-Enter fails"),
     (altered("08-3", ("    vmlaunch\n", "    vmlaunch\n    ud2\n")), "VM-Enter fails"),
     (altered("08-3", ("    enter_exit_begin\n", "    enter_exit_begin\n    movq $3, %r13\n")), "VM-Enter fails: R13"),

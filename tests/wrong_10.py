@@ -90,6 +90,7 @@ WRONG["10-2"] += [
     (altered("10-2", ("    movq %rdx, %rcx\n", "    movl %edx, %ecx\n")), "4294967299 bytes: byte 3 is not copied"),
     (altered("10-2", ("    decq %rcx\n", "    decb %cl\n")), "without FSRM, 256 bytes"),
     (altered("10-2", ("    rep movsb\n", "    rep movsq\n")), "beyond the end"),
+    (altered("10-2", ("    rep movsb\n", "    verw 8(%rsp)\n    rep movsb\n")), "VERW runs"),
     (altered("10-2", ("    rep movsb\n", "    movsb\n")), "1 beyond the end"),
     (altered("10-2", ("    movq %rdx, %rcx\n", "    movq %rdx, %rcx\n    pushq %rcx\n")), "is the stack balanced?"),
     (altered("10-2", ("    rep movsb\n", "    pushq %rcx; popq %r15\n    rep movsb\n")), "R15 is the caller's"),

@@ -111,7 +111,8 @@ def _wrong_copy(machine: Machine, copy: Copy, state: str, flags: int, *, has: bo
     if copy.size == ENDLESS and called.trace.end is End.BUDGET:
         return None
     room = [range(copy.to - 64, copy.to + copy.size + 64)]
-    wrong = breach(called, room) or _wrong_bytes(called.trace, copy, has=has)
+    verw = "VERW runs, which nothing here asks for" if called.trace.verw else None
+    wrong = breach(called, room) or verw or _wrong_bytes(called.trace, copy, has=has)
     return f"{case}: {wrong}" if wrong else None
 
 
