@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vmenter.story.eras import State
     from vmenter.story.history import Era
 
-INSTRUCTIONS = 400_000  # for all runs of one audit; the eras' own code takes up to 40,000
+INSTRUCTIONS = 2_000_000  # for all runs of one audit; the eras' own code takes up to 640,000
 SECONDS = 8.0  # of the CPU: the last resort, for code that is slow in some way not thought of
 OBJECT = 256 << 10  # bytes of a learner's object; the lab's have 5,000
 LINES = 12  # of the way to VM-Enter that are shown

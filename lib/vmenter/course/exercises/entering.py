@@ -54,7 +54,7 @@ class Around:
     def text(self) -> str:
         """Say what is special here; empty where nothing is."""
         parts = [
-            "the host's RSP and CR2 unchanged" if self.known else "",
+            "host RSP and CR2 unchanged" if self.known else "",
             "flags and free registers used before" if self.stale else "",
             f"other run flags ({self.bits:#x}) set" if self.bits else "",
             "the second VM-Enter in a row" if self.again else "",

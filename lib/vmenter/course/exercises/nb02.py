@@ -7,7 +7,7 @@ from vmenter.code.image import Image, from_bytes
 from vmenter.code.instructions import decode
 from vmenter.course.exercises.calls import BUDGET, RFLAGS, Called, breach, built, run, states, stray_selector, way
 from vmenter.emulator.machine import Machine
-from vmenter.patching.alternative_table import AltEntry, Engine, Rules, entries, sites
+from vmenter.patching.alternative_table import AltEntry, Engine, Rules, read
 from vmenter.patching.alternatives import apply, patch, patch_all
 from vmenter.patching.features import number
 from vmenter.patching.lab import lab_object
@@ -22,7 +22,7 @@ def patched(image: Image, features: set[int], engine: Engine) -> Image:
 
 def _judge_clear(answer: Any, engine: Engine) -> str | None:
     image = built(answer)
-    if not sites(image, entries(image, 14)):
+    if not read(image, engine=Engine.ONCE).sites:
         return "the table of alternatives is empty: the code is the same on every CPU"
     for features in (set[int](), {CLEAR_CPU_BUF}):
         machine = Machine(patched(image, features, engine), budget=BUDGET)
@@ -68,7 +68,7 @@ def moved_verw() -> tuple[Image, AltEntry, bytes]:
     image = from_bytes(lab_object("patching"), "patching.o")
     how = Rules(Engine.ONCE, 14, wide_nops=True)
     place = image.symbols.get("long_padding")
-    site = next(s for s in sites(image, entries(image, 14)) if place and s.address == place.address)
+    site = next(s for s in read(image, engine=Engine.ONCE).sites if place and s.address == place.address)
     code = patch(image, site, {site.entries[0].feature}, how).code or b""
     return image, site.entries[0], code[VERW_AT + 3 : VERW_AT + 7]
 

@@ -11,7 +11,7 @@ from vmenter.course.exercises.flags import NAMES
 from vmenter.course.exercises.nb02 import patched
 from vmenter.emulator.machine import Machine
 from vmenter.emulator.trace import Trace
-from vmenter.patching.alternative_table import Engine, entries, sites
+from vmenter.patching.alternative_table import Engine, read
 from vmenter.patching.features import number
 
 VM = number("CLEAR_CPU_BUF_VM", "7.3.4")
@@ -35,7 +35,7 @@ def stack(flags: int) -> bytes:
 
 def _judge_order(answer: Any) -> str | None:
     image = built(answer)
-    if not sites(image, entries(image, 14)):
+    if not read(image, engine=Engine.ONCE).sites:
         return "the table of alternatives is empty: the code is the same on every CPU"
     for features, name, wish in CASES:
         machine = Machine(patched(image, set(features), Engine.ONCE), budget=BUDGET)

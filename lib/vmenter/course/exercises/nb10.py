@@ -13,7 +13,7 @@ from vmenter.emulator.machine import Budget, Machine
 from vmenter.emulator.memory import VCPU
 from vmenter.emulator.trace import End, Trace
 from vmenter.kernels import census
-from vmenter.patching.alternative_table import Engine, Rules, entries, sites
+from vmenter.patching.alternative_table import Engine, Rules, read
 from vmenter.patching.alternatives import apply, patch_all
 from vmenter.patching.features import number
 from vmenter.story import eras, svm
@@ -78,7 +78,7 @@ def copier(answer: Any) -> Image:
 
 def _judge_copy(answer: Any) -> str | None:
     image = copier(answer)
-    if not any(entry.feature == FSRM for site in sites(image, entries(image, 14)) for entry in site.entries):
+    if not any(entry.feature == FSRM for site in read(image, engine=Engine.ONCE).sites for entry in site.entries):
         return "no alternative here asks for X86_FEATURE_FSRM: the code is the same on every CPU"
     machines = {
         has: Machine(apply(image, patch_all(image, {FSRM} if has else set(), HOW))) for has in (True, False)
