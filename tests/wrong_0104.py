@@ -82,14 +82,26 @@ WRONG = {
         (measured(("enter - clear - 1", "enter - clear")), "neither the clear nor VM-Enter"),
         (measured(("enter - clear - 1", "enter - clear + 1")), "neither the clear nor VM-Enter"),
         (measured(("clear < access", "clear <= access")), "looks at its selector"),
-        (measured(("    if not trace.clears:\n        return None\n", "")), "(nothing clears). Is there always a clear?"),
-        (measured(("return enter - clear - 1, len(accesses)", "return enter - clear - 1, 0")), "lie strictly between"),
+        (
+            measured(("    if not trace.clears:\n        return None\n", "")),
+            "(nothing clears). Is there always a clear?",
+        ),
+        (
+            measured(("return enter - clear - 1, len(accesses)", "return enter - clear - 1, 0")),
+            "lie strictly between",
+        ),
         (measured(("return None", "return 0, 0")), "return None"),
         (measured(("return None", "return False")), "should return a pair of numbers, or None"),
         (measured(("len(accesses)", "len(set(accesses)) - 1")), "which accesses lie strictly between"),
         (measured(("trace.clears[-1].step", "trace.clears[1 - len(trace.clears)].step")), "Two clears ran"),
-        (measured(("clear < access.step", "clear < access.step and not access.write")), "The instructions are right"),
-        (measured(("clear < access.step", "access.owner == 'vCPU' and clear < access.step")), "lie strictly between"),
+        (
+            measured(("clear < access.step", "clear < access.step and not access.write")),
+            "The instructions are right",
+        ),
+        (
+            measured(("clear < access.step", "access.owner == 'vCPU' and clear < access.step")),
+            "lie strictly between",
+        ),
         (measured(("len(trace.steps) - 1", "len(trace.steps)")), "neither the clear nor VM-Enter"),
         (measured(("len(trace.steps) - 1", "trace.events[-1].step - 1")), "strictly between the last clear"),
         (
@@ -110,7 +122,10 @@ WRONG = {
 RIGHT = {
     "01-1": ["mitigations=off l1tf=flush", "mmio_stale_data=off tsx_async_abort=off mds=off"],
     "01-2": ["C", " c. ", "(c)"],
-    "01-3": [host("l1tf mmio_stale_data", "fb_clear"), {"bugs": ("l1tf", "mmio_stale_data"), "facts": {"md_clear", "flush_l1d"}}],
+    "01-3": [
+        host("l1tf mmio_stale_data", "fb_clear"),
+        {"bugs": ("l1tf", "mmio_stale_data"), "facts": {"md_clear", "flush_l1d"}},
+    ],
     "04-1": ["E9 23 00 00 00", "e923000000"],
     "04-2": ["B", "b)"],
     "04-3": [

@@ -144,7 +144,11 @@ WRONG["03-1"] += [
     (ORDER.replace(old, new), reason)
     for old, new, reason in (
         ("    testl $4, 8(%rsp)\n", "", "something else than bit 2"),
-        ("    testl $4, 8(%rsp)\n", "    testl $4, 8(%rsp)\n    cmpl %eax, %eax\n", "cmpl %eax, %eax looks at something else"),
+        (
+            "    testl $4, 8(%rsp)\n",
+            "    testl $4, 8(%rsp)\n    cmpl %eax, %eax\n",
+            "cmpl %eax, %eax looks at something else",
+        ),
         ("    testl $4, 8(%rsp)\n", "    testl $4, 8(%rsp)\n    testq %rsp, %rsp\n", "something else than bit 2"),
         ("    jz .Lno_mmio", "    jnz .Lno_mmio", "is it inverted?"),
         ("    jz .Lno_mmio", "    jmp .Lno_mmio", "with CLEAR_CPU_BUF_VM_MMIO alone"),
@@ -159,7 +163,11 @@ WRONG["03-1"] += [
         ("    testl $4, 8(%rsp)", "    btrl $2, 8(%rsp)", "writes to the caller's stack"),
         ("    testl $4, 8(%rsp)", "    movl 8(%rsp), %ebx\n    testl $4, %ebx", "RBX is the caller's"),
         ("    ret\n", "    verw selector(%rip)\n    ret\n", "with no feature"),
-        ("clear_if_mmio, X86_FEATURE_CLEAR_CPU_BUF_VM_MMIO, clear,", "clear, X86_FEATURE_CLEAR_CPU_BUF_VM_MMIO, clear,", "runs “always”"),
+        (
+            "clear_if_mmio, X86_FEATURE_CLEAR_CPU_BUF_VM_MMIO, clear,",
+            "clear, X86_FEATURE_CLEAR_CPU_BUF_VM_MMIO, clear,",
+            "runs “always”",
+        ),
     )
 ]
 BIT = " movl 8(%rsp), %eax\n testl $4, %eax\n jz .Lno\\@\n verw selector(%rip)\n.Lno\\@:"
@@ -167,7 +175,7 @@ RIGHT = {
     "02-1": [MOVED.hex().upper(), MOVED.hex(" ") + " "],
     "02-2": [
         CALLED,
-        clearing(JUMP, "") .replace(" ret\n", " verw selector(%rip)\n1: ret\n"),
+        clearing(JUMP, "").replace(" ret\n", " verw selector(%rip)\n1: ret\n"),
         clearing('ALTERNATIVE "nop; nop", "verw selector(%rip); nop", X86_FEATURE_CLEAR_CPU_BUF'),
         clearing('ALTERNATIVE "verw selector(%rip)", "", X86_FEATURE_CLEAR_CPU_BUF + NOT'),
         *ABSOLUTE,

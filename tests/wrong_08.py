@@ -211,7 +211,9 @@ def repair(more):
 def behind(more):
     """The right clearing of 08-3 with something behind VERW."""
     clear = f'"verw verw_selector(%rip); {more}"'
-    flagged = f'"testl $(RUN_MMIO | RUN_CUCKOO), 8(%rsp); jz .Lno_verw; verw verw_selector(%rip); {more}; .Lno_verw:"'
+    flagged = (
+        f'"testl $(RUN_MMIO | RUN_CUCKOO), 8(%rsp); jz .Lno_verw; verw verw_selector(%rip); {more}; .Lno_verw:"'
+    )
     return altered(
         "08-3",
         (CLEAR, f"    ALTERNATIVE {flagged}, {clear}, {VM}\n"),
@@ -242,7 +244,9 @@ WRONG["08-2"] += [
     (altered("08-2", ("testl $RUN_MMIO, %ebp\n    je", "cmpl $4, %ebp\n    jb")), "other run flags"),
     (altered("08-2", ("testl $RUN_MMIO, %ebp", "testl $6, %ebp")), "other run flags"),
     (
-        altered("08-2", ("    jmp .Lflushed", "    cmpl $MSR_FLUSH_CMD, %ecx\n    je .Lcleared\n    jmp .Lflushed")),
+        altered(
+            "08-2", ("    jmp .Lflushed", "    cmpl $MSR_FLUSH_CMD, %ecx\n    je .Lcleared\n    jmp .Lflushed")
+        ),
         "Where the flush leaves flags and free registers otherwise",
     ),
 ]
@@ -260,7 +264,10 @@ WRONG["08-3"] += [
     (altered("08-3", (LOADS, "    pushq %rax\n" + LOADS)), "VMLAUNCH ran, VMRESUME is due"),
     (altered("08-3", ("    jmp .Lvmfail\n", "    ret\n")), "VM-Enter fails"),
     (altered("08-3", ("    vmlaunch\n", "    vmlaunch\n    ud2\n")), "VM-Enter fails"),
-    (altered("08-3", ("    enter_exit_begin\n", "    enter_exit_begin\n    movq $3, %r13\n")), "VM-Enter fails: R13"),
+    (
+        altered("08-3", ("    enter_exit_begin\n", "    enter_exit_begin\n    movq $3, %r13\n")),
+        "VM-Enter fails: R13",
+    ),
     (altered("08-3", (FLAGGED, FLAGGED + "    movq $0, %rbx\n")), "crashes"),
 ]
 UNDECIDED = """.macro clear_if_either

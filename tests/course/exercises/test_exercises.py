@@ -76,6 +76,30 @@ def test_a_line_between_cmp_and_je_does_what_the_exercise_says(letter, line):
     assert entered == ["VMLAUNCH", "VMRESUME" if right else "VMLAUNCH"]
 
 
+class Anything(str):
+    """A text that says that it equals everything."""
+
+    __slots__ = ()
+
+    def __eq__(self, _other):
+        return True
+
+    def __ne__(self, _other):
+        return False
+
+    __hash__ = str.__hash__
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_an_answer_that_equals_everything_is_judged_by_what_it_is(task):
+    odd = Anything("?")
+    right = cell(task.solution)
+    answers = [odd, [odd], {odd: odd}, object(), [object()]]
+    answers += [dict.fromkeys(right, odd), {key: [odd, odd] for key in right}] if isinstance(right, dict) else []
+    for answer in answers:
+        assert not task.check(answer).passed
+
+
 def test_an_unknown_exercise_is_one_clear_error():
     with pytest.raises(LabError, match="there are 01-1"):
         exercise("99-9")

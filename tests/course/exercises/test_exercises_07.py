@@ -11,6 +11,7 @@ from vmenter.story import eras
 from vmenter.story.eras import State
 from vmenter.story.promise import Reach
 
+
 def test_before_and_after_the_patch_in_every_state():
     before, v4, merged = ([*every_case(id_)] for id_ in ("83ebe7157483", "v4", "e6ff1d61de51"))
     assert [len(cases) for cases in (before, v4, merged)] == [144] * 3

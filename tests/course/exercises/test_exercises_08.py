@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 from answers import cell
-from wrong_08 import CHOICE, CLEAR, CUCKOO, KEPT, LOADS, MASK, NEWCOMER, VM, WRONG, altered, edge, kept
+from wrong_08 import CUCKOO, LOADS, NEWCOMER, VM, WRONG, altered, edge
 
 from vmenter import LabError
 from vmenter.boot.selection import select
@@ -51,6 +51,7 @@ def test_the_promise_does_not_depend_on_what_the_function_is_not_told():
 
 
 # --- 08-2 -------------------------------------------------------------------------------------------------------
+
 
 def test_the_figures_in_the_texts_are_the_audits():
     found = audit("83ebe7157483")

@@ -1,5 +1,6 @@
 """Exercises of notebook 02: write an alternative, relocate by hand, live without relocation."""
 
+import re
 from typing import Any
 
 from vmenter import LabError
@@ -31,13 +32,16 @@ def _judge_clear(answer: Any, engine: Engine) -> str | None:
             try:
                 wrong = _wrong_clear(run(machine, call), engine, wanted=bool(features))
             except LabError as error:
-                wrong = f": {error}{f'. {_WHY_STRAY[engine]}' if 'verw' in str(error) else ''}"
+                lost = _LOST.match(str(error))
+                stray = lost and f", at {lost[1]}, {lost[2]} is a VERW that reads {lost[3]}, not selector"
+                wrong = f"{stray}. {_WHY_STRAY[engine]}" if stray else f": {error}"
             if wrong:
                 return name + wrong if call.state == FIRST else f"{name}, {call.state}: {wrong.lstrip(':, ')}"
     return None
 
 
 FIRST = next(iter(RFLAGS))
+_LOST = re.compile(r"(\S+), (verw .*): reads 2 bytes at (0x[0-9a-f]+), where nothing is mapped")
 
 
 def _wrong_clear(called: Called, engine: Engine, *, wanted: bool) -> str | None:
