@@ -76,4 +76,4 @@ def test_every_sample_can_be_given(run):
 def test_a_file_without_an_end_is_refused(run):
     status, out, err = run("host", "--from", "/dev/zero")
     assert (status, out) == (2, "")
-    assert "no such text is that long" in err
+    assert "a device, not a file" in err

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from vmenter.story.entry_text import table
+from vmenter.patching.text import table
 from vmenter.story.promise import Reach
 
 if TYPE_CHECKING:
