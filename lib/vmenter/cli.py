@@ -136,7 +136,8 @@ def sites(
     FILE is a .o, .ko, vmlinux or vmlinuz, also packed as .xz, .gz or .zst. A vmlinuz has no names: with --vmlinux,
     give that kernel's --symbols, too.
     """
-    from vmenter.code.image import Symbols, load, older_first  # noqa: PLC0415
+    from vmenter.code.image import load, older_first  # noqa: PLC0415
+    from vmenter.code.symbols import Symbols  # noqa: PLC0415
     from vmenter.patching import alternatives, features, other_patchers  # noqa: PLC0415
     from vmenter.patching.text import to_json, to_text  # noqa: PLC0415
 
@@ -366,9 +367,10 @@ def host(source: str | None, *, how: bool, as_json: bool) -> int:
     """Explain what a machine's kernel says of its flaws, and what a VM-Enter does there.
 
     Reads this machine, or with --from what another one printed; nothing is printed that names it. Exit status 1 if
-    a line says Vulnerable, or the nearest form of VM-Enter breaks its promise there.
+    a line says Vulnerable, the nearest form of VM-Enter breaks its promise there, or the answer rests on what was
+    not told; 2 if no flaw was told at all.
     """
-    from vmenter.hosts import explain_text  # noqa: PLC0415
+    from vmenter.hosts import explain_text, unwrapping, verdict  # noqa: PLC0415
     from vmenter.hosts.explain import explain  # noqa: PLC0415
     from vmenter.hosts.report import ABOUT_HOW, HOW, parse, read_machine  # noqa: PLC0415
 
@@ -383,10 +385,13 @@ def host(source: str | None, *, how: bool, as_json: bool) -> int:
         report = read_machine()
     else:
         data = _standard_input() if source == "-" else read(source, MAX_REPORT, "report of a machine")
-        report = parse(data.decode("utf-8", errors="replace"))
+        report = parse(unwrapping.decode(data))
     found = explain(report)
     _print(_json(explain_text.to_json(found)) if as_json else explain_text.text_lines(found))
-    return int(found.finding)
+    if found.outcome.status == verdict.CANNOT_TELL:
+        reason = f"cannot tell: {found.outcome.reasons[0]}; `vmenter host --how` prints the line that asks for all"
+        print("vmenter:", reason, file=sys.stderr)
+    return found.outcome.status
 
 
 @commands.command()

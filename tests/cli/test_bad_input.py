@@ -24,6 +24,7 @@ from packs import deb, kernel_files, ko, rpm, tar
 
 from vmenter.code.visible import visible
 from vmenter.course import progress
+from vmenter.course.summary import summary
 from vmenter.hosts.report import SAMPLES
 from vmenter.patching.lab import lab_object
 
@@ -304,7 +305,7 @@ def test_a_damaged_file_of_progress_is_read_or_put_aside(tmp_path, monkeypatch, 
         progress.record("06-1", passed=True, answer="y")
         found = progress.load()
         assert found.exercises["06-1"].passed
-        repr(progress.summary())
+        repr(summary())
         left = {path.name for path in file.parent.iterdir()}
         assert left <= {"p.json", "p.damaged-1.json"}
         aside += len(left) == 2

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from vmenter.course import progress
 from vmenter.course.exercises import check, every, exercise
 from vmenter.course.progress import Attempt
+from vmenter.course.summary import summary
 
 
 @pytest.fixture
@@ -315,7 +316,7 @@ def test_the_file_stands_where_the_system_keeps_such_things(monkeypatch, tmp_pat
 def test_the_summary_says_what_is_done_where_and_how_to_reset(file):
     progress.record("05-1", passed=True, answer="x")
     progress.record("05-2", passed=False, answer="x")
-    text = repr(progress.summary())
+    text = repr(summary())
     assert text.startswith(f"1 of {len(every())} exercises passed\n")
     assert "\n05   05-1 ✔ passed   05-2 … tried   05-3 ○ open\n" in text
     assert str(file) in text
@@ -336,7 +337,7 @@ def test_the_summary_as_a_table_says_the_same_and_is_well_formed(file):
             while seen and seen.pop() != tag:
                 raise AssertionError(tag)
 
-    html = progress.summary()._repr_html_()
+    html = summary()._repr_html_()
     Parser().feed(html)
     assert seen == []
     assert html.count("<tr>") == len({id_[:2] for id_ in every()}) + 1
@@ -346,5 +347,5 @@ def test_the_summary_as_a_table_says_the_same_and_is_well_formed(file):
 
 
 def test_without_a_place_the_summary_says_so():
-    assert "Progress is not kept here" in repr(progress.summary())
-    assert repr(progress.summary()).startswith("0 of ")
+    assert "Progress is not kept here" in repr(summary())
+    assert repr(summary()).startswith("0 of ")
