@@ -317,3 +317,95 @@ RIGHT = {
         altered("08-3", (CHOICE + "    vmresume\n", BACKWARDS)),
     ],
 }
+
+LINE = "vmenter enter --bugs mmio_stale_data,l1tf --microcode fb_clear,flush_l1d --mmio mapped --cmdline l1tf=off"
+
+
+def line(*changes):
+    """The right line with something wrong."""
+    text = LINE
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+MAIL = cell(exercise("08-5").solution)
+COSTS = {"states": 360, "broken": 3_440_640, "with_l1tf": 688_128}
+
+
+def mail(**changes):
+    """The right mail with something wrong: `cut` or `put` in the mail, or other words for a point."""
+    text = MAIL["mail"].replace(changes.pop("cut", "\0"), changes.pop("put", ""))
+    return {"mail": text, "rubric": {**MAIL["rubric"], **changes}}
+
+
+WRONG |= {
+    "08-4": [
+        (line((" --cmdline l1tf=off", "")), "83ebe7157483 breaks its promise there, too: a clear owed here; nothing cleared. KVM's mode is cond"),
+        (line(("mapped", "assigned")), "8cb861e9e3c9 keeps its promise there: a clear owed here; VERW ran"),
+        (line(("mapped", "none")), "8cb861e9e3c9 keeps its promise there: nothing owed here"),
+        (line(("mmio_stale_data,l1tf", "mmio_stale_data")), "this CPU does not have L1TF"),
+        (line(("mmio_stale_data,l1tf", "mds,mmio_stale_data,l1tf")), "keeps its promise there: a clear owed here; VERW ran"),
+        (line(("mmio_stale_data,l1tf", "mds,l1tf")), "8cb861e9e3c9 keeps its promise there"),
+        (line(("l1tf=off", "l1tf=full")), "8cb861e9e3c9 keeps its promise there"),
+        (line(("l1tf=off", "mitigations=off")), "8cb861e9e3c9 keeps its promise there: nothing owed here"),
+        (line((" --cmdline l1tf=off", " --flush-pending")), "the L1D was flushed"),
+        (line(("vmenter enter ", "vmenter enter --era 43fb862de8f6 ")), "leave --era out"),
+        (line(("mapped", "yes")), "argument --mmio: invalid choice: 'yes'"),
+        (line(("--mmio", "--mmmio")), "unrecognized arguments: --mmmio"),
+        (line(("l1tf=off", "'l1tf=off")), "no shell would read this line"),
+        (line(("mmio_stale_data", "mmio")), "unknown name 'mmio'"),
+        ("vmenter audit --era 43fb862de8f6", "should begin with vmenter enter"),
+        ("", "should begin with vmenter enter"),
+        ("vmenter enter " + "--resume " * 400, "2,000 are enough"),
+        (7, "it is a int"),
+    ],
+    "08-5": [
+        (mail(cut="Subject: KVM: VMX: VERW", put="VERW"), "should begin with a line “Subject: …”"),
+        ({**MAIL, "mail": "Subject: A question\n\nPlease look at FB_CLEAR_DIS."}, "60 to 300 are asked for"),
+        ({**MAIL, "mail": MAIL["mail"] + "word " * 300}, "60 to 300 are asked for"),
+        (mail(cut="e6ff1d61de51", put="that commit"), "the commit (or the posted series)"),
+        (mail(cut="vmx_update_fb_clear_dis()", put="The condition"), "the function that decides"),
+        (mail(cut="DDWH24WOQG3F.1VS7MT0SKPWIL@google.com", put="last year"), "one message of the list"),
+        (mail(cut="FB_CLEAR_DIS", put="that bit"), "the bit, by its name"),
+        (mail(question=""), "question: which words of the mail ask one thing"),
+        (mail(question=None), "question: which words of the mail"),
+        (mail(settles="a measurement would settle everything about it"), "settles: these words do not stand in the mail"),
+        (mail(not_claimed="I do not"), "too little to tell"),
+        (mail(settles="I do not claim that anything leaks: I know no such CPU"), "the same words are named for not_claimed"),
+        ({"mail": MAIL["mail"], "rubric": {}}, "rubric should be a dict with question, where"),
+        ({"mail": 7, "rubric": MAIL["rubric"]}, "mail should be text"),
+        (MAIL["mail"], 'a dict with "mail" and "rubric"'),
+        (None, 'a dict with "mail" and "rubric"'),
+    ],
+    "08-6": [
+        ({**COSTS, "states": 1800}, "a state is what the code sees"),
+        ({**COSTS, "states": 365}, "no code looks at the case"),
+        ({**COSTS, "broken": 688_128}, "comes in five colours now"),
+        ({**COSTS, "broken": 137_626}, "comes in five colours now"),
+        ({**COSTS, "with_l1tf": 344_064}, "none of them lies outside"),
+        ({**COSTS, "with_l1tf": 1_376_256}, "none of them lies outside"),
+        ({**COSTS, "states": "360"}, "states should be a whole number"),
+        ({**COSTS, "broken": 3_440_640.0}, "broken should be a whole number"),
+        ({"states": 360}, "a dict with states, broken, with_l1tf"),
+        (360, "a dict with states"),
+    ],
+}  # fmt: skip
+
+RIGHT |= {
+    "08-4": [
+        line(("l1tf=off", "kvm-intel.vmentry_l1d_flush=never")),
+        line((",flush_l1d", ",skip_vmentry_l1dflush"), (" --cmdline l1tf=off", "")),
+        line(("mmio_stale_data,l1tf", "l1tf --bugs mmio_stale_data"), (" --mmio", " \\\n  --resume --mmio")),
+        "vmenter enter --bugs l1tf,mmio_stale_data --mmio=mapped --cmdline 'quiet l1tf=off'",
+    ],
+    "08-5": [
+        mail(
+            question="Should the condition\n   look at CLEAR_CPU_BUF_VM_MMIO as well?",
+            where="vmx_update_fb_clear_dis() asks about CLEAR_CPU_BUF alone",
+        ),
+        mail(cut="vmx_update_fb_clear_dis()", put="vmx_vcpu_enter_exit() sets the bit, and its helper"),
+    ],
+    "08-6": [dict(reversed(COSTS.items())), {**COSTS, "broken": 5 * 688_128}],
+}

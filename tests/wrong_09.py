@@ -66,3 +66,48 @@ RIGHT = {
         "def right(on, mmio, did):\n    return did is {'': False, 'MMIO': mmio}.get(on, True)",
     ],
 }
+
+MUTANT = {"module": "b", "features": ["CLEAR_CPU_BUF_VM_MMIO"], "mmio": True, "resume": False}
+SAYS = cell(exercise("09-4").solution)
+
+WRONG |= {
+    "09-3": [
+        ({**MUTANT, "module": "a"}, "It is right in all 16 states: look at another module."),
+        ({**MUTANT, "module": "c"}, "module c executes VERW 1 time, and a clear is owed: that is right. It is right in all 16"),
+        ({**MUTANT, "resume": True}, "module b executes VERW 1 time, and a clear is owed: that is right. It is wrong at others."),
+        ({**MUTANT, "mmio": False}, "module b executes no VERW, and none is owed: that is right. It is wrong at others."),
+        ({**MUTANT, "features": []}, "executes no VERW, and none is owed"),
+        ({**MUTANT, "features": ["CLEAR_CPU_BUF_VM"]}, "executes VERW 1 time, and a clear is owed"),
+        ({**MUTANT, "features": ["CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"]}, "executes VERW 1 time"),
+        ({**MUTANT, "features": ["CLEAR_CPU_BUF"]}, "no stub here asks for CLEAR_CPU_BUF"),
+        ({**MUTANT, "features": "CLEAR_CPU_BUF_VM_MMIO"}, "features should be a list of names"),
+        ({**MUTANT, "module": "d"}, "module should be one of a, b, c"),
+        ({**MUTANT, "module": 2}, "module should be one of a, b, c"),
+        ({**MUTANT, "mmio": 1}, "should be True or False"),
+        ({"module": "b"}, "a dict with module, features, mmio, resume"),
+        ("b", "a dict with module"),
+    ],
+    "09-4": [
+        ({**SAYS, "mds": "no"}, "every row with CLEAR_CPU_BUF on"),
+        ({**SAYS, "mapped": "no"}, "A mapped page sets the run flag"),
+        ({**SAYS, "mapped": "not told"}, "A mapped page sets the run flag"),
+        ({**SAYS, "cond": "yes"}, "has an “unless”"),
+        ({**SAYS, "cond": "not told"}, "has an “unless”"),
+        ({**SAYS, "selected": "yes"}, "a module is the same on every server"),
+        ({**SAYS, "effective": "no"}, "executed is not effective"),
+        ({**SAYS, "ran": "yes"}, "only the stub was run"),
+        ({**SAYS, "ran": "not told"}, "only the stub was run"),
+        ({**SAYS, "ran": "maybe"}, 'ran: answer "yes", "no" or "not told"'),
+        ({**SAYS, "ran": False}, 'ran: answer "yes", "no" or "not told"'),
+        ({"mds": "yes"}, "a dict with mds, mapped"),
+        (None, "a dict with mds"),
+    ],
+}  # fmt: skip
+
+RIGHT |= {
+    "09-3": [
+        {**MUTANT, "mmio": False, "resume": True},
+        {**MUTANT, "module": "B ", "features": ("X86_FEATURE_CLEAR_CPU_BUF_VM_MMIO",)},
+    ],
+    "09-4": [{name: said.upper() for name, said in SAYS.items()}, dict(reversed(SAYS.items()))],
+}

@@ -2,6 +2,8 @@
 
 from answers import altered
 
+from vmenter.course.exercises import exercise
+
 GOOD = {"zen": 3, "facts": ("verw_clear",), "cmdline": "tsa=vm"}
 REPORT = {
     "sites": 5808,
@@ -138,4 +140,60 @@ RIGHT = {
         {**REPORT, "intel": ("CLEAR_CPU_BUF",), "amd": {"CLEAR_CPU_BUF_VM"}},
         {**REPORT, "left_open": " MMIO", "intel": ["clear_cpu_buf"]},
     ],
+}
+
+SITE = exercise("10-4").solution.partition("\n\n\nanswer")[0]
+
+
+def site(old, new):
+    """The right function with something wrong, as text."""
+    assert SITE.count(old) == 1, old
+    return SITE.replace(old, new)
+
+
+WRONG |= {
+    "10-4": [
+        (site(", signed=True", ""), "The offset has a sign"),
+        (site("at + offset", "at + 4 + offset"), "The first field counts from its own place."),
+        (site("at + offset", "offset"), "The first field counts from its own place."),
+        (site("record[0:4]", "record[4:8]"), "That is where the replacement leads."),
+        (site("record[10] + record[12]", "record[10]"), "longer than its original code"),
+        (site("record[10] + record[12]", "record[11]"), "Which of the three lengths make the site?"),
+        (site("record[10] + record[12]", "record[10] or record[12]"), "longer than its original code"),
+        (site("record[10] + record[12]", "record[12]"), "Which of the three lengths make the site?"),
+        (site("record[10] + record[12]", "record[12] + record[13]"), "Which of the three lengths make the site?"),
+        (site("record[10] + record[12]", "max(record[10], record[11])"), "its site is at"),
+        (site('"little"', '"big"'), "The first field counts from its own place."),
+        (site("return at + offset, record[10] + record[12]", "return None"), "Every record has a site."),
+        (
+            site("return at + offset, record[10] + record[12]", "return at + offset"),
+            "it should return a pair of numbers",
+        ),
+        (site("return at + offset, record[10] + record[12]", "while True: pass"), "a loop without an end?"),
+        (site("record[12]", "record[14]"), "index out of range"),
+        ("def site_of(at):\n    return at, 3", "TypeError"),
+        ((1, 2), "made with def"),
+    ],
+    "10-5": [
+        ("", "at least one of the eight"),
+        ("abcdefgh", "c, addq $8, %rsp: no. ADD writes every arithmetic flag"),
+        ("abdefh", "e, btl $0, %eax: no. of PF and SF the manual says"),
+        ("abdfgh", "g, incl %eax: no. INC leaves CF alone"),
+        ("abdh", "one more may stand there: think of notl"),
+        ("abfh", "think of leaq"),
+        ("adfh", "think of verw"),
+        ("ah", "think of verw"),
+        ("abdfz", "there is no 'z'"),
+        (["abdfh"], "there is no 'abdfh'"),
+        (5, "should be letters"),
+        ({"a": 1}, "should be letters"),
+    ],
+}
+
+RIGHT |= {
+    "10-4": [
+        "import struct\n\ndef answer(at, record):\n    site, _, _, old, _, pad, _ = struct.unpack('<iiHBBBB', bytes(record))\n    return [at + site, old + pad]",
+        site("record[10] + record[12]", "sum(record[10:13]) - record[11]"),
+    ],
+    "10-5": ["HFDBA", ["a", "b", "d", "f", "h"], "a, b, d, f and h".replace("and ", "")],
 }

@@ -111,7 +111,12 @@ def test_a_table_that_lies_is_one_clear_error(changes, reason):
 
 
 def test_two_hundred_and_fifty_four_bytes_are_still_patched():
-    image = made(TABLE, (".byte 2, 5, 5, 0", ".byte 199, 5, 55, 0"), ("before: nop", "before: nop"), ("far_away: ret", "far_away: ret; .skip 300"))
+    image = made(
+        TABLE,
+        (".byte 2, 5, 5, 0", ".byte 199, 5, 55, 0"),
+        ("before: nop", "before: nop"),
+        ("far_away: ret", "far_away: ret; .skip 300"),
+    )
     assert xen.entries(image)[0].length == 254
 
 
@@ -157,7 +162,11 @@ def test_what_was_recorded_of_xen_tells_what_notebook_10_says():
     one = xen.recorded()
     assert (one.entries, one.sites, dict(one.deciding)) == (4525, 4500, {"VMX": 0, "SVM": 0})
     assert {(way.kind, way.verw_asked, way.entered_before): (way.vm_enter, way.verw) for way in one.ways} == {
-        **{("VMX", asked, before): ("VMRESUME" if before else "VMLAUNCH", int(asked)) for asked in (False, True) for before in (False, True)},
+        **{
+            ("VMX", asked, before): ("VMRESUME" if before else "VMLAUNCH", int(asked))
+            for asked in (False, True)
+            for before in (False, True)
+        },
         **{("SVM", asked, False): ("VMRUN", int(asked)) for asked in (False, True)},
     }
     for way in one.ways:
@@ -165,4 +174,8 @@ def test_what_was_recorded_of_xen_tells_what_notebook_10_says():
         assert way.instructions_after_clear == ((1 if way.kind == "VMX" else 0) if way.verw else None)
     for sample in one.samples:
         site, _, _, original, length, padding, _ = xen.RECORD.unpack(bytes.fromhex(sample.record))
-        assert (sample.address + site, original + padding, length) == (sample.site, sample.length, sample.replacement_length)
+        assert (sample.address + site, original + padding, length) == (
+            sample.site,
+            sample.length,
+            sample.replacement_length,
+        )

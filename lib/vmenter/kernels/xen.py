@@ -92,7 +92,9 @@ class Way:
     verw: int
     instructions_after_clear: int | None
     accesses_after_clear: int | None
-    carried: tuple[tuple[str, int], ...]  # jumps on flags before VM-Enter: name, instructions since they were written
+    carried: tuple[
+        tuple[str, int], ...
+    ]  # jumps on flags before VM-Enter: name, instructions since they were written
     tail: tuple[str, ...]  # the last instructions, in words
 
 
@@ -174,7 +176,9 @@ KEEPS_FLAGS = ("mov", "pop", "push", "lea", "j", "verw", "nop", "sti", "cli", "v
 
 def _writer(trace: Trace) -> int:
     """Return the last step that writes flags for a jump (VERW writes ZF, for nobody)."""
-    return max((at for at, one in enumerate(trace.instructions) if not one.mnemonic.startswith(KEEPS_FLAGS)), default=0)
+    return max(
+        (at for at, one in enumerate(trace.instructions) if not one.mnemonic.startswith(KEEPS_FLAGS)), default=0
+    )
 
 
 def _carried(trace: Trace) -> list[tuple[str, int]]:
@@ -241,7 +245,9 @@ def take(image: Image, package: str) -> Xen:
     assert table is not None  # `entries` has asked
     start, raw = table
     size = RECORD.size
-    shapes = {raw[one.address - start + 10 :][:3]: one for one in reversed(found)}  # the first of each three lengths
+    shapes = {
+        raw[one.address - start + 10 :][:3]: one for one in reversed(found)
+    }  # the first of each three lengths
     few = sorted(shapes.values(), key=lambda one: one.address)[:SAMPLES]
     return Xen(
         file=Path(image.name).name,
@@ -292,7 +298,9 @@ def to_json(one: Xen) -> dict[str, Any]:
 def recorded() -> Xen:
     """Return what was recorded of Debian's Xen 4.17."""
     data = json.loads(RECORDED.read_text(encoding="utf-8"))
-    way = ({**one, "carried": tuple(map(tuple, one["carried"])), "tail": tuple(one["tail"])} for one in data["ways"])
+    way = (
+        {**one, "carried": tuple(map(tuple, one["carried"])), "tail": tuple(one["tail"])} for one in data["ways"]
+    )
     pairs = {name: tuple(map(tuple, data[name])) for name in ("features", "deciding")}
     samples = tuple(Sample(**one) for one in data["samples"])
     return Xen(**{**data, **pairs, "samples": samples, "ways": tuple(Way(**one) for one in way)})

@@ -47,6 +47,11 @@ def flags_written(instruction: Instruction) -> tuple[str, ...]:
     return tuple(flag for flag in FLAGS if _touches(instruction, flag, "MODIFY", "RESET", "SET", "UNDEFINED"))
 
 
+def leaves(instruction: Instruction, *flags: str) -> bool:
+    """Tell whether an instruction leaves these flags ("PF", …) as they are, and not undefined either."""
+    return not any(_touches(instruction, flag, "MODIFY", "RESET", "SET", "UNDEFINED") for flag in flags)
+
+
 def instructions(text: str) -> tuple[Instruction, ...]:
     """Assemble a few instructions and decode them again."""
     image = from_bytes(assemble(f"here: {text}\nend: .byte 0\n"), "text")

@@ -1,4 +1,6 @@
-"""Exercises of notebook 08: the promise as a function, a repair that an audit proves, a clearing of one's own."""
+"""Exercises of notebook 08: the promise as a function, a repair that an audit proves, a clearing of one's own; a line
+that shows one hole alone, a mail, and what a dimension costs.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from vmenter import LabError
 from vmenter.code.assembler import AssemblyError
 from vmenter.code.image import from_bytes
+from vmenter.course.exercises import enter_line, mail
 from vmenter.course.exercises.audited import (
     Cases,
     Counterexample,
@@ -31,7 +34,7 @@ from vmenter.course.exercises.variants import AFTER_A_CALL, after_a_call, betwee
 from vmenter.emulator.machine import IA32_FLUSH_CMD, Machine
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.patching.lab import assemble
-from vmenter.story.audit import Tally, reached, with_value
+from vmenter.story.audit import Tally, audit, reached, with_value
 from vmenter.story.history import era as era_of
 from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, Verw, judge
 from vmenter.story.space import DEFAULT, Dimension, Part, Value
@@ -226,5 +229,98 @@ def _later(state: State, promise: Promise) -> Promise:
     return replace(promise, verw=Verw.MMIO if "CLEAR_CPU_BUF_VM_MMIO" in state.features else Verw.NEVER)
 
 
-JUDGES = {"promise": _judge_promise, "repair": _judge_repair, "next_flaw": _judge_next}
+# --- 08-4: one hole alone ----------------------------------------------------------------------------------------
+
+BROKEN, KEPT = ("8cb861e9e3c9", "43fb862de8f6"), "83ebe7157483"
+
+
+def _judge_one_hole(answer: Any) -> str | None:
+    line = enter_line.read(answer)
+    if line.era is not None:
+        raise LabError("leave --era out: the line is run in three eras, one after the other")
+    if "l1tf" not in line.host.bugs:
+        return "this CPU does not have L1TF: where no flush is wanted at all, the else was never in the way"
+    for era in BROKEN:
+        entry = line.enter(era)
+        if entry.verdict.kept:
+            return (
+                f"{era} keeps its promise there: {entry.verdict.reason}. What was promised: {entry.promise.text}"
+            )
+    mended = line.enter(KEPT)
+    if not mended.verdict.kept:
+        mode = mended.selection.l1d_flush
+        return (
+            f"{KEPT} breaks its promise there, too: {mended.verdict.reason}. KVM's mode is {mode}, and no flush is "
+            "pending: that is the other hole, the skipped arm"
+        )
+    return None
+
+
+# --- 08-5: a mail ------------------------------------------------------------------------------------------------
+
+POINTS = {
+    "question": "ask one thing that can be answered with yes or no",
+    "where": "say which code it is about",
+    "shown": "say what was seen to run, and on what",
+    "known": "say what was said on the list already",
+    "not_claimed": "say what you do not claim",
+    "settles": "say what would settle it",
+}
+NAMED = (
+    (r"\be6ff1d61de51|\b0?20251113233746\.1703361", "the commit (or the posted series) that moved this VERW"),
+    (r"vmx_update_fb_clear_dis|vmx_vcpu_enter_exit", "the function that decides, or the one that sets the bit"),
+    (r"(?<!\w)FB_CLEAR_DIS", "the bit, by its name"),
+    (r"[\w.-]{9,}@[\w.-]+", "one message of the list, by its id"),
+)
+
+
+def _judge_mail(answer: Any) -> str | None:
+    return mail.unmet(answer, POINTS, NAMED)
+
+
+# --- 08-6: what a dimension costs --------------------------------------------------------------------------------
+
+COLOURS = Dimension(
+    "colour of the case", Part.TOLD, (Value("grey", 0), *map(Value, ("black", "blue", "green", "red")))
+)
+
+
+@cache
+def costs() -> dict[str, int]:
+    """Return what the audit finds with a dimension that nobody reads, and on CPUs with L1TF alone."""
+    coloured = audit(CHAIN_ERA, DEFAULT.beside("default in five colours", COLOURS))
+    narrowed = audit(CHAIN_ERA, DEFAULT.where("l1tf", "yes"))
+    assert coloured.broken is not None
+    assert narrowed.broken is not None
+    return {"states": coloured.states, "broken": coloured.broken.count, "with_l1tf": narrowed.broken.count}
+
+
+_COSTS = {
+    "states": "a state is what the code sees, and no code looks at the case",
+    "broken": "each configuration that was broken comes in five colours now",
+    "with_l1tf": "ask what all broken configurations of this era share: none of them lies outside these CPUs",
+}
+
+
+def _judge_costs(answer: Any) -> str | None:
+    right = costs()
+    if not isinstance(answer, dict) or set(answer) != set(right):
+        raise LabError(f"answer should be a dict with {', '.join(right)}")
+    for name, value in right.items():
+        given = answer[name]
+        if type(given) is not int:
+            raise LabError(f"{name} should be a whole number; it is {given!r}")
+        if given != value:
+            return f"{name}: {given:,} is not what the audit finds; {_COSTS[name]}"
+    return None
+
+
+JUDGES = {
+    "promise": _judge_promise,
+    "repair": _judge_repair,
+    "next_flaw": _judge_next,
+    "one_hole": _judge_one_hole,
+    "mail": _judge_mail,
+    "costs": _judge_costs,
+}
 OWN = {"08-2": repaired, "08-3": next_kernel}

@@ -1,14 +1,24 @@
-"""Exercises of notebook 09: where five real kernels clear for one machine, and the verdict as a function."""
+"""Exercises of notebook 09: where five real kernels clear for one machine, the verdict as a function, a mutant among
+three modules, and what a report does not say.
+"""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import product
 from typing import Any
 
 from vmenter import LabError
 from vmenter.boot.processors import PRESETS
 from vmenter.boot.selection import select
+from vmenter.code.image import Image, from_bytes
 from vmenter.course.exercises.limited import results
+from vmenter.course.exercises.variants import changed
+from vmenter.emulator.memory import LAB_BASE
+from vmenter.kernels import stub
 from vmenter.kernels.recorded import Inspected, inspected
+from vmenter.patching import features
+from vmenter.patching.alternative_table import rules
+from vmenter.story.history import era
 
 # --- 09-1: where is it cleared? ----------------------------------------------------------------------------------
 
@@ -130,4 +140,112 @@ def _why(rows: tuple[Row, ...], *, in_c: bool) -> str:
     return "The stub is right, but C clears as well." if in_c else "That is how 6.19 clears, row by row."
 
 
-JUDGES = {"where": _judge_where, "verdict": _judge_verdict}
+# --- 09-3: the mutant among three modules ------------------------------------------------------------------------
+
+ALWAYS, WITH_MMIO = "CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"
+WRONG_BIT = ("testl $RUN_MMIO,", "testl $RUN_VMRESUME,")
+STATE = ("module", "features", "mmio", "resume")
+
+
+@cache
+def three_modules() -> dict[str, Image]:
+    """Return the stubs of the exercise by letter, loaded at `LAB_BASE`; one of them has a wrong byte."""
+    made = {"a": era("e6ff1d61de51"), "b": changed("v4", WRONG_BIT), "c": era("v4")}
+    return {letter: from_bytes(one.object, f"module {letter}", LAB_BASE) for letter, one in made.items()}
+
+
+@cache
+def _runner(letter: str) -> stub.Runner:
+    image = three_modules()[letter]
+    return stub.Runner(image, stub.find(image)[0], rules(image))
+
+
+def clears(letter: str, on: frozenset[str], *, mmio: bool, resume: bool) -> int:
+    """Return how many VERWs a module of the three executes at one VM-Enter."""
+    image = three_modules()[letter]
+    numbers = frozenset(features.number(name, image.kernel) for name in on)
+    return _runner(letter).trace(numbers, stub.MMIO * mmio | stub.RESUME * resume).verw
+
+
+def owed(on: frozenset[str], *, mmio: bool) -> bool:
+    """Tell whether a VM-Enter owes a clear under these features."""
+    return ALWAYS in on or (WITH_MMIO in on and mmio)
+
+
+def _judge_mutant(answer: Any) -> str | None:
+    if not isinstance(answer, Mapping) or set(answer) != set(STATE):
+        raise LabError(f"answer should be a dict with {', '.join(STATE)}")
+    letter = answer["module"].strip().lower() if isinstance(answer["module"], str) else None
+    if letter not in three_modules():
+        raise LabError(f"module should be one of {', '.join(three_modules())}")
+    given = answer["features"]
+    if isinstance(given, str) or not isinstance(given, list | tuple | set | frozenset):
+        raise LabError("features should be a list of names, empty if none is on")
+    on = frozenset(str(name).strip().upper().removeprefix("X86_FEATURE_") for name in given)
+    if unknown := sorted(on - {ALWAYS, WITH_MMIO}):
+        raise LabError(f"no stub here asks for {unknown[0]}; two features decide: {ALWAYS}, {WITH_MMIO}")
+    mmio, resume = answer["mmio"], answer["resume"]
+    if type(mmio) is not bool or type(resume) is not bool:
+        raise LabError("mmio and resume should be True or False")
+    ran = clears(letter, on, mmio=mmio, resume=resume)
+    if (ran > 0) != owed(on, mmio=mmio):
+        return None
+    did = f"executes VERW {ran} time{'s' * (ran != 1)}" if ran else "executes no VERW"
+    is_owed = "a clear is owed" if owed(on, mmio=mmio) else "none is owed"
+    return f"at this VM-Enter module {letter} {did}, and {is_owed}: that is right. {_elsewhere(letter)}"
+
+
+def _elsewhere(letter: str) -> str:
+    """Say whether a module is right in all states."""
+    sets = [frozenset(one) for one in ((), (ALWAYS,), (WITH_MMIO,), (ALWAYS, WITH_MMIO))]
+    wrong = [
+        (on, mmio, resume)
+        for on, mmio, resume in product(sets, (False, True), (False, True))
+        if (clears(letter, on, mmio=mmio, resume=resume) > 0) != owed(on, mmio=mmio)
+    ]
+    return "It is wrong at others." if wrong else "It is right in all 16 states: look at another module."
+
+
+# --- 09-4: what a report says ------------------------------------------------------------------------------------
+
+REPORT = "6.18.15"
+TOLD = ("yes", "no", "not told")
+_BECAUSE = {
+    "mds": "the table of runs has it: every row with CLEAR_CPU_BUF on",
+    "mapped": "read the line about C: under what, and asking for what? A mapped page sets the run flag",
+    "cond": "the line about C has an “unless”, and it asks what is configured",
+    "selected": "a module is the same on every server; what boot switches on there is not in it",
+    "effective": "executed is not effective; where would a module know the microcode from?",
+    "ran": "only the stub was run; C was read, as its graph of jumps",
+}
+
+
+def report_says() -> dict[str, str]:
+    """Return the right answers, from what was recorded of the kernel."""
+    one = next(kernel for kernel in inspected() if kernel.release == REPORT)
+    in_c = one.report["c_functions"][0]["verw"]
+    always = [run.verw > 0 for run in one.runs if "CLEAR_CPU_BUF" in run.features]
+    return {
+        "mds": "yes" if always and all(always) else "no",
+        "mapped": "yes" if in_c and in_c["asks"] == "MMIO run flag" else "no",
+        "cond": "no" if in_c and in_c["unless"] else "yes",
+        "selected": "not told",
+        "effective": "not told",
+        "ran": "no",
+    }
+
+
+def _judge_report(answer: Any) -> str | None:
+    right = report_says()
+    if not isinstance(answer, Mapping) or set(answer) != set(right):
+        raise LabError(f"answer should be a dict with {', '.join(right)}")
+    for name, value in right.items():
+        said = " ".join(answer[name].split()).lower() if isinstance(answer[name], str) else None
+        if said not in TOLD:
+            raise LabError(f'{name}: answer "yes", "no" or "not told"')
+        if said != value:
+            return f"{name}: {said!r} is not right; {_BECAUSE[name]}"
+    return None
+
+
+JUDGES = {"where": _judge_where, "verdict": _judge_verdict, "mutant": _judge_mutant, "report": _judge_report}

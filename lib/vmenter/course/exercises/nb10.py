@@ -1,18 +1,25 @@
-"""Exercises of notebook 10: a boot option for two kernels, a copy that knows its CPU, the facts of a report."""
+"""Exercises of notebook 10: a boot option for two kernels, a copy that knows its CPU, the facts of a report; Xen's
+record, and what may stand between a flag's writer and its reader.
+"""
 
 from collections.abc import Mapping
+from functools import cache
+from random import Random
 from typing import Any, NamedTuple
 
 from vmenter import LabError
 from vmenter.boot import tsa
 from vmenter.boot.tsa import AmdHost
 from vmenter.code.image import Image
+from vmenter.course.exercises._limited import PAIR
 from vmenter.course.exercises.calls import RFLAGS, USED, Call, breach, built, run
 from vmenter.course.exercises.entering import written
+from vmenter.course.exercises.flags import instructions, leaves
+from vmenter.course.exercises.limited import given as called_with
 from vmenter.emulator.machine import Budget, Machine
 from vmenter.emulator.memory import VCPU
 from vmenter.emulator.trace import End, Trace
-from vmenter.kernels import amd_stub, census
+from vmenter.kernels import amd_stub, census, xen
 from vmenter.patching.alternative_table import Engine, Rules, read
 from vmenter.patching.alternatives import apply, patch_all
 from vmenter.patching.features import number
@@ -209,4 +216,126 @@ def _judge_report(answer: Any) -> str | None:
     return None
 
 
-JUDGES = {"only_vm": _judge_only_vm, "copy": _judge_copy, "report": _judge_report}
+# --- 10-4: Xen's record ------------------------------------------------------------------------------------------
+
+MADE = 200  # records
+FAR = 1 << 31
+
+
+def records() -> list[tuple[int, bytes]]:
+    """Return (address, 14 bytes) of the recorded records of Debian's Xen, and of made ones."""
+    random = Random(10)
+    found = [(one.address, bytes.fromhex(one.record)) for one in xen.recorded().samples]
+    for _ in range(MADE):
+        original = random.randrange(128)
+        found.append(
+            (
+                random.randrange(1 << 40, 1 << 46) * 2,
+                xen.RECORD.pack(
+                    random.randrange(-FAR, FAR),
+                    random.randrange(-FAR, FAR),
+                    random.randrange(0x400),
+                    original,
+                    random.randrange(128),
+                    random.randrange(128),
+                    0,
+                ),
+            )
+        )
+    return found
+
+
+def site_of(at: int, record: bytes) -> tuple[int, int]:
+    """Return a record's site: its address and its length."""
+    site, _, _, original, _, padding, _ = xen.RECORD.unpack(record)
+    return at + site, original + padding
+
+
+def _judge_record(answer: Any) -> str | None:
+    cases = records()
+    inputs = [(at, list(record)) for at, record in cases]
+    names = [f"the record {record.hex(' ')} at {at:#x}" for at, record in cases]
+    for (at, record), name, got in zip(
+        cases, names, called_with(answer, "site_of", inputs, PAIR, names), strict=True
+    ):
+        right = site_of(at, record)
+        if got is None or tuple(got) != right:
+            said = "nothing" if got is None else f"{got[0]:#x} and {got[1]}"
+            return f"{name}: its site is at {right[0]:#x} and has {right[1]} bytes; you say {said}. {_off(at, record, got)}"
+    return None
+
+
+def _off(at: int, record: bytes, got: Any) -> str:
+    """Say what a wrong reading looks like."""
+    site, replacement, _, original, length, padding, _ = xen.RECORD.unpack(record)
+    if got is None:
+        return "Every record has a site."
+    if got[0] != at + site:
+        if got[0] in (at + replacement, at + replacement % (1 << 32), at + 4 + replacement):
+            return "That is where the replacement leads."
+        if got[0] == at + site % (1 << 32):
+            return "The offset has a sign: sites stand before the table, too."
+        return "The first field counts from its own place."
+    if [original, length, padding].count(got[1]) == 1:
+        if got[1] == original:
+            return "The site is longer than its original code."
+        if got[1] == length:
+            return "That is the replacement's length."
+    return "Which of the three lengths make the site?"
+
+
+# --- 10-5: what may stand in between -----------------------------------------------------------------------------
+
+BETWEEN = {
+    "a": "popq %rax", "b": "verw 0x54(%rsp)", "c": "addq $8, %rsp", "d": "leaq 8(%rsp), %rsp",
+    "e": "btl $0, %eax", "f": "notl %eax", "g": "incl %eax", "h": "movq 8(%rsp), %rax",
+}  # fmt: skip
+CARRIED = ("PF", "SF")
+
+
+@cache
+def may_stand() -> frozenset[str]:
+    """Return the letters of the instructions that leave PF and SF as they are."""
+    return frozenset(letter for letter, text in BETWEEN.items() if leaves(instructions(text)[0], *CARRIED))
+
+
+_SPOILS = {
+    "c": "ADD writes every arithmetic flag, though only RSP is wanted",
+    "e": "of PF and SF the manual says that BT leaves them undefined: that is not “unchanged”",
+    "g": "INC leaves CF alone, and writes PF and SF",
+}
+_KEEPS = {
+    "a": "a POP is a load, and loads write no flags",
+    "b": "VERW writes ZF, and no other flag",
+    "d": "LEA computes an address and writes no flags: so RSP can move without ADD",
+    "f": "NOT is the one among the logical instructions that writes no flags",
+    "h": "MOV writes no flags",
+}
+
+
+def _judge_between(answer: Any) -> str | None:
+    if isinstance(answer, str):
+        letters = [one for one in answer.lower() if one not in " ,;'\"()[]{}"]
+    elif isinstance(answer, list | tuple | set | frozenset) and all(isinstance(one, str) for one in answer):
+        letters = [one.strip().lower() for one in answer]
+    else:
+        raise LabError('answer should be letters, such as "ac"')
+    if not letters:
+        raise LabError("at least one of the eight may stand there: name it")
+    for letter in letters:
+        if letter not in BETWEEN:
+            raise LabError(f"there is no {letter!r} among the letters a to h")
+    for letter in sorted(set(letters) - may_stand()):
+        return f"{letter}, {BETWEEN[letter]}: no. {_SPOILS[letter]}"
+    for letter in sorted(may_stand() - set(letters)):
+        return f"right so far, and one more may stand there: think of {BETWEEN[letter].partition(' ')[0]}. {_KEEPS[letter]}"
+    return None
+
+
+JUDGES = {
+    "only_vm": _judge_only_vm,
+    "copy": _judge_copy,
+    "report": _judge_report,
+    "record": _judge_record,
+    "between": _judge_between,
+}

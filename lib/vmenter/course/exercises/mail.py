@@ -1,0 +1,71 @@
+"""A mail as an answer. Whether it is a good one a reader judges, by a rubric; here only what a program can tell.
+
+For each point of the rubric the learner names the words of the mail that meet it. The checker asks that these words
+stand in the mail, that no two points lean on the same ones, and that the mail has a subject and is short. Whether
+they do meet the point, the learner judges, and says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from vmenter import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FEWEST, MOST = 60, 300  # words of a mail
+SHORTEST = 4  # words that meet a point
+
+
+def unmet(answer: Any, points: Mapping[str, str], facts: Sequence[tuple[str, str]]) -> str | None:
+    """Say what a program finds missing; None if nothing. `facts`: (pattern, what it stands for) in the mail."""
+    if not isinstance(answer, Mapping) or set(answer) != {"mail", "rubric"}:
+        raise LabError('answer should be a dict with "mail" and "rubric"')
+    mail, rubric = answer["mail"], answer["rubric"]
+    if not isinstance(mail, str):
+        raise LabError(f"mail should be text; it is a {type(mail).__name__}")
+    if not isinstance(rubric, Mapping) or set(rubric) != set(points):
+        raise LabError(f"rubric should be a dict with {', '.join(points)}")
+    subject, _, body = mail.strip().partition("\n")
+    if not re.match(r"Subject: \S+ \S+", subject):
+        return "the mail should begin with a line “Subject: …” that says in a few words what it is about"
+    long = len(body.split())
+    if not FEWEST <= long <= MOST:
+        return (
+            f"the mail has {long} words below its subject; {FEWEST} to {MOST} are asked for: short, and all of it"
+        )
+    for pattern, what in facts:
+        if not re.search(pattern, mail, re.IGNORECASE):
+            return f"a reader who wants to look it up needs {what}; the mail does not name it"
+    return _quoted(rubric, points, _plain(mail))
+
+
+def _quoted(rubric: Mapping[str, Any], points: Mapping[str, str], mail: str) -> str | None:
+    """Say what is wrong with the words that are named for the points."""
+    seen: dict[str, str] = {}
+    for name, asks in points.items():
+        words = rubric[name]
+        if not isinstance(words, str) or not words.strip():
+            return (
+                f"{name}: which words of the mail {asks}? Copy them here; if there are none, the mail lacks them"
+            )
+        plain = _plain(words)
+        if plain not in mail:
+            return f"{name}: these words do not stand in the mail: {words.strip()[:60]!r}"
+        if len(plain.split()) < SHORTEST:
+            return (
+                f"{name}: {words.strip()!r} is too little to tell that it meets the point; name the whole clause"
+            )
+        for other, others in seen.items():
+            if plain in others or others in plain:
+                return f"{name}: the same words are named for {other}; each point needs its own"
+        seen[name] = plain
+    return None
+
+
+def _plain(text: str) -> str:
+    """Return a text with every stretch of blanks as one."""
+    return " ".join(text.split())
