@@ -18,8 +18,6 @@ from vmenter.code.unpack import MAX_PACKED, unpack
 from vmenter.code.visible import visible
 from vmenter.kernels.packages import FILES, MODULES, OtherMachineError, files, is_package, key, leads_to
 
-__all__ = ["FILES", "MODULES", "Blob", "Kernel", "find", "installed", "version_key"]
-
 MAX_ENTRIES = 300_000  # files and folders looked at
 INSTALLED = ("usr/lib/modules", "lib/modules", "usr/boot", "boot")
 PACKAGE = re.compile(r"(?:linux|kernel)[-_].*\.(?:deb|rpm|pkg\.tar(?:\.\w+)?)")

@@ -18,7 +18,7 @@ from vmenter.boot.processors import PRESETS
 from vmenter.boot.selection import select
 from vmenter.code.image import Section, from_bytes, load
 from vmenter.code.instructions import decode
-from vmenter.patching import alternatives, features
+from vmenter.patching import alternative_table, alternatives, features
 from vmenter.patching.lab import feature_numbers, lab_object
 from vmenter.views.kernel.frame import CHANGED, COLUMNS, PAGE, frame, table, twin
 from vmenter.views.kernel.widget import KernelBrowser, lab_frame, lab_table
@@ -50,7 +50,7 @@ def by_hand(of, state):
     image, how = of.image, of.how
     on = {features.number(name, image.kernel) for name in state["features"]}
     found = set()
-    for site in alternatives.sites(image, alternatives.entries(image, how.record_size)):
+    for site in alternative_table.sites(image, alternative_table.entries(image, how.record_size)):
         names = {features.name(entry.feature, image.kernel) for entry in site.entries}
         codes = [(site.original, site.address)]
         codes += [(image.read(e.replacement, e.replacement_length), e.replacement) for e in site.entries
