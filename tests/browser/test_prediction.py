@@ -1,4 +1,4 @@
-"""Predictions as a reader meets them: in JupyterLab, by mouse, by keyboard alone, in light and dark, kept for later."""
+"""Predictions as a reader meets them: by mouse, by keyboard alone, in light and dark, kept for later."""
 
 import pytest
 
@@ -44,8 +44,8 @@ def run_all_anew(page):
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
 
 
-def test_by_mouse(open_notebook, cells):
-    page = open_notebook(cells)
+def test_by_mouse(open_page, cells):
+    page = open_page(cells)
     wait_until_told(page, "(no guess)", "(no guess)")
     page.get_by_label("How many of the six").click()
     page.keyboard.type("two")
@@ -78,8 +78,8 @@ def test_by_keyboard_alone(open_notebook, cells):
     assert not page.mistakes
 
 
-def test_an_empty_guess_is_asked_for_again(open_notebook, cells):
-    page = open_notebook(cells)
+def test_an_empty_guess_is_asked_for_again(open_page, cells):
+    page = open_page(cells)
     wait_until_told(page, "(no guess)", "(no guess)")
     page.get_by_role("button", name="Keep my guess").click()
     page.get_by_role("status").get_by_text("Write a guess first").wait_for()
@@ -116,10 +116,8 @@ def test_a_guess_survives_a_reload_and_a_restarted_kernel(open_notebook, cells):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 900, 600])
-def test_looks(open_notebook, keep, cells, theme, width):
-    page = open_notebook(cells, theme=theme, width=width)
-    if width < 1000:
-        page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
+def test_looks(open_page, keep, cells, theme, width):
+    page = open_page(cells, theme=theme, width=width)
     wait_until_told(page, "(no guess)", "(no guess)")
     page.get_by_label("How many of the six").fill("two, I think: those without a pending flush, in either mode")
     page.keyboard.press("Enter")
