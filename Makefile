@@ -26,6 +26,7 @@ test: lint type unit nbval  ## set everything up and run every test
 lint: setup  ## look for what ruff knows to be wrong or untidy, and for misspelt words
 	@$(RUFF) check $(CONFIG) lib tests .hub
 	@$(RUFF) format $(CONFIG) --check lib tests .hub
+	@.venv/bin/lint-imports --no-logo --no-cache lib/pyproject.toml
 	@$(PY) tests/tools/spell.py
 
 type: setup  ## check the types
