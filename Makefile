@@ -5,12 +5,14 @@ PY     := .venv/bin/python
 RUFF   := $(PY) -m ruff
 CONFIG := --config lib/pyproject.toml
 PYTEST := $(PY) -m pytest -c tests/pytest.ini --rootdir .
+NBVAL  := --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/nbval.cfg
+COVERAGE := COVERAGE_RCFILE=lib/pyproject.toml $(PY) -m coverage
 JOBS   ?= 2
 KERNELS ?= $(VMENTER_KERNELS)
 LEARNERS ?= 3
 
-.PHONY: help setup lab test lint type unit nbval hub-test notebooks objects records images slides site format bench \
-	hooks release pins clean
+.PHONY: help setup lab test lint type unit nbval coverage hub-test notebooks objects records images slides site format \
+	bench hooks release pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -21,7 +23,9 @@ setup:  ## make .venv and install the pinned packages, if that has not been done
 lab: setup  ## set everything up and open the course in JupyterLab
 	@$(PY) -m jupyterlab notebooks/00-start-here.ipynb --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
-test: lint type unit nbval  ## set everything up and run every test
+test: setup  ## set everything up and run every test
+	@$(MAKE) --no-print-directory -j $(JOBS) lint type
+	@$(PYTEST) -n $(JOBS) $(NBVAL) tests notebooks
 
 lint: setup  ## look for what ruff knows to be wrong or untidy, and for misspelt words
 	@$(RUFF) check $(CONFIG) lib tests .hub
@@ -33,11 +37,16 @@ type: setup  ## check the types
 	@$(PY) -m mypy --config-file lib/pyproject.toml lib/vmenter
 
 unit: setup  ## run the tests of the library, the command line and the widgets
-	@$(PYTEST) -n $(JOBS) --dist loadfile tests
+	@$(PYTEST) -n $(JOBS) tests
 
 nbval: setup  ## run every notebook and compare each output with the one committed
-	@VMENTER_PROGRESS=off $(PYTEST) -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 \
-		--nbval-sanitize-with tests/nbval.cfg notebooks
+	@VMENTER_PROGRESS=off $(PYTEST) -n $(JOBS) $(NBVAL) notebooks
+
+coverage: setup  ## run the tests that need no browser; tell which lines and branches of the library none of them reaches
+	@$(COVERAGE) erase
+	@$(COVERAGE) run -m pytest -c tests/pytest.ini --rootdir . -n $(JOBS) --ignore tests/browser tests
+	@$(COVERAGE) combine --quiet
+	@$(COVERAGE) report --skip-covered
 
 hub-test: setup  ## fill a real JupyterHub with LEARNERS=3 who work at once, and then do what must not be done
 	@sh .hub/setup
@@ -71,6 +80,8 @@ bench: setup  ## measure: loading, patching, VM-Enters a second, the audit, clic
 	@$(PY) tests/bench_machine.py
 	@echo
 	@$(PY) tests/bench_audit.py
+	@echo
+	@$(PY) tests/bench_frames.py
 	@echo
 	@$(PY) tests/bench_views.py
 	@echo

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from places import ROOT
 
 os.environ["VMENTER_PROGRESS"] = "off"  # no test, and no notebook that one starts, touches the reader's own file
 
@@ -23,6 +24,23 @@ settings.register_profile("search", parent=settings.get_profile("steady"), deran
 settings.load_profile("steady")  # --hypothesis-profile=search looks further, elsewhere each time
 
 REPORTED = "reported"
+TOGETHER = ("jupyterlab", "site")  # what is made once, for all tests that ask for it: one worker does them all
+# What takes longest, first, so that no worker is left with it alone at the end.
+LONG = (
+    "jupyterlab",
+    "site",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group tests for workers (`--dist loadgroup`): by what they share, else by file; the long groups come first."""
+    groups = {}
+    for item in items:
+        asked = [name for name in TOGETHER if name in getattr(item, "fixturenames", ())]
+        groups[item] = asked[0] if asked else item.path.relative_to(ROOT).as_posix()
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    items.sort(key=lambda item: LONG.index(groups[item]) if groups[item] in LONG else len(LONG))
 
 
 @pytest.fixture
@@ -49,8 +67,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the built site."""
     from site_built import built
 
-    base = tmp_path_factory.getbasetemp()
-    return built(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+    return built(tmp_path_factory.mktemp("site"))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

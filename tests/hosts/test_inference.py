@@ -12,7 +12,6 @@ from vmenter.hosts.explain import explain
 from vmenter.hosts.inference import HIDDEN, NO_LINE, fits, host_of, nearest_of, version
 from vmenter.hosts.report import FLAWS, SAMPLES, Report, parse, sample, samples
 
-
 GOLDEN = golden_cases.golden()
 each_golden = golden_cases.each(GOLDEN)
 
