@@ -6,6 +6,7 @@ comes back as the message that JupyterLab would have sent. So Python's own trait
 """
 
 import json
+import logging
 import sys
 from contextlib import redirect_stdout
 from io import StringIO
@@ -20,12 +21,19 @@ HERE = Path(__file__).parent
 THEMES = Path(sys.prefix) / "share" / "jupyter" / "lab" / "themes" / "@jupyterlab"
 
 
-class Bridge:
-    """What Python has told the page and the page has not yet heard; and the way back."""
+class Bridge(logging.Handler):
+    """What Python has told the page and the page has not yet heard; and the way back.
+
+    An exception in a widget's Python is logged by ipywidgets and goes no further: here it is one of `mistakes`.
+    """
 
     def __init__(self):
-        self.told = []
-        self.comms = {}
+        super().__init__(logging.WARNING)
+        self.told, self.mistakes, self.comms = [], [], {}
+        logging.getLogger("traitlets").addHandler(self)
+
+    def emit(self, record):
+        self.mistakes.append(self.format(record))
 
     def create_comm(self, **options):
         return Line(self, **options)
@@ -42,6 +50,8 @@ class Bridge:
         return self.waiting()
 
     def close(self):
+        logging.getLogger("traitlets").removeHandler(self)
+        super().close()
         for line in list(self.comms.values()):
             line.close()
 
@@ -76,7 +86,7 @@ def opener(chromium, monkeypatch):
         context = chromium.new_context(viewport={"width": width, "height": height}, offline=True)
         contexts.append(context)
         page = context.new_page()
-        page.mistakes = []
+        page.mistakes = bridge.mistakes
         page.on("pageerror", lambda error: page.mistakes.append(str(error)))
         page.expose_function("toPython", bridge.hear)
         light = str(theme == "light").lower()
