@@ -20,8 +20,8 @@ help:  ## list the targets
 setup:  ## make .venv and install the pinned packages, if that has not been done
 	@PYTHON="$(PYTHON)" sh .ci/setup
 
-lab: setup  ## set everything up and open the course in JupyterLab
-	@$(PY) -m jupyterlab notebooks/00-start-here.ipynb --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
+lab: setup  ## set everything up and open your own copies of the course in JupyterLab
+	@$(PY) -m vmenter lab $(LAB_ARGS)
 
 test: setup  ## set everything up and run every test
 	@$(MAKE) --no-print-directory -j $(JOBS) lint type
@@ -40,7 +40,7 @@ unit: setup  ## run the tests of the library, the command line and the widgets
 	@$(PYTEST) -n $(JOBS) tests
 
 nbval: setup  ## run every notebook and compare each output with the one committed
-	@VMENTER_PROGRESS=off $(PYTEST) -n $(JOBS) $(NBVAL) notebooks
+	@VMENTER_PROGRESS=off VMENTER_REVEAL=1 $(PYTEST) -n $(JOBS) $(NBVAL) notebooks
 
 coverage: setup  ## run the tests that need no browser; tell which lines and branches of the library none of them reaches
 	@$(COVERAGE) erase

@@ -43,6 +43,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONG.index(groups[item]) if groups[item] in LONG else len(LONG))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let notebooks that nbval runs tell every truth, as those that are committed do; nothing else does."""
+    if item.path.suffix == ".ipynb":
+        os.environ["VMENTER_REVEAL"] = "1"
+    else:
+        os.environ.pop("VMENTER_REVEAL", None)
+
+
 @pytest.fixture
 def report(record_property: Callable[[str, Any], None]) -> Callable[[str], None]:
     """Let a test say one line that is printed at the end of every run, with or without workers."""

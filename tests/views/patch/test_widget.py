@@ -27,8 +27,8 @@ replacement and 0x57 from the site. Same target, new distance.
   +0  0f 00 2d 57 00 00 00     C2 C2 C2 R2 R2 R2 R2     verw 0x57(%rip)  → verw_selector
   +7  90 90 90 90 90 90 90 90  O O O O O O O O          nop (8 times)
  +15  90 90                    O O                      nop (2 times)
- +17  c3                       -                        retq
-
+ +17  c3                       -                        retq"""
+FOOT = """\
 Entry 2 of 2 is the only match: its 7 bytes stand at the site.
 early    other bytes at +3 to +16, 1 write. It is broken: verw should reach verw_selector, but
          reaches 0xffffffffbffffff8, outside this code.
@@ -50,6 +50,7 @@ def letters(step):
 
 def test_twin_says_all_that_is_shown():
     assert twin(shown(), 2) == TWIN
+    assert twin(shown(), None).endswith(f"\n\n{FOOT}")
 
 
 def test_twin_without_a_step_is_the_last_one():
@@ -224,9 +225,19 @@ def test_representation_is_the_twin():
 
 def test_a_new_state_makes_a_new_frame():
     bench = PatchBench(features=(VM,))
-    bench.state = {**bench.state, "features": []}
+    bench.state = {**bench.state, "features": [], "step": None}
     assert bench.frame["verdict"].startswith("No entry matches")
     assert "eb 0f" in repr(bench)
+
+
+def test_it_opens_on_its_first_step_and_tells_with_the_last_what_the_steps_lead_to():
+    bench = PatchBench(features=(VM,))
+    assert "step 1 of 5: choose" in repr(bench)
+    assert bench.frame["verdict"] not in repr(bench)
+    assert "layered" not in repr(bench)
+    bench.state = {**bench.state, "step": None}
+    assert bench.frame["verdict"] in repr(bench)
+    assert "\nlayered " in repr(bench)
 
 
 def test_stepping_makes_no_new_frame():

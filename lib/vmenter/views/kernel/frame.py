@@ -273,7 +273,7 @@ def frame(of: Table, state: Mapping[str, Any], note: str = "") -> Frame:
         "cpus": [{"id": name, "title": one.title} for name, one in PRESETS.items()],
         "cpu": state.get("cpu"),
         "taken": f"As kernel {_selection(of.image.kernel)} selects. {TAKEN_AT_BOOT}",
-        "bench": {"sample": None, "typed": None, "features": on, "engine": of.how.engine.value, "step": None},
+        "bench": {"sample": None, "typed": None, "features": on, "engine": of.how.engine.value, "step": 0},
         "error": None,
     }  # fmt: skip
     shown["said"] = _said(shown)

@@ -50,12 +50,13 @@ def frame(state: Mapping[str, Any], site: Bench | None = None, last: Frame | Non
 
 
 def twin(shown: Frame, step: int | None) -> str:
-    """Return the text twin of a frame at one step."""
+    """Return the text twin of a frame at one step. What the steps lead to is told with the last."""
     steps = shown["steps"]
     index = len(steps) - 1 if step is None else max(0, min(step, len(steps) - 1))
     error = shown["error"]
     mistake = f"\n\nnot assembled: {error['text']}\nStill shown: the last good state." if error else ""
-    return "\n".join((*shown["head"], "", *steps[index]["text"], "", *shown["foot"])) + mistake
+    foot = ("", *shown["foot"]) if index == len(steps) - 1 else ()
+    return "\n".join((*shown["head"], "", *steps[index]["text"], *foot)) + mistake
 
 
 def _bench(state: Mapping[str, Any], site: Bench | None) -> Bench:

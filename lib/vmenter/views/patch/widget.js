@@ -37,7 +37,7 @@ function render({ model, el }) {
       const value = select.value;
       if (value === "@typed") choose({ sample: null, typed: typed ?? editorText() });
       else if (value === "@own") choose({ sample: null, typed: null });
-      else choose({ sample: value, step: null });
+      else choose({ sample: value, step: 0 });
     },
   });
   const about = make("p", { className: "vm-about" });
@@ -296,7 +296,7 @@ function render({ model, el }) {
 
   function assemble() {
     typed = editorText();
-    choose({ sample: null, typed, step: null });
+    choose({ sample: null, typed, step: 0 });
   }
 
   function fillEditor(text) {
@@ -338,8 +338,8 @@ function render({ model, el }) {
     stepper, status,
     region, legend,
     make("div", { className: "vm-outcome" }, figure,
-      make("div", { className: "vm-compared" }, make("table", { className: "vm-compare" },
-        make("caption", {}, "The same site under each patcher"),
+      make("details", { className: "vm-more vm-compared" }, make("summary", {}, "The same site under each patcher"), make("table", { className: "vm-compare" },
+        make("caption", { className: "vm-hidden" }, "The same site under each patcher"),
         make("thead", {}, make("tr", {}, ...["Patcher", "Kernels", "Outcome"].map((text) => make("th", { scope: "col" }, text)))),
         compared))),
     editor,
@@ -350,7 +350,9 @@ function render({ model, el }) {
     drawBytes();
     const { head, foot, error } = frame();
     const wrong = error ? ["", `not assembled: ${error.text}`, "Still shown: the last good state."] : [];
-    say(twin, [...head, "", ...steps()[shown()].text, "", ...foot, ...wrong].join("\n"));
+    const atTheEnd = shown() === steps().length - 1;
+    verdict.hidden = !atTheEnd; // what the steps lead to comes after them
+    say(twin, [...head, "", ...steps()[shown()].text, ...(atTheEnd ? ["", ...foot] : []), ...wrong].join("\n"));
   }
 
   function drawAll() {

@@ -23,8 +23,9 @@ from vmenter.views.view import read
 class PatchBench(anywidget.AnyWidget):
     """One site on a bench: choose it or type it, toggle features, step, compare the engines.
 
-    ``PatchBench(sample="three_way", features=("CLEAR_CPU_BUF_VM",), engine="once", step=None)`` shows a sample
-    of the lab; `typed` and `of` show other code. ``step=None`` is the last step. Its text twin is its `repr`.
+    ``PatchBench(sample="three_way", features=("CLEAR_CPU_BUF_VM",), engine="once", step=0)`` shows a sample
+    of the lab; `typed` and `of` show other code. It opens on its first step; ``step=None`` is
+    the last. Its text twin is its `repr`.
     """
 
     _esm = read("views/common.js", "views/patch/widget.js")
@@ -38,7 +39,7 @@ class PatchBench(anywidget.AnyWidget):
         sample: str | None = "three_way",
         features: Iterable[str] = (),
         engine: Engine | str = Engine.ONCE,
-        step: int | None = None,
+        step: int | None = 0,
         *,
         typed: Mapping[str, Any] | None = None,
         site: Bench | None = None,
