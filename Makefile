@@ -25,7 +25,7 @@ lab: setup  ## set everything up and open your own copies of the course in Jupyt
 
 test: setup  ## set everything up and run every test
 	@$(MAKE) --no-print-directory -j $(JOBS) lint type
-	@$(PYTEST) -n $(JOBS) $(NBVAL) tests notebooks
+	@$(MAKE) --no-print-directory unit nbval
 
 lint: setup  ## look for what ruff knows to be wrong or untidy, and for misspelt words
 	@$(RUFF) check $(CONFIG) lib tests .hub

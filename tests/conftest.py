@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from places import ROOT
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ["VMENTER_PROGRESS"] = "off"  # no test, and no notebook that one starts, touches the reader's own file
 
@@ -24,32 +24,48 @@ settings.register_profile("search", parent=settings.get_profile("steady"), deran
 settings.load_profile("steady")  # --hypothesis-profile=search looks further, elsewhere each time
 
 REPORTED = "reported"
-TOGETHER = ("jupyterlab", "site")  # what is made once, for all tests that ask for it: one worker does them all
+# Files that share what is made once: a JupyterLab and a browser, the built site. One worker does them all.
+TOGETHER = {
+    "tests/browser/test_site.py": "site",
+    "tests/course/test_site.py": "site",
+    "tests/browser/test_slides.py": "slides",
+    "tests/browser/": "browser",
+}
 # What takes longest, first, so that no worker is left with it alone at the end.
 LONG = (
-    "jupyterlab",
+    "browser",
     "site",
+    "tests/course/exercises/test_exercises_08.py",
+    "tests/course/exercises/test_exercises.py",
+    "tests/code/test_damage.py",
+    "tests/kernels/test_inspect_damage.py",
+    "tests/hosts/test_inference.py",
+    "tests/patching/test_alternatives.py",
+    "slides",
 )
 
 
-@pytest.hookimpl(tryfirst=True)
+def group(nodeid: str) -> str:
+    """Return the group that a test goes with: its file, or what it shares with others."""
+    file = nodeid.split("::", maxsplit=1)[0]
+    return next((name for start, name in TOGETHER.items() if file.startswith(start)), file)
+
+
+class Groups(LoadScopeScheduling):
+    """Workers take a group at a time."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    """Let workers (`-n`) take the groups in the order in which they are collected."""
+    return Groups(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group tests for workers (`--dist loadgroup`): by what they share, else by file; the long groups come first."""
-    groups = {}
-    for item in items:
-        asked = [name for name in TOGETHER if name in getattr(item, "fixturenames", ())]
-        groups[item] = asked[0] if asked else item.path.relative_to(ROOT).as_posix()
-        item.add_marker(pytest.mark.xdist_group(groups[item]))
-    items.sort(key=lambda item: LONG.index(groups[item]) if groups[item] in LONG else len(LONG))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let notebooks that nbval runs tell every truth, as those that are committed do; nothing else does."""
-    if item.path.suffix == ".ipynb":
-        os.environ["VMENTER_REVEAL"] = "1"
-    else:
-        os.environ.pop("VMENTER_REVEAL", None)
+    """Put the groups that take longest first."""
+    items.sort(key=lambda item: LONG.index(one) if (one := group(item.nodeid)) in LONG else len(LONG))
 
 
 @pytest.fixture
