@@ -10,9 +10,10 @@ COVERAGE := COVERAGE_RCFILE=lib/pyproject.toml $(PY) -m coverage
 JOBS   ?= 2
 KERNELS ?= $(VMENTER_KERNELS)
 LEARNERS ?= 3
+FUZZ   ?= 10000
 
-.PHONY: help setup lab test lint type unit nbval coverage hub-test notebooks objects records images slides site format \
-	bench hooks release pins clean
+.PHONY: help setup lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images slides site \
+	format bench hooks release pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +48,11 @@ coverage: setup  ## run the tests that need no browser; tell which lines and bra
 	@$(COVERAGE) run -m pytest -c tests/pytest.ini --rootdir . -n $(JOBS) --ignore tests/browser tests
 	@$(COVERAGE) combine --quiet
 	@$(COVERAGE) report --skip-covered
+
+fuzz: setup  ## try FUZZ=10000 bad inputs of all kinds (`make test` tries 2,000), and print the figures
+	@VMENTER_FUZZ=$(FUZZ) $(PYTEST) -n $(JOBS) tests/code/test_damage.py tests/kernels/test_inspect_damage.py \
+		tests/kernels/test_packages.py tests/kernels/test_find.py tests/cli/test_bad_input.py \
+		tests/course/exercises/test_any_answer.py
 
 hub-test: setup  ## fill a real JupyterHub with LEARNERS=3 who work at once, and then do what must not be done
 	@sh .hub/setup

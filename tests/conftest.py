@@ -39,6 +39,8 @@ LONG = (
     "tests/course/exercises/test_exercises.py",
     "tests/code/test_damage.py",
     "tests/kernels/test_inspect_damage.py",
+    "tests/course/exercises/test_any_answer.py",
+    "tests/cli/test_bad_input.py",
     "tests/hosts/test_inference.py",
     "tests/patching/test_alternatives.py",
     "slides",

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from vmenter import LabError
-from vmenter.code.image import Image, from_bytes
+from vmenter.code.image import Image, from_bytes, older_first
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels import around as enterexit
 from vmenter.kernels import stub as stubs
@@ -25,7 +25,8 @@ from vmenter.kernels.around import Around, Asks, Guarded
 from vmenter.kernels.find import Kernel
 from vmenter.kernels.stub import Run, Runner, Stub
 from vmenter.patching import features, static_keys
-from vmenter.patching.alternative_table import Engine, Rules, entries, rules
+from vmenter.patching.alternative_table import Engine, Nops, Rules, likely_sizes, rules
+from vmenter.patching.features import parse_version
 
 HAS_FORM = "has the 6.19 form"
 FLUSH_KEY = "vmx_l1d_should_flush"
@@ -137,11 +138,14 @@ def inspect(data: bytes, name: str, file: str | None = None) -> Report:
 
 def inspect_image(image: Image, file: str) -> Report:
     """Do what `inspect` does with an image that was loaded at `memory.LAB_BASE`."""
-    found = stubs.find(image)
+    try:
+        found = stubs.find(image)
+    except LabError as error:
+        raise older_first(image, error) from None
     try:
         how, known_by = _engine(image)
     except LabError as error:
-        return Report(file, image.kernel, None, "", (), *_unknown(_plain(error, image)))
+        return Report(file, image.kernel, None, "", (), *_unknown(_plain(older_first(image, error), image)))
     reports = tuple(_stub(image, stub, how) for stub in found)
     return Report(file, image.kernel, how.engine, known_by, reports, *_verdict(reports))
 
@@ -155,19 +159,12 @@ def _engine(image: Image) -> tuple[Rules, str]:
     """Tell how the kernel patches itself, and how that is known. `LabError` for tables that cannot be right.
 
     Distributions take newer code into older kernels: records of another size than the version's tell more.
+    Which NOPs a kernel writes matters to nothing here.
     """
-    how, known_by = rules(image), f"version {image.kernel}" if image.kernel else "no version"
+    how, known_by = rules(image, nops=Nops.P6), f"version {image.kernel}" if image.kernel else "no version"
     static_keys.branches(image)
-    try:
-        entries(image, how.record_size)
-    except LabError as error:
-        size = 14 if how.record_size == 12 else 12
-        try:
-            entries(image, size)
-        except LabError:
-            raise error from None  # what the version asks for is what should be fixed
-        how = rules(image, Engine.LAYERED if size == 14 else Engine.EARLY, size)
-        return how, f"records of {size} bytes, which is not what {known_by} had at first"
+    if image.kernel and how.record_size not in likely_sizes(parse_version(image.kernel)):
+        return how, f"records of {how.record_size} bytes, which is not what {known_by} had at first"
     return how, f"{known_by}; records of {how.record_size} bytes fit"
 
 

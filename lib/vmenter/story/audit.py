@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -32,7 +32,7 @@ from vmenter.boot.selection import select
 from vmenter.boot.verw import select_verw
 from vmenter.kernels.module_era import ModuleEra
 from vmenter.story import eras
-from vmenter.story.promise import Promise, Reach, VCpuState, judge, promise_of
+from vmenter.story.promise import RFDS_CLEARS, Promise, Reach, VCpuState, judge, promise_of
 from vmenter.story.space import DEFAULT, Dimension, Part, Picks, Space, Value, machine_of
 
 Progress = Callable[[str, int, int], None]
@@ -58,6 +58,7 @@ class Tally(NamedTuple):
         return Tally(self.number + other.number, settings, smallest, self.seen | other.seen)
 
 
+CTRL = "fb_clear_ctrl"  # the one fact of a host that is read with the vCPU
 ONE = Tally(1, 0, (), frozenset())
 Table = dict[Hashable, Tally]
 
@@ -84,15 +85,19 @@ def _joined(tallies: Iterable[Tally]) -> Tally:
 
 
 def _of_verw(host: Host, wishes: Wishes, kernel: Generation, _: VCpuState) -> Hashable:
-    """Return what the VERW family comes to, and whether the bugs alone keep KVM from setting FB_CLEAR_DIS."""
+    """Return what the VERW family comes to, and whether the bugs alone keep KVM from setting FB_CLEAR_DIS.
+
+    Of the first: for whom VERW is asked, and whether RFDS is among the reasons, for which no flush stands in.
+    """
     return _verw(host, wishes, kernel.kernel)
 
 
 @lru_cache(maxsize=1 << 15)
-def _verw(host: Host, wishes: Wishes, kernel: str) -> tuple[bool, bool, bool]:
+def _verw(host: Host, wishes: Wishes, kernel: str) -> tuple[bool, bool, bool, bool]:
     """Evaluate it, once: who looks at one part of a space after another asks about the same machines again."""
     verw, _why = select_verw(host, wishes, GENERATIONS[kernel])
-    return verw.clears_for_all, verw.clears_for_mmio, not {"mds", "taa"}.isdisjoint(host.bugs)
+    immune = {"mds", "taa"}.isdisjoint(host.bugs)
+    return verw.clears_for_all, verw.clears_for_mmio, verw.rfds == RFDS_CLEARS, not immune
 
 
 def _of_l1tf(host: Host, wishes: Wishes, kernel: Generation, _: VCpuState) -> Hashable:
@@ -101,7 +106,7 @@ def _of_l1tf(host: Host, wishes: Wishes, kernel: Generation, _: VCpuState) -> Ha
 
 
 def _of_vcpu(host: Host, _: Wishes, _kernel: Generation, vcpu: VCpuState) -> Hashable:
-    return vcpu, host.has("fb_clear_ctrl")
+    return vcpu, host.has(CTRL)
 
 
 _OUTCOME = {Part.VERW: _of_verw, Part.L1TF: _of_l1tf, Part.VCPU: _of_vcpu}
@@ -290,21 +295,48 @@ def reached(
 
     The counts of all add up to the space. Nothing is run.
     """
+    selected, vcpus, told = parts(space, era.kernel, progress)
+    alike: dict[tuple[eras.State, Promise], tuple[Selected, Tally]] = {}  # for whatever vCPU
+    for left in selected.values():
+        one = _selected(era, space, left)
+        key = eras.state_of(era, one.hosts[True], one.selection, VCpuState()), one.promise
+        alike[key] = one, left.either(alike[key][1] if key in alike else None)
+    entries = [(*space.machine(tally.smallest), tally) for tally in vcpus.values()]
     found: dict[tuple[eras.State, Promise], Tally] = {}
-    for state, promise, tally in _cases(era, space, progress).values():
-        found[state, promise] = tally.either(found.get((state, promise)))
+    for one, left in alike.values():
+        for entering, vcpu, right in entries:
+            state = eras.state_of(era, one.hosts[entering.has(CTRL)], one.selection, vcpu)
+            tally = _joined((left, right, told))
+            found[state, one.promise] = tally.either(found.get((state, one.promise)))
     return found
+
+
+class Selected(NamedTuple):
+    """What selection makes of hosts with one outcome; of the fact that is read with the vCPU, both."""
+
+    hosts: tuple[Host, Host]  # without FB_CLEAR_CTRL, with it
+    selection: eras.Selection
+    promise: Promise
+
+
+def _selected(era: eras.Era, space: Space, tally: Tally) -> Selected:
+    host, _ = space.machine(tally.smallest)  # one configuration speaks for all with its outcome
+    selection = _select(host, era.kernel)
+    return Selected((host, replace(host, facts=(*host.facts, CTRL))), selection, promise_of(selection))
 
 
 def _cases(
     era: eras.Era, space: Space, progress: Progress | None
 ) -> dict[Hashable, tuple[eras.State, Promise, Tally]]:
     """Return for each outcome what an era's code sees of it, what is promised there, and its configurations."""
-    found = {}
-    for outcome, tally in outcomes(space, era.kernel, progress).items():
-        host, vcpu = space.machine(tally.smallest)  # one configuration speaks for all with its outcome
-        selection = _select(host, era.kernel)
-        found[outcome] = eras.state_of(era, host, selection, vcpu), promise_of(selection), tally
+    selected, vcpus, told = parts(space, era.kernel, progress)
+    entries = [(outcome, *space.machine(tally.smallest), tally) for outcome, tally in vcpus.items()]
+    found: dict[Hashable, tuple[eras.State, Promise, Tally]] = {}
+    for both, left in selected.items():
+        one = _selected(era, space, left)
+        for outcome, entering, vcpu, right in entries:
+            state = eras.state_of(era, one.hosts[entering.has(CTRL)], one.selection, vcpu)
+            found[both, outcome] = state, one.promise, _joined((left, right, told))
     return found
 
 
@@ -318,12 +350,12 @@ def with_value(tally: Tally, space: Space, name: str, label: str) -> Tally:
 def audit(era: eras.Era | str, space: Space = DEFAULT, progress: Progress | None = None) -> Audit:
     """Audit one era, or any code in its place: `dataclasses.replace(era, code=…)`."""
     era = eras.era(era) if isinstance(era, str) else era
-    found = fates(era, space, progress).values()
+    cases = reached(era, space, progress)
     faults: dict[str, Tally] = {}
-    for fate, tally in found:
-        for fault in fate.faults:
-            faults[fault] = tally.either(faults.get(fault))
-    states = len({fate.state for fate, _ in found})
+    for case, found in _judged(era, cases, progress).items():
+        for fault in found:
+            faults[fault] = cases[case].either(faults.get(fault))
+    states = len({state for state, _ in cases})
     findings = {fault: Finding(tally, space) for fault, tally in faults.items()}
     return Audit(era, space, states, findings.get("broken"), findings.get("neutralised"), findings.get("failed"))
 
@@ -341,24 +373,42 @@ def fates(
 ) -> dict[Hashable, tuple[Fate, Tally]]:
     """Return for each outcome of a space its fate, and the configurations that share it. Runs each state once."""
     cases = _cases(era, space, progress)
-    promises: dict[eras.State, set[Promise]] = {}
-    for state, promise, _ in cases.values():
-        promises.setdefault(state, set()).add(promise)
-    faults: dict[tuple[eras.State, Promise], frozenset[str]] = {}
-    states = sorted(promises, key=lambda state: (sorted(state.features), sorted(state.keys)))
-    for done, state in enumerate(states):
-        if progress:
-            progress(f"{era.id}: machine states", done, len(states))
-        trace = _run(era, state)
-        for promise in promises[state]:
-            faults[state, promise] = frozenset(_faults(promise, state, trace))
+    faults = _judged(era, ((state, promise) for state, promise, _ in cases.values()), progress)
     return {
         outcome: (Fate(state, promise, faults[state, promise]), tally)
         for outcome, (state, promise, tally) in cases.items()
     }
 
 
+def _judged(
+    era: eras.Era, cases: Iterable[tuple[eras.State, Promise]], progress: Progress | None
+) -> dict[tuple[eras.State, Promise], frozenset[str]]:
+    """Run each state once, and hold it against each promise that was made in it."""
+    promises: dict[eras.State, set[Promise]] = {}
+    for state, promise in cases:
+        promises.setdefault(state, set()).add(promise)
+    faults: dict[tuple[eras.State, Promise], frozenset[str]] = {}
+    states = sorted(promises, key=lambda state: (sorted(state.features), sorted(state.keys)))
+    for done, state in enumerate(states):
+        if progress:
+            progress(f"{era.id}: machine states", done, len(states))
+        traces = [_run(era, one) for one in _variants(era, state)]
+        for promise in promises[state]:
+            found = (fault for trace in traces for fault in _faults(promise, state, trace))
+            faults[state, promise] = frozenset(found)
+    return faults
+
+
 _select = lru_cache(maxsize=4096)(select)
+
+
+def _variants(era: eras.Era, state: eras.State) -> tuple[eras.State, ...]:
+    """Return the states to run for one: of code that is not the lab's, also that with RSP and CR2 unchanged.
+
+    Neither is a dimension: every configuration meets both, from one VM-Enter to the next, so a configuration has a
+    fault if it has it in either. The lab's own code does the same in both (a test runs them), and is run once.
+    """
+    return state.variants if isinstance(era, ModuleEra) or era.code is not None else (state,)
 
 
 def _run(era: eras.Era, state: eras.State) -> eras.Trace | None:

@@ -2,17 +2,20 @@
 
 import json
 import re
+import struct
+from dataclasses import replace
 from functools import cache
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from needs import kernel_file, kernel_files
+from pieces import TEXT, Alt, Place, build
 
 from vmenter import LabError
 from vmenter.boot.processors import PRESETS
 from vmenter.boot.selection import select
-from vmenter.code.image import from_bytes, load
+from vmenter.code.image import Section, from_bytes, load
 from vmenter.code.instructions import decode
 from vmenter.patching import alternatives, features
 from vmenter.patching.lab import feature_numbers, lab_object
@@ -292,3 +295,21 @@ def test_every_module_at_hand_can_be_browsed(path):
     browsed = table(load(path or kernel_file("6.12.117", "kvm-intel.ko.xz")))
     shown = frame(browsed, {"cpu": "skylake-server"})
     assert shown["sites"] == len(browsed.rows) > 0
+
+
+def test_a_kernel_whose_cpu_decides_its_nops_shows_which_sites_depend_on_it_and_others_are_named():
+    site = Place(b"\xfa\x90\x90\x90", (Alt(3 * 32 + 21, b"\xfb"),))
+    image = build(site, record_size=12, kernel="5.10.262")
+    named = Section(
+        ".return_sites", 0xF0_0000, 4, struct.pack("<i", TEXT - 0xF0_0000), executable=False, writable=False
+    )
+    image = replace(image, sections=(*image.sections, named))
+    (open_,) = KernelBrowser(image).frame["rows"]
+    (k8,) = KernelBrowser(image, nops="k8").frame["rows"]
+    assert open_["outcome"] == "cannot tell"
+    assert "p6 or k8" in open_["patched"]
+    assert k8["outcome"] == "changed"
+    assert "also in return_sites: another patcher" in k8["patched"]
+    assert KernelBrowser(image, features=()).frame["features"][0] == {
+        "name": "ALWAYS", "sites": 1, "on": True, "fixed": True,
+    }  # fmt: skip
