@@ -49,7 +49,8 @@ def wrong_days(clause):
 def wrong_releases(clause):
     """Return releases that stand right behind or before a commit and are not its first."""
     for match in re.finditer(
-        rf"({prose.HASH.pattern}) ?[(,] ?(v\d+\.\d+)|(v\d+\.\d+) \(commit ({prose.HASH.pattern})", clause.text
+        rf"({prose.HASH.pattern}) ?[(,] ?(v\d+\.\d+)|(v\d+\.\d+)(?: on)? \((?:commit )?({prose.HASH.pattern})",
+        clause.text,
     ):
         ref, said = match[1] or match[4], match[2] or match[3]
         if COMMITS[ref].release != said:

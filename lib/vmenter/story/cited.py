@@ -33,6 +33,7 @@ COMMITS = {
         Cited("027bbb884be0", release="v5.19"),
         Cited("8bd200d23ec4", release="v5.19"),
         Cited("5d1dd961e743", release="v6.3"),
+        Cited("da3db168fb67", release="v6.4"),
         Cited("270a69c4485d", (ZIJLSTRA,), "v6.5"),
         Cited("6613d82e617d", (GUPTA,), "v6.8", (("posted", "2024-02-13"),)),
         Cited("706a189dcf74", (CHRISTOPHERSON,), "v6.8", (("posted", "2024-02-13"),)),
