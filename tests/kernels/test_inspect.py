@@ -213,6 +213,54 @@ def test_a_verw_farther_away_is_not_the_form():
     assert far.reason.startswith("VERW 3 accesses to memory before VM-Enter")
 
 
+ONE_MORE = (
+    "    testb $1, (%rsp)\n"  # one access to memory; the flags it writes are written again before they are read
+)
+
+
+@pytest.mark.parametrize(("more", "accesses", "form"), [("", 1, True), (ONE_MORE, 2, False)])
+def test_one_access_behind_verw_is_the_form_and_two_are_not(more, accesses, form):
+    flags = "    testl $RUN_VMRESUME, 8"
+    report = of(changed("e6ff1d61de51", (flags, more + flags)))
+    assert (report.stubs[0].accesses, report.has_form) == (accesses, form)
+
+
+@pytest.mark.parametrize(
+    ("more", "accesses", "form"), [("", 0, True), (ONE_MORE, 1, True), (2 * ONE_MORE, 2, False)]
+)
+def test_the_same_on_amd(more, accesses, form):
+    clear = '    ALTERNATIVE "", clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM\n'
+    loaded = source(SVM).split(clear)[0].splitlines(keepends=True)[-1]  # what stands before it in the first stub
+    report = of(changed(SVM, (loaded + clear, loaded + clear + more)))
+    assert (max(one.accesses for one in report.stubs), report.has_form) == (accesses, form)
+
+
+# VERW has a form for each way to name memory: without, with a short and with a long distance from a register, from RIP.
+FORMS = (
+    "(%rax)",
+    "(%rax,%rcx)",
+    "8(%rax)",
+    "-8(%rax,%rcx,2)",
+    "0x1000(%rax)",
+    "0x1000(,%rcx,8)",
+    "cpu_l1tf_flush_l1d(%rip)",
+)
+
+
+@pytest.mark.parametrize("operand", FORMS)
+@pytest.mark.parametrize("code", ["verw {}", 'ALTERNATIVE "", "verw {}", 3*32+18'], ids=["code", "replacement"])
+def test_every_form_of_verw_with_a_memory_operand_is_seen_in_another_function(operand, code):
+    report = of(
+        changed("e6ff1d61de51", ("vcpu_run_function\nrun", f"{OTHER}{code.format(operand)}\n ret\n{END}run"))
+    )
+    assert report.stubs[0].elsewhere == ("other",)
+
+
+@pytest.mark.parametrize("code", ["verw %ax", "verr (%rax)", "sldt (%rax)"])
+def test_what_only_looks_like_it_is_not(code):
+    assert of(changed("e6ff1d61de51", ("vcpu_run_function\nrun", f"{OTHER}{code}\n ret\n{END}run"))).has_form
+
+
 def test_an_amd_stub_that_always_clears_is_not_said_to_clear_nothing():
     clear = '    ALTERNATIVE "", clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM\n'
     loaded = source(SVM).split(clear)[0].splitlines(keepends=True)[-1]  # what stands before it in the first stub

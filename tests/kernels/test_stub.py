@@ -122,6 +122,17 @@ def test_what_cannot_be_run_is_an_error_that_says_why():
         runner(era_image(changed("e6ff1d61de51", ("    vmresume\n", ""))))
 
 
+@pytest.mark.parametrize(("rounds", "enters"), [(9_000, True), (11_000, False)])
+def test_a_stub_may_take_20_000_instructions_and_no_more(rounds, enters):
+    loop = f"    movl ${rounds}, %ecx\n1:  decl %ecx\n    jnz 1b\n    pushq %rdi "
+    image = era_image(changed("e6ff1d61de51", ("    pushq %rdi ", loop)))
+    if enters:
+        assert runner(image).reach == 4
+    else:
+        with pytest.raises(LabError, match="no VM-Enter within 20,000 instructions"):
+            runner(image)
+
+
 def test_no_stub_and_no_symbols_are_errors_that_say_what_is_there():
     with pytest.raises(LabError, match=r"no VM-Enter stub found: .*; there is VMRESUME in other"):
         stubs.find(lab(".globl other\nother: vmresume\n"))

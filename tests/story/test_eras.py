@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from era_states import ALL, BEFORE, MDS, MERGED, MMIO, MOVED, REACH, V4, state_for
+from era_states import ALL, BEFORE, MDS, MERGED, MMIO, MOVED, REACH, V4, mutated, state_for
 
 from vmenter import LabError
 from vmenter.boot.generations import GENERATIONS
@@ -222,6 +222,30 @@ def test_without_microcode_the_flush_reads_64_kib_and_what_rests_on_it_is_assume
     assert (verdict.kept, verdict.assumed) == (True, True)
     only_l1tf = judge(Promise(Verw.NEVER, "always"), VCpuState(resume=True), trace)
     assert (only_l1tf.kept, only_l1tf.assumed) == (True, False)
+
+
+@pytest.mark.parametrize("era", [MOVED, V4, MERGED], ids=lambda era: era.id)
+def test_where_verw_runs_beside_the_flush_by_reading_nothing_is_assumed(era):
+    trace = eras.run(era, state_for(era, verw=True, mode="always", microcode=False))
+    assert {event.kind for event in trace.clears} == {EventKind.L1D_FLUSH_LOOP, EventKind.VERW}
+    verdict = eras.judge(Promise(Verw.ALWAYS, "always"), VCpuState(), trace)
+    assert (verdict.kept, verdict.assumed) == (True, False)
+
+
+def test_a_vcpu_reaches_no_mmio_unless_it_is_said():
+    assert State() == State(mmio=Reach.NONE)
+    assert VCpuState() == VCpuState(mmio=Reach.NONE)
+    only_mmio = Host(("mmio_stale_data",), ("fb_clear",))
+    for era in (MMIO, MOVED, REACH, V4, MERGED):
+        assert eras.enter(era, only_mmio).trace.verw == 0
+        assert eras.enter(era, only_mmio, VCpuState(Reach.ASSIGNED)).trace.verw == 1
+
+
+@pytest.mark.parametrize(("rounds", "enters"), [(9_000, True), (11_000, False)])
+def test_a_readers_own_code_may_take_20_000_instructions_and_no_more(rounds, enters):
+    loop = f"    movl ${rounds}, %ecx\n1:  decl %ecx\n    jnz 1b\n    push_host_registers\n"
+    trace = eras.run(mutated(MERGED, ("    push_host_registers\n", loop)), State())
+    assert (trace.vm_enter is not None) == enters
 
 
 @pytest.mark.parametrize("era", ALL, ids=lambda era: era.id)
