@@ -62,7 +62,7 @@ notebooks: setup  ## run every notebook anew and store it as it is committed
 	@$(PY) tests/tools/run_notebooks.py notebooks/*.ipynb
 
 objects: setup  ## assemble the lab's sources anew
-	@$(PY) -c "from vmenter.code.instructions import assembler; assembler.build_lab()"
+	@$(PY) -c "from vmenter.patching.lab import build_lab; build_lab()"
 
 records: setup  ## record anew what notebooks 09 and 10 show of the real kernels in KERNELS
 	@$(PY) tests/tools/record_beyond.py "$(KERNELS)"

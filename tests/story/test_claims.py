@@ -11,9 +11,9 @@ import prose
 import pytest
 
 from vmenter.boot.processors import PRESETS
-from vmenter.story.eras import enter, era
+from vmenter.story.eras import enter
 from vmenter.story.exposure import Cut, counts
-from vmenter.story.history import ERAS
+from vmenter.story.history import ERAS, era
 from vmenter.story.promise import Promise, Reach, VCpuState, Verw
 
 EVERY, MMIO, HARMLESS = "for every guest", "for guests that reach MMIO", "cond, none pending"

@@ -228,7 +228,7 @@ def test_without_microcode_the_flush_reads_64_kib_and_what_rests_on_it_is_assume
 def test_where_verw_runs_beside_the_flush_by_reading_nothing_is_assumed(era):
     trace = eras.run(era, state_for(era, verw=True, mode="always", microcode=False))
     assert {event.kind for event in trace.clears} == {EventKind.L1D_FLUSH_LOOP, EventKind.VERW}
-    verdict = eras.judge(Promise(Verw.ALWAYS, "always"), VCpuState(), trace)
+    verdict = judge(Promise(Verw.ALWAYS, "always"), VCpuState(), trace)
     assert (verdict.kept, verdict.assumed) == (True, False)
 
 
