@@ -13,7 +13,9 @@ from vmenter.assembler import lab_object
 from vmenter.errors import LabError
 from vmenter.exercises.variants import changed, source
 from vmenter.history import BACKPORT, ERAS
-from vmenter.inspect import HAS_FORM, Report, inspect, to_json
+from vmenter.form import HAS_FORM
+from vmenter.inspect import Report, inspect
+from vmenter.inspecttext import to_json
 from vmenter.svm import SVM
 
 MMIO_ONLY = "but not for MMIO Stale Data alone"

@@ -303,16 +303,23 @@ def host(source: str | None, *, how: bool, as_json: bool) -> int:
 
 @commands.command()
 @click.argument("paths", metavar="[FILE|DIR|PACKAGE]...", nargs=-1)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["form", "hole"]),
+    default="form",
+    show_default=True,
+    help="Exit with 1 where the 6.19 form is lacking, or where hosts' VM-Enters get no clear.",
+)
 @JSON
-def inspect(paths: tuple[str, ...], *, as_json: bool) -> int:
+def inspect(paths: tuple[str, ...], *, fail_on: str, as_json: bool) -> int:
     """Tell what real kernels do right before VM-Enter: exit status 1 without the 6.19 form.
 
     Reads kvm-intel.ko and kvm-amd.ko, packed or not, in folders and packages (.deb, .rpm) too; without an argument
     those of the kernels installed here. What cannot be told counts as lacking the form (status 1). A path in which
     no module can be read, or a damaged package, is bad input (status 2), after all others were told.
     """
-    from vmenter import inspecttext, kernels  # noqa: PLC0415
-    from vmenter.inspect import Report, of_kernels, to_json  # noqa: PLC0415
+    from vmenter import holes, inspecttext, kernels  # noqa: PLC0415
+    from vmenter.inspect import Report, of_kernels  # noqa: PLC0415
 
     reports: list[Report] = []
     errors: list[LabError] = []
@@ -321,12 +328,14 @@ def inspect(paths: tuple[str, ...], *, as_json: bool) -> int:
             reports += of_kernels(kernels.find(path, kernels.MODULES, errors))
         except LabError as error:
             errors.append(error)
+    found = {id(report): holes.of_inspected(report) for report in reports}
     if reports:
-        _print(
-            _json({"kernels": [to_json(report) for report in reports]}) if as_json else inspecttext.lines(reports)
-        )
+        told = [inspecttext.to_json(report, found[id(report)]) for report in reports] if as_json else []
+        _print(_json({"kernels": told}) if as_json else inspecttext.lines(reports, found))
     if errors:
         raise LabError("; ".join(map(str, errors)))
+    if fail_on == "hole":
+        return int(any(one.is_finding for one in found.values()))
     return int(not all(report.has_form for report in reports))
 
 

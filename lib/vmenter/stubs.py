@@ -94,8 +94,8 @@ def _elsewhere(image: Image) -> str:
     return f"; there is {', '.join(sorted(places))}" if places else " and no VMLAUNCH, VMRESUME or VMRUN at all"
 
 
-def callers(image: Image, stub: Stub) -> tuple[str, ...]:
-    """Return the functions of the image that call a stub, by a direct CALL or JMP, in address order."""
+def callers(image: Image, target: int) -> tuple[str, ...]:
+    """Return the functions of the image that call an address, by a direct CALL or JMP, in address order."""
     found = set()
     for section in image.sections:
         if not section.executable:
@@ -104,7 +104,7 @@ def callers(image: Image, stub: Stub) -> tuple[str, ...]:
             at = section.data.find(opcode)
             while at >= 0:
                 end = section.address + at + 5
-                if end + int.from_bytes(section.data[at + 1 : at + 5], "little", signed=True) == stub.start:
+                if end + int.from_bytes(section.data[at + 1 : at + 5], "little", signed=True) == target:
                     name, _ = image.symbols.at(end - 5) or ("", 0)
                     found.add((end - 5, name.split(".cold")[0]))
                 at = section.data.find(opcode, at + 1)
