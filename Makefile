@@ -26,6 +26,7 @@ test: lint type unit nbval  ## set everything up and run every test
 lint: setup  ## look for what ruff knows to be wrong or untidy, and for misspelt words
 	@$(RUFF) check $(CONFIG) lib tests .hub
 	@$(RUFF) format $(CONFIG) --check lib tests .hub
+	@.venv/bin/lint-imports --no-logo --no-cache lib/pyproject.toml
 	@$(PY) tests/tools/spell.py
 
 type: setup  ## check the types
@@ -46,19 +47,19 @@ notebooks: setup  ## run every notebook anew and store it as it is committed
 	@$(PY) tests/tools/run_notebooks.py notebooks/*.ipynb
 
 objects: setup  ## assemble the lab's sources anew
-	@$(PY) -c "from vmenter import assembler; assembler.build_lab()"
+	@$(PY) -c "from vmenter.code.instructions import assembler; assembler.build_lab()"
 
 records: setup  ## record anew what notebooks 09 and 10 show of the real kernels in KERNELS
 	@$(PY) tests/tools/record_beyond.py "$(KERNELS)"
 
 images: setup  ## draw the pictures of README and notebooks anew, those that are out of date
-	@$(PY) -m vmenter.pictures
+	@$(PY) -m vmenter.course.pictures
 
 slides: setup  ## make slides and a one-page handout of every notebook, in build/slides
-	@$(PY) -m vmenter.slides
+	@$(PY) -m vmenter.course.slides
 
 site: setup  ## build the course as pages that need no kernel, in build/site
-	@$(PY) -m vmenter.site
+	@$(PY) -m vmenter.course.site
 
 format: setup  ## put the code into the house's form
 	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests .hub

@@ -2,7 +2,7 @@
 
 import linecache
 
-from vmenter.exercises import exercise
+from vmenter.course.exercises import exercise
 
 
 def cell(text):

@@ -52,15 +52,15 @@ def _lines(path):
 
 
 def bench_import():
-    with_it, without = fresh("import vmenter, vmenter.alternatives, vmenter.image")
+    with_it, without = fresh("import vmenter, vmenter.patching.alternatives, vmenter.code.image")
     print(f"import of the engine            {with_it - without:8.3f} s")
 
 
 def bench_kernel(version):
-    from vmenter import alternatives
-    from vmenter.features import from_words
-    from vmenter.image import load
-    from vmenter.unpack import unpack
+    from vmenter.code.image import load
+    from vmenter.code.unpack import unpack
+    from vmenter.patching import alternatives
+    from vmenter.patching.features import from_words
 
     path = next((path for path in kernel_files("vmlinuz") if kernel_version(path) == version), None)
     if path is None:

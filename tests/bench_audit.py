@@ -3,10 +3,10 @@
 import time
 from random import Random
 
-from vmenter import eras
-from vmenter.audit import audits
-from vmenter.space import DEFAULT, SPACES, Space
-from vmenter.views.exposure_frame import LOOKS, frame
+from vmenter.story import eras
+from vmenter.story.audit import audits
+from vmenter.story.space import DEFAULT, SPACES, Space
+from vmenter.views.exposure.frame import LOOKS, frame
 
 SAMPLE = 2000  # configurations done in full, for each era
 

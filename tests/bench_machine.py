@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from lab_images import STUB, VM, VM_MMIO, lab, patched
 
-from vmenter.buffers import left
-from vmenter.machine import Machine
-from vmenter.memory import VCPU
+from vmenter.emulator.buffers import left
+from vmenter.emulator.machine import Machine
+from vmenter.emulator.memory import VCPU
 
 SECONDS = 1.0  # of each measurement
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bench import machine
 
-from vmenter.doctor import find_browser
-from vmenter.site import build
+from vmenter.course.doctor import find_browser
+from vmenter.course.site import build
 
 READY = "[...document.querySelectorAll('.live')].every(room => 'ready' in room.dataset)"
 RUNS = 3

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from browser.conftest import FLAGS, Lab, opener
 
-from vmenter.doctor import find_browser
+from vmenter.course.doctor import find_browser
 
 ROUNDS = 60
 ECHO = """\
@@ -24,27 +24,27 @@ ipywidgets.HBox([button, answer])"""
 # Name: the cell, and the controls that are operated one after another.
 VIEWS = {
     "PatchBench": (
-        "from vmenter.views.patch_bench import PatchBench\nPatchBench()",
+        "from vmenter.views.patch.widget import PatchBench\nPatchBench()",
         ".vm-head input",
     ),
     "EntryExplorer": (
-        "from vmenter.views.entry_explorer import EntryExplorer\nEntryExplorer()",
+        "from vmenter.views.entry.widget import EntryExplorer\nEntryExplorer()",
         ".vm-controls input:not([type=text])",
     ),
     "EntryExplorer, two eras": (
-        "from vmenter.views.entry_explorer import EntryExplorer\nEntryExplorer(compare='e6ff1d61de51')",
+        "from vmenter.views.entry.widget import EntryExplorer\nEntryExplorer(compare='e6ff1d61de51')",
         ".vm-controls input:not([type=text])",
     ),
     "HostView": (
-        "from vmenter.views.host_view import HostView\nHostView()",
+        "from vmenter.views.host.widget import HostView\nHostView()",
         ".vm-which option:enabled",
     ),
     "ExposureMap, a cell": (
-        "from vmenter.views.exposure_map import ExposureMap\nExposureMap()",
+        "from vmenter.views.exposure.widget import ExposureMap\nExposureMap()",
         "[role=gridcell]",
     ),
     "KernelBrowser, a feature": (
-        "from vmenter.views.kernel_browser import KernelBrowser\nKernelBrowser()",
+        "from vmenter.views.kernel.widget import KernelBrowser\nKernelBrowser()",
         ".vm-chip input",
     ),
 }

@@ -1,7 +1,7 @@
 """What every notebook of the course has in one form, as rules. Each rule yields what is wrong, in words.
 
 A rule takes one notebook and the whole course, since a minute, a link or a review question is right only against
-the other notebooks. `tests/test_furniture.py` applies the rules to the course as it stands, and shows for each of them
+the other notebooks. `tests/course/test_furniture.py` applies the rules to the course as it stands, and shows for each of them
 that a damaged notebook is found out.
 """
 
@@ -14,7 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-FOLDER = Path(__file__).parent.parent / "notebooks"
+from places import NOTEBOOKS
+
 HOSTS = {"lore.kernel.org", "git.kernel.org", "www.amd.com", "aka.ms"}  # a new one is looked at before it is cited
 LORE, COMMIT = "https://lore.kernel.org/all/", "https://git.kernel.org/linus/"
 LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)]*)\)")
@@ -89,7 +90,7 @@ class Course:
             else [n for one in self.notebooks if one.name == name for n in one.prose]
         )
         if not texts:
-            return set() if not name.endswith((".ipynb", ".md")) and (FOLDER / name).exists() else None
+            return set() if not name.endswith((".ipynb", ".md")) and (NOTEBOOKS / name).exists() else None
         text = "\n".join(texts)
         headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
         return {*re.findall(r'<a id="([^"]+)">', text), *(heading.replace(" ", "-") for heading in headings)}
@@ -98,11 +99,11 @@ class Course:
 def read() -> Course:
     """Return the course as it stands."""
     notebooks = []
-    for path in sorted(FOLDER.glob("[0-9][0-9]-*.ipynb")):
+    for path in sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         notebooks.append(Notebook(path.name, tuple(Cell(c["cell_type"], "".join(c["source"])) for c in cells)))
-    pages = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md")}
-    pages["../README.md"] = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    pages = {path.name: path.read_text(encoding="utf-8") for path in NOTEBOOKS.glob("*.md")}
+    pages["../README.md"] = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
     return Course(tuple(notebooks), pages)
 
 

@@ -2,11 +2,11 @@
 
 from functools import cache
 
-from vmenter import alternatives
-from vmenter.alttable import Engine, rules
-from vmenter.assembler import assemble
-from vmenter.image import Image, from_bytes
-from vmenter.memory import LAB_BASE
+from vmenter.code.image import Image, from_bytes
+from vmenter.emulator.memory import LAB_BASE
+from vmenter.patching import alternatives
+from vmenter.patching.alternative_table import Engine, rules
+from vmenter.patching.lab import assemble
 
 HEAD = """
 .include "alternative.inc"

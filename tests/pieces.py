@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import capstone
 from hypothesis import strategies as st
 
-from vmenter.alternatives import Patch, patch
-from vmenter.alttable import Engine, Rules, entries, sites
-from vmenter.image import Image, Section, Symbols
+from vmenter.code.image import Image, Section, Symbols
+from vmenter.patching.alternative_table import Engine, Rules, entries, sites
+from vmenter.patching.alternatives import Patch, patch
 
 TEXT = 0x10_0000  # sites stand here, a page apart, in a sea of INT3
 STEP = 0x1000

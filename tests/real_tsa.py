@@ -1,4 +1,4 @@
-"""The TSA part of real kernels' boot-time selection, run as it is: what `vmenter.tsa` is held against.
+"""The TSA part of real kernels' boot-time selection, run as it is: what `vmenter.boot.tsa` is held against.
 
 No CPU of AMD's is needed: the code asks only variables, and they are set here. It stands inlined in
 `cpu_select_mitigations`, so a run goes from one address of it to another. The kernel is mapped twice over the same
@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from needs import kernel_file
 
-from vmenter import features
-from vmenter.image import load
+from vmenter.code.image import load
+from vmenter.patching import features
 
 TEXT = 0xFFFFFFFF_81000000  # where the kernels below begin
 HIGH = TEXT & (1 << 52) - 1  # as the emulator, without paging, sees it

@@ -2,26 +2,25 @@
 
 import shutil
 import time
-from pathlib import Path
 
 import nbformat
+from places import ROOT
 
-from vmenter.site import build
+from vmenter.course.site import build
 
-ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 ALL_VIEWS = "98-every-view"  # a page of the tests' own
 CELLS = (
-    "from vmenter.views.patch_bench import PatchBench\nPatchBench()",
+    "from vmenter.views.patch.widget import PatchBench\nPatchBench()",
     "PatchBench.typed('', [('verw verw_selector(%rip)', 'SMAP')], features=('SMAP',))",
-    "from vmenter.views.entry_explorer import EntryExplorer\nEntryExplorer(compare='v4')",
+    "from vmenter.views.entry.widget import EntryExplorer\nEntryExplorer(compare='v4')",
     "EntryExplorer(preset='skylake-server', show=('selection',))",
-    "from dataclasses import replace\nfrom vmenter.exercises.variants import changed\n"
+    "from dataclasses import replace\nfrom vmenter.course.exercises.variants import changed\n"
     "mine = replace(changed('e6ff1d61de51', ('jz .Lskip_verw', 'jnz .Lskip_verw')), id='mine')\n"
     "EntryExplorer('mine', more=(mine,))",
-    "from vmenter.views.host_view import HostView\nHostView()",
-    "from vmenter.views.exposure_map import ExposureMap\nExposureMap()",
-    "from vmenter.views.prediction import predict, truth\npredict('98-a', 'How many?', 'Which?')",
+    "from vmenter.views.host.widget import HostView\nHostView()",
+    "from vmenter.views.exposure.widget import ExposureMap\nExposureMap()",
+    "from vmenter.course.prediction.widget import predict, truth\npredict('98-a', 'How many?', 'Which?')",
     "truth('98-a', 7, 'the third')",
     "from vmenter.views.live import LiveText\nLiveText('What is here', 'this machine')",
 )

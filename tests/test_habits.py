@@ -6,13 +6,12 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
+from places import ROOT
 from tools import release
 
-ROOT = Path(__file__).parent.parent
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 CHANGELOG = release.entries((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
@@ -20,9 +19,9 @@ VERSION = tomllib.loads((ROOT / "lib" / "pyproject.toml").read_text(encoding="ut
 
 # What the worked examples make: not there before, and free for who follows them.
 MADE = {
-    "lib/vmenter/exercises/11.toml",
-    "lib/vmenter/exercises/nb11.py",
-    "lib/vmenter/lab/ours.S",
+    "lib/vmenter/course/exercises/11.toml",
+    "lib/vmenter/course/exercises/nb11.py",
+    "lib/vmenter/patching/lab/ours.S",
     "notebooks/11-one-more-site.ipynb",
     "tests/wrong_11.py",
 }
@@ -74,7 +73,7 @@ def test_every_vmenter_command_that_is_named_is_understood(run):
 def test_every_python_name_that_is_named_is_there():
     for name in ("_IN_ORDER", "KERNEL_OF_ERA", "REJECTED_CURE", "JUDGES", "WRONG", "SWITCHES", "verw_runs", "ALL"):
         assert name in CONTRIBUTING
-        files = [*ROOT.glob("lib/vmenter/**/*.py"), *ROOT.glob("tests/*.py")]
+        files = [*ROOT.glob("lib/vmenter/**/*.py"), *ROOT.glob("tests/**/*.py")]
         assert any(
             re.search(rf"^(def )?{name}\b", path.read_text(encoding="utf-8"), re.MULTILINE) for path in files
         ), name
@@ -82,7 +81,7 @@ def test_every_python_name_that_is_named_is_there():
 
 def test_the_example_of_an_exercise_is_a_whole_one():
     example = tomllib.loads(re.search(r"```toml\n(.*?)```", CONTRIBUTING, re.DOTALL)[1])["03-3"]
-    like = tomllib.loads((ROOT / "lib/vmenter/exercises/03.toml").read_text(encoding="utf-8"))["03-2"]
+    like = tomllib.loads((ROOT / "lib/vmenter/course/exercises/03.toml").read_text(encoding="utf-8"))["03-2"]
     assert set(example) == set(like)
     code = next(
         block for block in re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.DOTALL) if "def _judge" in block

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 LEARNER = ROOT / ".hub" / "learner.py"
 PINNED = re.compile(r"^([a-z0-9-]+)==(\S+)( ; .+)?$")
 

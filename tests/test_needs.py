@@ -4,11 +4,9 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from places import ROOT
 
 
 @pytest.mark.parametrize(("ci", "outcome", "status"), [("true", "error|failed", 1), ("", "skipped", 0)])
@@ -19,7 +17,7 @@ ROOT = Path(__file__).parent.parent
             "browser/test_slides.py::test_slides_print_one_on_a_page",
             "Chromium is missing; to get it: sudo apt-get",
         ),
-        ("test_moduleera.py", "is missing; to get it: set VMENTER_KERNELS"),
+        ("kernels/test_module_era.py", "is missing; to get it: set VMENTER_KERNELS"),
     ],
 )
 def test_what_is_missing_fails_in_ci_and_is_skipped_elsewhere(tmp_path, ci, outcome, status, test, lacking):

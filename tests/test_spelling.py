@@ -12,10 +12,10 @@ def test_all_that_people_wrote_is_looked_at():
     for path in (
         "README.md",
         "Makefile",
-        "lib/vmenter/eras.py",
-        "lib/vmenter/lab/kvm.inc",
+        "lib/vmenter/story/eras.py",
+        "lib/vmenter/patching/lab/kvm.inc",
         ".ci/run",
-        "lib/vmenter/exercises/03.toml",
+        "lib/vmenter/course/exercises/03.toml",
     ):
         assert path in texts
     assert not any(path.endswith((".ipynb", ".o", ".svg")) or path.startswith("tests/data/") for path in texts)

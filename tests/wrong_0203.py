@@ -2,8 +2,8 @@
 
 from answers import altered, cell
 
-from vmenter.exercises import every
-from vmenter.exercises.nb02 import VERW_AT, moved_verw
+from vmenter.course.exercises import every
+from vmenter.course.exercises.nb02 import VERW_AT, moved_verw
 
 HEAD = '.include "alternative.inc"\n.include "features.inc"\nselector: .short 0x18\n'
 TASKS = every()

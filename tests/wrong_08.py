@@ -2,7 +2,7 @@
 
 from answers import cell
 
-from vmenter.exercises import exercise
+from vmenter.course.exercises import exercise
 
 KEPT = exercise("08-1").solution.partition("\n\n\nanswer")[0]
 

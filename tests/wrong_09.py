@@ -2,7 +2,7 @@
 
 from answers import cell
 
-from vmenter.exercises import exercise
+from vmenter.course.exercises import exercise
 
 RIGHT = cell(exercise("09-1").solution)
 VERDICT = exercise("09-2").solution.partition("\n\n\nanswer")[0]

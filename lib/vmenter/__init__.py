@@ -4,3 +4,7 @@ Importing the package imports nothing else: each module is loaded by whoever use
 """
 
 __version__ = "0.1.0"
+
+
+class LabError(ValueError):
+    """Bad input. The message says what is wrong, where, and what to do about it, in one line."""

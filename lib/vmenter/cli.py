@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from vmenter.errors import LabError
+from vmenter import LabError
 
 MAX_TEXT = 64 << 20  # bytes; a System.map has some 10 MB
 FILE = click.argument("file", metavar="FILE")
@@ -48,7 +48,7 @@ def doctor(*, as_json: bool) -> int:
     """Say what works on this machine, and how to install what is missing."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from vmenter.doctor import examine, report  # noqa: PLC0415
+    from vmenter.course.doctor import examine, report  # noqa: PLC0415
 
     checks = examine()
     _print(_json([asdict(check) for check in checks]) if as_json else [report(checks)])
@@ -81,8 +81,9 @@ def sites(
 
     FILE is a .o, .ko, vmlinux or vmlinuz, also packed as .xz, .gz or .zst.
     """
-    from vmenter import alternatives, features, sitelist  # noqa: PLC0415
-    from vmenter.image import Symbols, load  # noqa: PLC0415
+    from vmenter.code.image import Symbols, load  # noqa: PLC0415
+    from vmenter.patching import alternatives, features  # noqa: PLC0415
+    from vmenter.patching.text import to_json, to_text  # noqa: PLC0415
 
     if names and feature_words is not None:
         raise LabError("give --feature or --feature-words, not both")
@@ -100,7 +101,7 @@ def sites(
         start, end = image.symbols.extent(function)
         found = tuple(site for site in found if start <= site.address < end)
     patches = (alternatives.patch(image, site, present, how) for site in _progress(found, "patching"))
-    write = sitelist.to_json if as_json else sitelist.to_text
+    write = to_json if as_json else to_text
     result = write(image, how, len(entries), patches)
     _print(_json(result) if as_json else result)
     return 0
@@ -139,8 +140,9 @@ def select(
     Names are the kernel's, in lower case: bugs mds msbds_only taa mmio_stale_data rfds l1tf; microcode and CPU
     rtm md_clear flush_l1d mds_no tsx_ctrl_msr fb_clear fb_clear_ctrl fbsdp_no rfds_clear skip_vmentry_l1dflush.
     """
-    from vmenter import entrytext, history  # noqa: PLC0415
-    from vmenter.mitigations import Host, select  # noqa: PLC0415
+    from vmenter.boot.host import Host  # noqa: PLC0415
+    from vmenter.boot.selection import select  # noqa: PLC0415
+    from vmenter.story import entry_text, history  # noqa: PLC0415
 
     era = history.era(era_id)
     if stdin:
@@ -150,15 +152,15 @@ def select(
         return 0
     found = select(Host(_names(bugs), _names(microcode), cmdline), era.kernel)
     if as_json:
-        _print(_json(entrytext.selection_json(era.id, found)))
+        _print(_json(entry_text.selection_json(era.id, found)))
     else:
-        _print([f"{era.id}: selection of kernel {era.kernel}", *entrytext.selection_lines(found)])
+        _print([f"{era.id}: selection of kernel {era.kernel}", *entry_text.selection_lines(found)])
     return 0
 
 
 def _hosts(lines: Iterable[bytes]) -> Iterator[Any]:
     """Read hosts, one a line; the first bad line is an error that says which."""
-    from vmenter.host import host_from_json  # noqa: PLC0415
+    from vmenter.boot.host import host_from_json  # noqa: PLC0415
 
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -202,7 +204,7 @@ def enter(
 
     Names are those of `vmenter select`. Without options: no flaw, VMLAUNCH, no MMIO, no flush pending.
     """
-    from vmenter import eras  # noqa: PLC0415
+    from vmenter.story import eras  # noqa: PLC0415
 
     vcpu = eras.VCpuState(eras.Reach(mmio), flush_pending, resume, guest_fb_clear)
     entry = eras.enter(era_id, eras.Host(_names(bugs), _names(microcode), cmdline), vcpu)
@@ -223,29 +225,29 @@ def audit(era_ids: tuple[str, ...], files: tuple[str, ...], name: str, *, as_jso
     A configuration is a CPU with its flaws and facts, a command line, and a vCPU about to be entered. Of a module
     the VM-Enter stub is run, as it is; what C does before it is modelled from its control-flow graph.
     """
-    from vmenter import audittext  # noqa: PLC0415
-    from vmenter.audit import audit  # noqa: PLC0415
-    from vmenter.history import ERAS, era  # noqa: PLC0415
-    from vmenter.image import load  # noqa: PLC0415
-    from vmenter.memory import LAB_BASE  # noqa: PLC0415
-    from vmenter.moduleera import of_module  # noqa: PLC0415
-    from vmenter.space import SPACES  # noqa: PLC0415
+    from vmenter.code.image import load  # noqa: PLC0415
+    from vmenter.emulator.memory import LAB_BASE  # noqa: PLC0415
+    from vmenter.kernels.module_era import of_module  # noqa: PLC0415
+    from vmenter.story import audit_text  # noqa: PLC0415
+    from vmenter.story.audit import audit  # noqa: PLC0415
+    from vmenter.story.history import ERAS, era  # noqa: PLC0415
+    from vmenter.story.space import SPACES  # noqa: PLC0415
 
     space, chosen, done = SPACES[name], [era(id_) for id_ in era_ids], []
     chosen += [of_module(load(file, LAB_BASE), file) for file in files]
     chosen = chosen or list(ERAS.values())
     if not as_json:
-        _print([*audittext.space_lines(space), ""])
+        _print([*audit_text.space_lines(space), ""])
     try:
         for one in chosen:
             with _bar() as bar:
                 found = audit(one, space, bar)
             done.append(found)
             if not as_json:
-                _print([*audittext.audit_lines(found), ""])
+                _print([*audit_text.audit_lines(found), ""])
     finally:  # interrupted, too: what is done is not lost
         if as_json:
-            _print(_json(audittext.to_json(space, done)))
+            _print(_json(audit_text.to_json(space, done)))
     return int(any(found.broken or found.failed for found in done))
 
 
@@ -258,13 +260,13 @@ def fetch(package: str, suite: str | None, *, as_list: bool) -> int:
 
     PACKAGE is a name such as linux-image-amd64, or NAME=VERSION. What was fetched once needs no network again.
     """
-    from vmenter import kernelfetch  # noqa: PLC0415
+    from vmenter.kernels.fetch import available, fetch  # noqa: PLC0415
 
     with _bar() as bar:
         if as_list:
-            found: list[Any] = list(kernelfetch.available(suite, bar))
+            found: list[Any] = list(available(suite, bar))
         else:
-            found = [kernelfetch.fetch(None if package == "newest" else package, suite, bar)]
+            found = [fetch(None if package == "newest" else package, suite, bar)]
     _print(found)
     return 0
 
@@ -281,23 +283,24 @@ def host(source: str | None, *, how: bool, as_json: bool) -> int:
     Reads this machine, or with --from what another one printed; nothing is printed that names it. Exit status 1 if
     a line says Vulnerable, or the nearest form of VM-Enter breaks its promise there.
     """
-    from vmenter import hosttext, ownmachine  # noqa: PLC0415
-    from vmenter.explain import explain  # noqa: PLC0415
+    from vmenter.hosts import explain_text  # noqa: PLC0415
+    from vmenter.hosts.explain import explain  # noqa: PLC0415
+    from vmenter.hosts.report import ABOUT_HOW, HOW, parse, read_machine  # noqa: PLC0415
 
     if how:
         if source is not None:
             raise LabError("--how prints a line and reads nothing; leave --from out")
-        _print(_json({"line": ownmachine.HOW, "about": ownmachine.ABOUT_HOW}) if as_json else [ownmachine.HOW])
+        _print(_json({"line": HOW, "about": ABOUT_HOW}) if as_json else [HOW])
         if not as_json:
-            print(ownmachine.ABOUT_HOW, file=sys.stderr)  # so that the line alone can be piped or copied
+            print(ABOUT_HOW, file=sys.stderr)  # so that the line alone can be piped or copied
         return 0
     if source is None:
-        report = ownmachine.read_machine()
+        report = read_machine()
     else:
         data = sys.stdin.buffer.read() if source == "-" else _read(source)
-        report = ownmachine.parse(data.decode("utf-8", errors="replace"))
+        report = parse(data.decode("utf-8", errors="replace"))
     found = explain(report)
-    _print(_json(hosttext.to_json(found)) if as_json else hosttext.text_lines(found))
+    _print(_json(explain_text.to_json(found)) if as_json else explain_text.text_lines(found))
     return int(found.finding)
 
 
@@ -318,20 +321,22 @@ def inspect(paths: tuple[str, ...], *, fail_on: str, as_json: bool) -> int:
     those of the kernels installed here. What cannot be told counts as lacking the form (status 1). A path in which
     no module can be read, or a damaged package, is bad input (status 2), after all others were told.
     """
-    from vmenter import holes, inspecttext, kernels  # noqa: PLC0415
-    from vmenter.inspect import Report, of_kernels  # noqa: PLC0415
+    from vmenter.kernels import holes, inspect_text  # noqa: PLC0415
+    from vmenter.kernels.find import find  # noqa: PLC0415
+    from vmenter.kernels.inspect import Report, of_kernels  # noqa: PLC0415
+    from vmenter.kernels.packages import MODULES  # noqa: PLC0415
 
     reports: list[Report] = []
     errors: list[LabError] = []
     for path in paths or (None,):
         try:
-            reports += of_kernels(kernels.find(path, kernels.MODULES, errors))
+            reports += of_kernels(find(path, MODULES, errors))
         except LabError as error:
             errors.append(error)
     found = {id(report): holes.of_inspected(report) for report in reports}
     if reports:
-        told = [inspecttext.to_json(report, found[id(report)]) for report in reports] if as_json else []
-        _print(_json({"kernels": told}) if as_json else inspecttext.lines(reports, found))
+        told = [inspect_text.to_json(report, found[id(report)]) for report in reports] if as_json else []
+        _print(_json({"kernels": told}) if as_json else inspect_text.lines(reports, found))
     if errors:
         raise LabError("; ".join(map(str, errors)))
     if fail_on == "hole":

@@ -16,7 +16,7 @@ import nbformat
 import pytest
 from needs import missing
 
-from vmenter.doctor import find_browser
+from vmenter.course.doctor import find_browser
 
 FLAGS = (
     "--headless=new",

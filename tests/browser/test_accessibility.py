@@ -49,7 +49,7 @@ def unfold(root):
 
 VIEWS = {
     "PatchBench": View(
-        "from vmenter.views.patch_bench import PatchBench\nPatchBench(features=('CLEAR_CPU_BUF_VM',))",
+        "from vmenter.views.patch.widget import PatchBench\nPatchBench(features=('CLEAR_CPU_BUF_VM',))",
         "step 5 of 5: merge",
         (
             ("stepped", press("button", "2 copy"), "step 2 of 5: copy"),
@@ -60,7 +60,7 @@ VIEWS = {
         stops=20,
     ),
     "EntryExplorer": View(
-        "from vmenter.views.entry_explorer import EntryExplorer\nEntryExplorer()",
+        "from vmenter.views.entry.widget import EntryExplorer\nEntryExplorer()",
         "BROKEN: a clear owed here",
         (
             ("kept", press("checkbox", "L1D flush pending"), "the L1D was flushed"),
@@ -74,7 +74,7 @@ VIEWS = {
         "EntryExplorer(preset='skylake-server', show=('selection',))", "features", (("open", unfold, ""),)
     ),
     "HostView": View(
-        "from vmenter.views.host_view import HostView\nHostView()",
+        "from vmenter.views.host.widget import HostView\nHostView()",
         "Recorded sample four-flaws",
         (
             ("AMD", choose("Report of", "epyc-tsa"), "VMRUN"),
@@ -86,7 +86,7 @@ VIEWS = {
         stops=20,
     ),
     "ExposureMap": View(
-        "from vmenter.views.exposure_map import ExposureMap\nExposureMap()",
+        "from vmenter.views.exposure.widget import ExposureMap\nExposureMap()",
         "679,477,248 configurations",
         (
             ("zoomed", press("button", "VERW asked: for guests that reach MMIO; zoom in"), "Narrowed to  VERW asked"),
@@ -96,7 +96,7 @@ VIEWS = {
         stops=10,
     ),
     "KernelBrowser": View(
-        "from vmenter.views.kernel_browser import KernelBrowser\nKernelBrowser()",
+        "from vmenter.views.kernel.widget import KernelBrowser\nKernelBrowser()",
         "8 of 8 sites fit",
         (
             ("searched", fill("In the code", "verw", "Enter"), " of 8 sites fit"),
@@ -106,7 +106,7 @@ VIEWS = {
         stops=10,
     ),
     "Prediction": View(
-        "from vmenter.views.prediction import predict, truth\npredict('05-a', 'How many?', 'Why?')",
+        "from vmenter.course.prediction.widget import predict, truth\npredict('05-a', 'How many?', 'Why?')",
         "Keep my guess",
         (("kept", lambda root: (root.get_by_label("How many?").fill("3"), press("button", "Keep my guess")(root)), "ept"),),
         stops=3,
@@ -114,18 +114,18 @@ VIEWS = {
     "Prediction, truth": View("truth('05-a', 4, 'because')", "You guessed", stops=0),
     "LiveText": View("from vmenter.views.live import LiveText\nLiveText('What works', 'all of it')", "all of it", stops=0),
     "timeline": View(
-        "from vmenter.views.timeline import timeline\ntimeline(here='650b68a0622f')",
+        "from vmenter.views.drawings.timeline import timeline\ntimeline(here='650b68a0622f')",
         "MDS",
         (("open", unfold, ""),),
         stops=7,
     ),
     "exercise": View(
-        "from vmenter.exercises import check, exercise\nexercise('02-1')", "Hint 1", (("open", unfold, ""),), stops=4
+        "from vmenter.course.exercises import check, exercise\nexercise('02-1')", "Hint 1", (("open", unfold, ""),), stops=4
     ),
     "feedback": View("check('02-1', '00 00 00 00')", "Not yet", stops=0),
-    "progress": View("from vmenter import progress\nprogress.summary()", "exercises passed", stops=0),
+    "progress": View("from vmenter.course import progress\nprogress.summary()", "exercises passed", stops=0),
     "diagram": View(
-        "from vmenter.views.bars import bars\nbars([('CLEAR_CPU_BUF', (3, 4))], 'Sites', ('6.12', '7.3'))", "", stops=0
+        "from vmenter.views.drawings.bars import bars\nbars([('CLEAR_CPU_BUF', (3, 4))], 'Sites', ('6.12', '7.3'))", "", stops=0
     ),
 }  # fmt: skip
 

@@ -5,14 +5,14 @@ from functools import partial
 
 import pytest
 
-from vmenter.views.entry_explorer import EntryExplorer
-from vmenter.views.entry_frame import frame
+from vmenter.views.entry.frame import frame
+from vmenter.views.entry.widget import EntryExplorer
 
 from . import twins
 from .looks import CONTRAST
 
 CELL = """\
-from vmenter.views.entry_explorer import EntryExplorer
+from vmenter.views.entry.widget import EntryExplorer
 explorer = EntryExplorer()
 explorer"""
 TWO = CELL.replace("()", '(compare="e6ff1d61de51")')

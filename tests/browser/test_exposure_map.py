@@ -5,15 +5,15 @@ from functools import partial
 
 import pytest
 
-from vmenter.views import entry_frame
-from vmenter.views.exposure_frame import frame
-from vmenter.views.exposure_map import ExposureMap
+from vmenter.views.entry import frame as entry_frame
+from vmenter.views.exposure.frame import frame
+from vmenter.views.exposure.widget import ExposureMap
 
 from . import twins
 from .looks import CONTRAST
 
 CELL = """\
-from vmenter.views.exposure_map import ExposureMap
+from vmenter.views.exposure.widget import ExposureMap
 view = ExposureMap()
 view"""
 TWIN = ".vm-map > .vm-more pre"

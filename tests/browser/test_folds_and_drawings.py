@@ -2,15 +2,16 @@
 
 import pytest
 
-from vmenter import alternatives, pictures
-from vmenter.alttable import Engine, Rules
-from vmenter.eras import ERAS
-from vmenter.exercises import exercise
-from vmenter.views import flowchart
-from vmenter.views.bars import bars
-from vmenter.views.bench import sample
-from vmenter.views.decision import decision_diagram
-from vmenter.views.timeline import timeline
+from vmenter.course.exercises import exercise
+from vmenter.patching import alternatives
+from vmenter.patching.alternative_table import Engine, Rules
+from vmenter.story.history import ERAS
+from vmenter.views.drawings import flowchart
+from vmenter.views.drawings.bars import bars
+from vmenter.views.drawings.decision import decision_diagram
+from vmenter.views.drawings.timeline import timeline
+from vmenter.views.drawings.ways import era_flow
+from vmenter.views.patch.bench import sample
 
 from .looks import CONTRAST
 
@@ -27,7 +28,7 @@ def decision():
 DRAWINGS = {
     "decision": decision,
     "bars": lambda: bars([("CLEAR_CPU_BUF", (3, 4))], "Sites", ("6.12", "7.3")),
-    **{f"road of {id_}": lambda era=era: flowchart.draw(pictures.era_flow(era)) for id_, era in ERAS.items()},
+    **{f"road of {id_}": lambda era=era: flowchart.draw(era_flow(era)) for id_, era in ERAS.items()},
 }
 
 

@@ -5,16 +5,16 @@ from functools import partial
 
 import pytest
 
-from vmenter.ownmachine import SAMPLES
-from vmenter.views.host_frame import frame
-from vmenter.views.host_view import HostView
+from vmenter.hosts.report import SAMPLES
+from vmenter.views.host.frame import frame
+from vmenter.views.host.widget import HostView
 
 from . import twins
 from .axe import STOPS
 from .looks import CONTRAST
 
 CELL = """\
-from vmenter.views.host_view import HostView
+from vmenter.views.host.widget import HostView
 view = HostView()
 view"""
 TWIN = ".vm-host > .vm-more:last-child pre"

@@ -6,13 +6,13 @@ from functools import partial
 import pytest
 from needs import kernel_file
 
-from vmenter.views.kernel_browser import KernelBrowser, lab_frame
+from vmenter.views.kernel.widget import KernelBrowser, lab_frame
 
 from . import twins
 from .looks import CONTRAST
 
 CELL = """\
-from vmenter.views.kernel_browser import KernelBrowser
+from vmenter.views.kernel.widget import KernelBrowser
 view = KernelBrowser()
 view"""
 TWIN = ".vm-kernel > .vm-more:last-child pre"

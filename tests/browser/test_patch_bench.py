@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from vmenter.views import patch_bench
-from vmenter.views.patch_frame import frame
+from vmenter.views.patch import widget
+from vmenter.views.patch.frame import frame
 
 from .looks import CONTRAST
 
 CELL = """\
-from vmenter.views.patch_bench import PatchBench
+from vmenter.views.patch.widget import PatchBench
 bench = PatchBench(sample="three_way", features=("CLEAR_CPU_BUF_VM",))
 bench"""
 
@@ -133,7 +133,7 @@ def test_works_in_a_page_without_a_kernel(chromium):
     }
     page = chromium.new_page()
     page.set_content("<style>body{}</style><main></main>")
-    page.add_style_tag(content=patch_bench.PatchBench._css)
+    page.add_style_tag(content=widget.PatchBench._css)
     page.evaluate(
         """async ([module, frames]) => {
           const { default: view } = await import("data:text/javascript;base64," + btoa(unescape(encodeURIComponent(module))));
@@ -150,7 +150,7 @@ def test_works_in_a_page_without_a_kernel(chromium):
             on: (name, hear) => { heard[name] = hear; },
           }});
         }""",
-        [patch_bench.PatchBench._esm, json.loads(json.dumps(frames))],
+        [widget.PatchBench._esm, json.loads(json.dumps(frames))],
     )
     page.get_by_role("button", name="3 relocate").click()
     assert "step 3 of 5: relocate" in twin(page)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from vmenter import progress
+from vmenter.course import progress
 
 from .looks import CONTRAST
 
 FILE = "import os; os.environ['VMENTER_PROGRESS'] = {!r}"
 ASK = """\
-from vmenter.views.prediction import predict, truth
+from vmenter.course.prediction.widget import predict, truth
 predict("99-a", "How many of the six break it?", "Is `cond`, the default, among them?")"""
 TELL = 'truth("99-a", 1, "yes")'
 TOLD = ".vm-prediction tbody tr"

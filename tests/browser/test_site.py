@@ -7,11 +7,15 @@ import time
 import pytest
 from site_built import ALL_VIEWS
 
-from vmenter.cpus import PRESETS
-from vmenter.eras import ERAS, Reach
-from vmenter.site.frames import COMMAND_LINES
-from vmenter.views import entry_frame, exposure_frame, host_frame, patch_frame
-from vmenter.views.bench import SAMPLES
+from vmenter.boot.processors import PRESETS
+from vmenter.course.site.frames import COMMAND_LINES
+from vmenter.story.history import ERAS
+from vmenter.story.promise import Reach
+from vmenter.views.entry import frame as entry_frame
+from vmenter.views.exposure import frame as exposure_frame
+from vmenter.views.host import frame as host_frame
+from vmenter.views.patch import frame as patch_frame
+from vmenter.views.patch.bench import SAMPLES
 
 from .looks import CONTRAST
 

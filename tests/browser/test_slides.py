@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from vmenter.slides import build, files
+from vmenter.course.slides import files
+from vmenter.course.slides.files import build
 
 STEMS = [path.stem for path in sorted(files.NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))]
 

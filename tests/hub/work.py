@@ -11,7 +11,7 @@ from hub.learner import Learner, TroubleError, said
 EXERCISE = "02-1"
 STARTER = 'answer = "00 00 00 00"'
 RIGHT = f"""
-from vmenter.exercises import check, exercise
+from vmenter.course.exercises import check, exercise
 exec(exercise("{EXERCISE}").solution)
 print(check("{EXERCISE}", answer).passed)
 """
@@ -66,7 +66,7 @@ async def must_be_kept(learner: Learner, expected: tuple[bool, int, str]) -> Non
 
 async def answer_it(learner: Learner, answer: str) -> None:
     """Give an answer in a kernel that may know nothing yet."""
-    code = f'from vmenter.exercises import check; print(check("{EXERCISE}", "{answer}").passed)'
+    code = f'from vmenter.course.exercises import check; print(check("{EXERCISE}", "{answer}").passed)'
     heard = said(await learner.run(code))
     if heard != [("stdout", "False\n")]:
         raise TroubleError(f"a wrong answer: {heard}")
@@ -131,7 +131,9 @@ async def killed(learner: Learner) -> None:
 async def closed_tab(learner: Learner) -> None:
     """The connection breaks while an answer is being judged; the answer counts all the same."""
     _, tries, _ = await kept(learner)
-    code = f'import time; time.sleep(1); from vmenter.exercises import check; check("{EXERCISE}", "dropped")'
+    code = (
+        f'import time; time.sleep(1); from vmenter.course.exercises import check; check("{EXERCISE}", "dropped")'
+    )
     await learner.send(code)
     await asyncio.sleep(0.1)
     await learner.close_tab(rudely=True)
@@ -153,7 +155,7 @@ async def greed(learner: Learner) -> None:
 async def two_at_once(learner: Learner) -> None:
     """A second kernel writes to the same progress file at the same time; no answer is lost."""
     _, tries, _ = await kept(learner)
-    many = f'from vmenter.exercises import check\nfor _ in range(10): check("{EXERCISE}", "both")'
+    many = f'from vmenter.course.exercises import check\nfor _ in range(10): check("{EXERCISE}", "both")'
     kernel, session = learner.kernel, learner.session
     first = await learner.send(many)
     tab = learner.socket

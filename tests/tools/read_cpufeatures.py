@@ -1,4 +1,4 @@
-"""Read cpufeatures.h of kernels and compare, or refresh, the table in lib/vmenter/features.json.
+"""Read cpufeatures.h of kernels and compare, or refresh, the table in lib/vmenter/patching/features.json.
 
     python tests/tools/read_cpufeatures.py TREE…           compare; exit 1 if anything differs or is new
     python tests/tools/read_cpufeatures.py --write TREE…   add these kernels to the table
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-TABLE = Path(__file__).parents[2] / "lib/vmenter/features.json"
+TABLE = Path(__file__).parents[2] / "lib/vmenter/patching/features.json"
 HEADER = "arch/x86/include/asm/cpufeatures.h"
 
 

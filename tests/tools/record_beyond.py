@@ -4,7 +4,7 @@ all their alternatives, and runs of AMD's stubs.
     python tests/tools/record_beyond.py FOLDER
 
 FOLDER holds a folder for each kernel, named by its version: vmlinuz, kvm-intel.ko.xz, kvm-amd.ko.xz, System.map.gz.
-The census needs the last one; inspection only vmlinuz and kvm-intel.ko. Written are lib/vmenter/recorded.json and, for the test that counts again without a System.map, the few symbols it
+The census needs the last one; inspection only vmlinuz and kvm-intel.ko. Written are lib/vmenter/kernels/recorded.json and, for the test that counts again without a System.map, the few symbols it
 needs: tests/data/census-VERSION.map.
 """
 
@@ -15,14 +15,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vmenter import audittext, census, moduleera, svm
-from vmenter.audit import audit
-from vmenter.image import Image, Symbols, load
-from vmenter.inspect import inspect_image, to_json
-from vmenter.inspecttext import report_lines
-from vmenter.memory import LAB_BASE
-from vmenter.space import DEFAULT
-from vmenter.unpack import unpack
+from vmenter.code.image import Image, Symbols, load
+from vmenter.code.unpack import unpack
+from vmenter.emulator.memory import LAB_BASE
+from vmenter.kernels import census, module_era
+from vmenter.kernels.inspect import inspect_image, to_json
+from vmenter.kernels.inspect_text import report_lines
+from vmenter.story import audit_text, svm
+from vmenter.story.audit import audit
+from vmenter.story.space import DEFAULT
 
 MODULES = ("kvm-intel.ko", "kvm-amd.ko")
 DATA = Path(__file__).parents[1] / "data"
@@ -53,8 +54,8 @@ def inspected(folder: Path) -> dict[str, Any]:
     """Inspect and audit a kvm-intel.ko; its package and date come from the banner of the kernel beside it."""
     image = module(folder, "kvm-intel.ko")
     report = inspect_image(image, "kvm-intel.ko")
-    era = moduleera.of_module(image, "kvm-intel.ko")
-    told = audittext.to_json(DEFAULT, [audit(era, DEFAULT)])
+    era = module_era.of_module(image, "kvm-intel.ko")
+    told = audit_text.to_json(DEFAULT, [audit(era, DEFAULT)])
     counted = census.take(image)
     package, built = banner(folder / "vmlinuz")
     return {

@@ -1,1 +1,1 @@
-"""Widgets and drawings: thin views over the models of the other modules."""
+"""Widgets and drawings: thin views over the models of the floors below."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import anywidget
 import traitlets
 
-from vmenter.errors import LabError
+from vmenter import LabError
 
 
 class LiveText(anywidget.AnyWidget):

@@ -1,0 +1,1 @@
+"""What a kernel selects at boot, and why: hosts, options, VERW, L1TF, TSA."""

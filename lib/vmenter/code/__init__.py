@@ -1,0 +1,1 @@
+"""Kernel code as bytes: instructions, images, symbols, assembling, unpacking. It knows no host and no era."""

@@ -1,0 +1,400 @@
+"""One immutable view of an x86-64 ELF as addresses, whatever it came packed in.
+
+Takes .o and .ko (laid out and relocated to a base), vmlinux and vmlinuz, each also as .xz, .gz or .zst.
+Packing is `unpack`'s business. Sources: the System V ABI for x86-64 (sections, relocations), the kernel's
+Documentation/arch/x86/boot.rst (vmlinuz), kernel/module and arch/x86/kernel/module.c (what a module needs).
+"""
+
+import io
+import re
+import struct
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vmenter import LabError
+from vmenter.code.unpack import unpack
+
+MODULE_BASE = 0xFFFF_FFFF_C000_0000  # where x86-64 kernels begin to place modules
+STUB_SIZE = 4096  # room that each undefined symbol gets: for a stub, or for a structure such as pv_ops
+ADDRESS_MASK = 0xFFFF_FFFF_FFFF_FFFF
+MAX_IMAGE = 1 << 30  # bytes that a section, or all of a relocatable file, may take
+MAX_NAME = 4096  # bytes of a symbol's name; kernels allow 512
+
+SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
+STT_SECTION, STT_FILE = 3, 4
+SHN_UNDEF, SHN_LORESERVE, SHN_ABS = 0, 0xFF00, 0xFFF1
+
+# Relocation number -> (width in bytes, relative to the place it stands). psABI, table 4.9.
+RELOCATIONS = {
+    1: (8, False),  # 64
+    2: (4, True),  # PC32
+    4: (4, True),  # PLT32
+    10: (4, False),  # 32
+    11: (4, False),  # 32S
+    12: (2, False),  # 16
+    13: (2, True),  # PC16
+    14: (1, False),  # 8
+    15: (1, True),  # PC8
+    24: (8, True),  # PC64
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A run of addresses with one name. `data` may be shorter than `size`: the rest is zero (.bss)."""
+
+    name: str
+    address: int
+    size: int
+    data: bytes = field(repr=False)
+    executable: bool
+    writable: bool
+
+    @property
+    def end(self) -> int:
+        """First address behind the section."""
+        return self.address + self.size
+
+
+class Symbol(NamedTuple):
+    """A name for an address; `size` is 0 where it is not known."""
+
+    address: int
+    name: str
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """Names and addresses, both ways. Several names may share an address, and the other way round.
+
+    Three columns in address order: plain numbers and strings, for a kernel has a quarter of a million.
+    """
+
+    addresses: tuple[int, ...] = field(default=(), repr=False)
+    names: tuple[str, ...] = field(default=(), repr=False)
+    sizes: tuple[int, ...] = field(default=(), repr=False)  # 0: not known
+
+    @classmethod
+    def of(cls, entries: Iterable[tuple[int, str, int]]) -> "Symbols":
+        """Collect (address, name, size) in any order."""
+        ordered = sorted(entries, key=itemgetter(0))
+        return cls(*(tuple(column) for column in zip(*ordered, strict=True))) if ordered else cls()
+
+    @classmethod
+    def from_text(cls, data: bytes, name: str = "symbols") -> "Symbols":
+        """Read ``address type name`` lines: a System.map, /proc/kallsyms, `nm`'s output; also packed."""
+        entries = []
+        for number, line in enumerate(unpack(data, name).splitlines(), 1):
+            try:
+                address, _, symbol, *_ = line.split()
+                value = int(address, 16)
+                value.to_bytes(8, "little")  # negative or too long: OverflowError
+                entries.append((value, symbol.decode("ascii"), 0))
+            except (ValueError, OverflowError):  # too few words, no address, no text
+                raise LabError(
+                    f"{name}, line {number}: {line[:40]!r} is not “address type name”; "
+                    "give a System.map or a copy of /proc/kallsyms",
+                ) from None
+        if not any(address for address, _, _ in entries):
+            raise LabError(f"{name}: no address but 0; /proc/kallsyms shows addresses only to root")
+        return cls.of(entries)
+
+    def __add__(self, other: "Symbols") -> "Symbols":
+        """Return both together."""
+        mine = zip(self.addresses, self.names, self.sizes, strict=True)
+        return Symbols.of([*mine, *zip(other.addresses, other.names, other.sizes, strict=True)])
+
+    @cached_property
+    def _by_name(self) -> dict[str, int]:
+        return {name: index for index, name in reversed([*enumerate(self.names)])}
+
+    def get(self, name: str) -> Symbol | None:
+        """Return the symbol of that name (the lowest, if several), or None."""
+        index = self._by_name.get(name)
+        return None if index is None else Symbol(self.addresses[index], name, self.sizes[index])
+
+    def at(self, address: int) -> tuple[str, int] | None:
+        """Return (name, offset) of the last symbol at or below `address`; None if none reaches that far."""
+        index = bisect_right(self.addresses, address) - 1
+        if index < 0 or 0 < self.sizes[index] <= address - self.addresses[index]:
+            return None
+        return self.names[index], address - self.addresses[index]
+
+    def extent(self, name: str) -> tuple[int, int]:
+        """Return [start, end) of a function: its size if known, else up to the next other address."""
+        symbol = self.get(name)
+        if symbol is None:
+            raise LabError(f"no symbol named {name!r}; is the spelling right, and are symbols loaded?")
+        if symbol.size:
+            return symbol.address, symbol.address + symbol.size
+        index = bisect_right(self.addresses, symbol.address)
+        return symbol.address, self.addresses[index] if index < len(self.addresses) else ADDRESS_MASK
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An ELF as the CPU would see it: sections at addresses, symbols, and the kernel's tables."""
+
+    name: str
+    kernel: str | None  # version string, such as "6.12.117+deb13-amd64"
+    sections: tuple[Section, ...] = field(repr=False)  # allocated ones, in address order
+    symbols: Symbols = field(repr=False)
+    undefined: Mapping[str, int] = field(default_factory=dict, repr=False)  # name -> reserved address
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [section.address for section in self.sections]
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return [section.end for section in self.sections]
+
+    def section_at(self, address: int) -> Section | None:
+        """Return the section that holds `address`, or None."""
+        index = bisect_right(self._starts, address) - 1
+        return self.sections[index] if index >= 0 and address < self._ends[index] else None
+
+    def holds(self, address: int, size: int) -> bool:
+        """Tell whether `size` bytes at `address` lie in one section."""
+        section = self.section_at(address)
+        return section is not None and address + size <= section.end
+
+    def section(self, name: str) -> Section | None:
+        """Return the first section of that name, or None."""
+        return next((section for section in self.sections if section.name == name), None)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return `size` bytes at `address`; they must lie in one section, else `LabError`."""
+        section = self.section_at(address)
+        if section is None or address + size > section.end:
+            raise LabError(f"{self.name}: {size} bytes at {address:#x} lie outside the image")
+        start = address - section.address
+        return section.data[start : start + size].ljust(size, b"\0")
+
+    def pointer(self, address: int) -> int:
+        """Return the 64-bit word at `address`."""
+        return int.from_bytes(self.read(address, 8), "little")
+
+    def label(self, address: int) -> str:
+        """Return ``name+0x1f`` for an address, or the bare number where no symbol covers it."""
+        found = self.symbols.at(address) if self.section_at(address) else None
+        if found is None:
+            there = ((n, address - a) for n, a in self.undefined.items() if 0 <= address - a < STUB_SIZE)
+            found = next(there, (f"{address:#x}", 0))
+        name, offset = found
+        return f"{name}+{offset:#x}" if offset else name
+
+    def table(self, section: str, start: str, stop: str) -> tuple[int, bytes] | None:
+        """Return (address, bytes) of a kernel table: by its section, else by its two boundary symbols."""
+        found = self.section(section)
+        if found is not None:
+            if len(found.data) < found.size:
+                raise LabError(f"{self.name}: damaged ELF file: {section} has no bytes in the file")
+            return found.address, found.data
+        first, last = self.symbols.get(start), self.symbols.get(stop)
+        if first is None or last is None:
+            return None
+        return first.address, self.read(first.address, max(0, last.address - first.address))
+
+    @property
+    def alternatives(self) -> tuple[int, bytes] | None:
+        """Address and bytes of the table of alternatives, or None where the image has none."""
+        return self.table(".altinstructions", "__alt_instructions", "__alt_instructions_end")
+
+    @property
+    def jump_table(self) -> tuple[int, bytes] | None:
+        """Address and bytes of the jump-label table; in a vmlinuz only symbols can tell where it is."""
+        return self.table("__jump_table", "__start___jump_table", "__stop___jump_table")
+
+    def with_symbols(self, symbols: Symbols) -> "Image":
+        """Return this image under other names."""
+        return replace(self, symbols=symbols)
+
+    def with_bytes(self, changes: Mapping[int, bytes]) -> "Image":
+        """Return this image with other bytes at some addresses; each change must lie in one section."""
+        buffers: dict[int, bytearray] = {}
+        for address, code in changes.items():
+            index = bisect_right(self._starts, address) - 1
+            if index < 0 or address + len(code) > self.sections[index].end:
+                raise LabError(f"{self.name}: {len(code)} bytes at {address:#x} lie outside the image")
+            section = self.sections[index]
+            buffer = buffers.setdefault(index, bytearray(section.data))
+            start = address - section.address
+            if start + len(code) > len(buffer):
+                buffer.extend(bytes(start + len(code) - len(buffer)))
+            buffer[start : start + len(code)] = code
+        sections = tuple(
+            replace(section, data=bytes(buffers[index])) if index in buffers else section
+            for index, section in enumerate(self.sections)
+        )
+        return replace(self, sections=sections)
+
+
+def load(path: str | Path, base: int = MODULE_BASE) -> Image:
+    """Load an ELF or a vmlinuz, packed or not; `base` is where a relocatable file is placed.
+
+    Raises `LabError` for anything that is not such a file.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise LabError(f"{path}: {error.strerror or error}") from None
+    return from_bytes(data, str(path), base)
+
+
+def from_bytes(data: bytes, name: str, base: int = MODULE_BASE) -> Image:
+    """Do what `load` does, from memory; `name` is for messages."""
+    plain = unpack(data, name)
+    if not plain.startswith(b"\x7fELF"):
+        raise LabError(f"{name}: neither an ELF file nor a vmlinuz, packed or not (starts {plain[:8].hex(' ')})")
+    return _Elf(plain, name).image(base)
+
+
+class _Elf:
+    """What is read from one ELF file on the way to an Image: headers by pyelftools, bulk tables by struct."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        from elftools.elf.elffile import ELFFile  # noqa: PLC0415  (slow to import, not always needed)
+
+        self.data, self.name = data, name
+        try:
+            elf = ELFFile(io.BytesIO(data))
+            what = elf.elfclass, elf.little_endian, elf["e_machine"]
+            self.relocatable = elf["e_type"] == "ET_REL"
+            self.headers = [(s.name, s.header) for s in elf.iter_sections()] if what[2] == "EM_X86_64" else []
+        except Exception as error:  # noqa: BLE001  (on damaged files pyelftools raises whatever it trips over)
+            detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise LabError(f"{name}: damaged ELF file: {detail}") from None
+        if what != (64, True, "EM_X86_64"):
+            raise LabError(f"{name}: a {what[0]}-bit ELF for {what[2]}; only 64-bit x86 is understood")
+        if not self.headers:
+            raise LabError(f"{name}: the ELF has no section headers, so its tables cannot be found")
+
+    def content(self, header: Any) -> bytes:
+        """Return a section's bytes in the file, checked against the file's end."""
+        if header["sh_type"] in ("SHT_NOBITS", "SHT_NULL"):
+            return b""
+        start, size = header["sh_offset"], header["sh_size"]
+        if start + size > len(self.data):
+            raise LabError(f"{self.name}: damaged ELF file: a section reaches beyond the end of the file")
+        return self.data[start : start + size]
+
+    def image(self, base: int) -> Image:
+        """Lay out, relocate, and name."""
+        places = self.places(base)
+        contents = {i: self.content(self.headers[i][1]) for i in places}
+        symbols, undefined = self.symbols(places)
+        if self.relocatable:
+            for _, header in self.headers:
+                if header["sh_type"] == "SHT_RELA" and header["sh_info"] in places:
+                    index = header["sh_info"]
+                    contents[index] = self.relocated(contents[index], places[index], header, symbols)
+        sections = [
+            Section(
+                name=name,
+                address=places[i],
+                size=header["sh_size"],
+                data=contents[i],
+                executable=bool(header["sh_flags"] & SHF_EXECINSTR),
+                writable=bool(header["sh_flags"] & SHF_WRITE),
+            )
+            for i, (name, header) in enumerate(self.headers)
+            if i in places and header["sh_size"]
+        ]
+        sections.sort(key=lambda section: section.address)
+        named = Symbols.of(s for _, s in symbols if s and s.name)
+        return Image(self.name, _kernel_version(sections), tuple(sections), named, undefined)
+
+    def places(self, base: int) -> dict[int, int]:
+        """Return the address of each allocated section, by its index."""
+        kept = {i: h for i, (_, h) in enumerate(self.headers) if h["sh_flags"] & SHF_ALLOC}
+        if any(h["sh_size"] > MAX_IMAGE for h in kept.values()):
+            raise LabError(f"{self.name}: damaged ELF file: a section of more than {MAX_IMAGE:,} bytes")
+        if not self.relocatable:
+            return {i: h["sh_addr"] for i, h in kept.items()}
+        places, address = {}, base
+        for index, header in kept.items():
+            align = header["sh_addralign"] or 1
+            address += -address % align
+            places[index] = address
+            address += header["sh_size"]
+            if address - base > MAX_IMAGE or align > MAX_IMAGE:
+                raise LabError(f"{self.name}: damaged ELF file: its sections would take {address - base:,} bytes")
+        return places
+
+    def symbols(self, places: dict[int, int]) -> tuple[list[tuple[bool, Symbol | None]], dict[str, int]]:
+        """Return the symbol table, (defined, symbol) by index, and addresses reserved for undefined names.
+
+        A symbol of a section that is not loaded is None; it must not be asked for.
+        """
+        table = next((h for _, h in self.headers if h["sh_type"] == "SHT_SYMTAB"), None)
+        if table is None:
+            return [], {}
+        if table["sh_link"] >= len(self.headers):
+            raise LabError(f"{self.name}: damaged ELF file: the symbol table has no string table")
+        strings = self.content(self.headers[table["sh_link"]][1])
+        end = max((places[i] + self.headers[i][1]["sh_size"] for i in places), default=0)
+        reserved = end + -end % 4096 + 4096
+        undefined: dict[str, int] = {}
+        result: list[tuple[bool, Symbol | None]] = []
+        raw = self.content(table)
+        for at, info, _, index, value, size in struct.iter_unpack("<IBBHQQ", raw[: len(raw) // 24 * 24]):
+            stop = strings.find(b"\0", at, at + MAX_NAME)
+            if stop < 0:
+                raise LabError(f"{self.name}: damaged ELF file: a symbol's name has no end")
+            name = strings[at:stop].decode("ascii", "replace")
+            kind = info & 15
+            if index == SHN_UNDEF:
+                if name:
+                    undefined.setdefault(name, reserved + STUB_SIZE * len(undefined))
+                result.append((False, Symbol(undefined.get(name, 0), "")))
+            elif kind == STT_SECTION:  # no name of its own, but relocations use it
+                result.append((True, Symbol(places[index], "") if index in places else None))
+            elif index == SHN_ABS or (index < SHN_LORESERVE and index not in places) or kind == STT_FILE:
+                result.append((True, Symbol(value, "") if index == SHN_ABS else None))
+            else:
+                start = places.get(index, 0) if self.relocatable else 0
+                result.append((True, Symbol((start + value) & ADDRESS_MASK, name, size)))
+        return result, undefined
+
+    def relocated(self, code: bytes, place: int, header: Any, symbols: list[Any]) -> bytes:
+        """Return a section's bytes with its relocations applied."""
+        out = bytearray(code)
+        raw = self.content(header)
+        for offset, info, addend in struct.iter_unpack("<QQq", raw[: len(raw) // 24 * 24]):
+            kind, index = info & 0xFFFF_FFFF, info >> 32
+            if kind == 0:  # R_X86_64_NONE
+                continue
+            if kind not in RELOCATIONS:
+                raise LabError(f"{self.name}: relocation type {kind} at {place + offset:#x} is not supported")
+            width, relative = RELOCATIONS[kind]
+            symbol = symbols[index][1] if index < len(symbols) else None
+            if symbol is None or offset + width > len(out):
+                raise LabError(f"{self.name}: damaged ELF file: relocation at {place + offset:#x} leads nowhere")
+            value = symbol.address + addend - (place + offset if relative else 0)
+            bits = width * 8
+            signed = (value + (1 << 63) & ADDRESS_MASK) - (1 << 63)
+            if width < 8 and not -(1 << bits - 1) <= signed < 1 << (bits - 1 if relative or kind == 11 else bits):
+                raise LabError(f"{self.name}: relocation at {place + offset:#x} does not fit {width} bytes")
+            out[offset : offset + width] = (value & (1 << bits) - 1).to_bytes(width, "little")
+        return bytes(out)
+
+
+def _kernel_version(sections: list[Section]) -> str | None:
+    """Return the version a module was built for, or the one in a kernel's banner; None without either."""
+    for section in sections:
+        if section.name == ".modinfo":
+            found = re.search(rb"(?:\A|\0)vermagic=([^ \0]{1,64})[ \0]", section.data)
+        elif section.name in (".rodata", ".init.data", ".data"):
+            found = re.search(rb"Linux version (\d{1,9}\.\d{1,9}[^ \0]{0,64}) ", section.data)
+        else:
+            continue
+        if found:
+            return found[1].decode("ascii", "replace")
+    return None

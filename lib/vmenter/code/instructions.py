@@ -1,0 +1,229 @@
+"""Bytes to instructions: what the other rooms need to know about x86-64 machine code.
+
+Decoding is Capstone's; the few facts it does not give (is it a NOP by the kernel's rule, where does a
+branch keep its displacement) are read off the bytes as the Intel SDM, volume 2, chapter 2 lays them out.
+Text is AT&T syntax, as in the kernel's sources and in objdump.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
+from typing import Any, NamedTuple
+
+from vmenter import LabError
+
+ADDRESS_MASK = 0xFFFF_FFFF_FFFF_FFFF
+UNDECODED = ".byte"  # the mnemonic of a byte that is part of no instruction
+LEGACY_PREFIXES = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
+
+# Instructions that kernels use and Capstone 5 does not know, or takes for CLAC (Intel SDM, volume 2: WRMSRNS;
+# FRED's returns).
+TOO_NEW = {
+    b"\x0f\x01\xc6": "wrmsrns",
+    b"\xf3\x0f\x01\xca": "eretu",
+    b"\xf2\x0f\x01\xca": "erets",
+}
+REGISTER = re.compile(r"%\w+")
+TO_ECX = re.compile(r"\$((?:0x)?[0-9a-f]+), %[er]cx")
+
+
+class Field(NamedTuple):
+    """Where an instruction keeps a signed displacement: offset and size in bytes."""
+
+    offset: int
+    size: int
+
+    def value(self, code: bytes) -> int:
+        """Return the displacement that stands in `code`."""
+        return int.from_bytes(code[self.offset : self.offset + self.size], "little", signed=True)
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One decoded instruction at its address."""
+
+    address: int
+    code: bytes
+    mnemonic: str
+    operands: str
+
+    @property
+    def length(self) -> int:
+        """Length in bytes, 1 to 15."""
+        return len(self.code)
+
+    @property
+    def end(self) -> int:
+        """Address of the next instruction."""
+        return self.address + len(self.code)
+
+    @property
+    def text(self) -> str:
+        """AT&T text, for example ``verw 0x1fc3(%rip)``; branch targets are absolute."""
+        return f"{self.mnemonic} {self.operands}".rstrip()
+
+    @cached_property
+    def branch_target(self) -> int | None:
+        """Absolute target of a direct CALL, JMP, Jcc, LOOP or JRCXZ; None for all else."""
+        field = None if self.mnemonic == UNDECODED else branch_field(self.code)
+        return None if field is None else (self.end + field.value(self.code)) & ADDRESS_MASK
+
+    @cached_property
+    def rip_target(self) -> int | None:
+        """Absolute address of a RIP-relative operand; None where there is none."""
+        if "(%rip)" not in self.operands:
+            return None
+        field = rip_field(self.code)
+        return None if field is None else (self.end + field.value(self.code)) & ADDRESS_MASK
+
+    @property
+    def is_clear(self) -> bool:
+        """Tell whether this is VERW with a memory operand: VERW of a register does not clear (nospec-branch.h)."""
+        return self.mnemonic == "verw" and not REGISTER.fullmatch(self.operands)
+
+    def is_nop(self, *, wide: bool = True) -> bool:
+        """Tell whether the kernel's patcher would take this for a NOP; see `is_nop`."""
+        return self.mnemonic != UNDECODED and is_nop(self.code, wide=wide)
+
+
+def decode(code: bytes, address: int = 0, *, strict: bool = True) -> tuple[Instruction, ...]:
+    """Decode all of `code` as if it stood at `address`.
+
+    Where the bytes are no instruction: a `LabError` that names the address, or, with ``strict=False``,
+    a ``.byte`` line for that byte.
+    """
+    result: list[Instruction] = []
+    offset = 0
+    while offset < len(code):
+        for start, length, mnemonic, operands in _capstone().disasm_lite(code[offset:], address + offset):
+            one = code[offset : offset + length]
+            result.append(Instruction(start, one, TOO_NEW.get(one, mnemonic), operands))
+            offset += length
+        if offset < len(code):
+            result.append(_undecoded(code, offset, address, strict=strict))
+            offset += result[-1].length
+    return tuple(result)
+
+
+def _undecoded(code: bytes, offset: int, address: int, *, strict: bool) -> Instruction:
+    """Return what stands where Capstone gave up: an instruction newer than it, or a byte."""
+    place = (address + offset) & ADDRESS_MASK
+    for known, mnemonic in TOO_NEW.items():
+        if code.startswith(known, offset):
+            return Instruction(place, known, mnemonic, "")
+    if strict:
+        raise LabError(
+            f"{place:#x}: {code[offset : offset + 15].hex(' ')} is no x86-64 instruction; "
+            "is this data, or does the code start in the middle of an instruction?",
+        )
+    return Instruction(place, code[offset : offset + 1], UNDECODED, f"{code[offset]:#04x}")
+
+
+@lru_cache(maxsize=1 << 15)
+def lengths(code: bytes) -> tuple[int, ...]:
+    """Return the instruction lengths of `code`, wherever it stands, up to the first undecodable byte."""
+    if len(code) >= 5 and code[0] in (0xE8, 0xE9):  # no two calls are alike, but what follows them often is
+        return (5, *lengths(code[5:]))
+    found = tuple(length for _, length, _, _ in _capstone().disasm_lite(code, 0)) if code else ()
+    done = sum(found)
+    known = next((known for known in TOO_NEW if code.startswith(known, done)), None)
+    return found if known is None else (*found, len(known), *lengths(code[done + len(known) :]))
+
+
+def opcode_offset(code: bytes) -> int:
+    """Return where the opcode starts, after legacy prefixes and a REX prefix."""
+    at = 0
+    while at < len(code) - 1 and code[at] in LEGACY_PREFIXES:
+        at += 1
+    return at + 1 if at < len(code) - 1 and code[at] & 0xF0 == 0x40 else at
+
+
+def branch_field(code: bytes) -> Field | None:
+    """Return where a direct branch keeps its displacement, or None if `code` is no direct branch."""
+    at = opcode_offset(code)
+    opcode = code[at]
+    if opcode in (0xE8, 0xE9):  # CALL rel32, JMP rel32
+        return Field(at + 1, 4)
+    if opcode & 0xF0 == 0x70 or opcode == 0xEB or 0xE0 <= opcode <= 0xE3:  # Jcc, JMP rel8, LOOPs, JRCXZ
+        return Field(at + 1, 1)
+    if opcode == 0x0F and len(code) > at + 1 and code[at + 1] & 0xF0 == 0x80:  # Jcc rel32
+        return Field(at + 2, 4)
+    return None
+
+
+@lru_cache(maxsize=1 << 14)
+def rip_field(code: bytes) -> Field | None:
+    """Return where a RIP-relative operand keeps its displacement, or None if there is none."""
+    if len(code) < 6:  # opcode, ModRM, 32-bit displacement: no shorter one has it
+        return None
+    instruction = next(_capstone(detail=True).disasm(code, 0), None)
+    # Capstone's `disp_size` is no help: it follows the operand's size, 2 under a 66 prefix.
+    if instruction is None or instruction.modrm & 0xC7 != 0x05 or not instruction.disp_offset:
+        return None
+    return Field(instruction.disp_offset, 4)
+
+
+def is_nop(code: bytes, *, wide: bool = True) -> bool:
+    """Tell whether one whole instruction is a NOP by the kernel's own rule.
+
+    Narrow (up to v6.18, `insn_is_nop` in arch/x86/kernel/alternative.c): any 0x90 whose first prefix is
+    not F3, and any 0F 1F. Wide (newer, arch/x86/lib/insn-eval.c): 0F 1F /0, 0x90 without F3 and without
+    REX.B, and also 64-bit ``mov %r,%r``, ``lea 0(%r),%r`` and a jump to the next instruction.
+    """
+    at = opcode_offset(code)
+    opcode, prefixes = code[at], code[:at]
+    if not wide:
+        return (opcode == 0x90 and prefixes[:1] != b"\xf3") or code[at : at + 2] == b"\x0f\x1f"
+    rex = prefixes[-1] if prefixes and prefixes[-1] & 0xF0 == 0x40 else 0
+    if opcode == 0x90:
+        return 0xF3 not in prefixes and not rex & 1
+    if opcode in (0xE9, 0xEB):
+        return not any(code[at + 1 :])
+    if opcode == 0x0F:
+        return code[at + 1] == 0x1F and code[at + 2] >> 3 & 7 == 0 and not rex & 4
+    if opcode in (0x89, 0x8D) and rex & 8:  # REX.W: 64 bits, whatever a 66 says
+        return _keeps_register(code[at:], rex, prefixes)
+    return False
+
+
+def _keeps_register(code: bytes, rex: int, prefixes: bytes) -> bool:
+    """Tell whether a 64-bit MOV or LEA (`code` starts at the opcode) writes a register to itself."""
+    mode, reg, rm = code[1] >> 6, code[1] >> 3 & 7 | (rex & 4) << 1, code[1] & 7 | (rex & 1) << 3
+    if code[0] == 0x89:
+        return mode == 3 and reg == rm
+    displacement = code[2:]
+    if code[1] & 7 == 4:  # a SIB byte; its base takes the place of rm
+        if code[2] >> 3 & 7 != 4 or code[2] >> 6 or rex & 2:
+            return False
+        rm, displacement = code[2] & 7 | (rex & 1) << 3, code[3:]
+    plain = all(p in (0x3E, rex) for p in prefixes)  # 3E: DS
+    return mode in (1, 2) and reg == rm and plain and not any(displacement)
+
+
+def ecx_after(instruction: Instruction, before: int | None) -> int | None:
+    """Return what is in ECX after an instruction if it is a constant: RDMSR and WRMSR find their number there."""
+    found = TO_ECX.fullmatch(instruction.operands)
+    if found and instruction.mnemonic.startswith("mov"):
+        return int(found[1], 0)
+    if instruction.mnemonic.startswith(("call", "cpuid", "rep", "loop")):
+        return None
+    if instruction.mnemonic.startswith(("cmp", "test", "push")):
+        return before
+    written = instruction.operands.rsplit(" ", 1)[-1]
+    return None if written in ("%ecx", "%rcx", "%cx", "%cl", "%ch") else before
+
+
+def detailed(code: bytes) -> Any:
+    """Return the decoder's own object for one instruction, with its operands; None if it knows none."""
+    return next(_capstone(detail=True).disasm(code, 0), None)
+
+
+@cache
+def _capstone(*, detail: bool = False) -> Any:
+    """Return the decoder, made at first use."""
+    import capstone  # noqa: PLC0415  (import of the package stays free)
+
+    decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    decoder.syntax = capstone.CS_OPT_SYNTAX_ATT
+    decoder.detail = detail
+    return decoder

@@ -1,0 +1,1 @@
+"""What only the course needs: exercises, progress, predictions, doctor, site, slides, pictures."""

@@ -1,0 +1,139 @@
+"""Exercises: a task, a starter, a checker that answers in words, three hints, and a solution to open on demand.
+
+In a notebook, ``exercise("02-1")`` shows the task and ``check("02-1", answer)`` judges an answer and keeps it in
+the reader's `progress`; ``own_era("05-3", answer)`` makes an era of an answer that is code. The texts stand in
+02.toml and its like, one file a notebook; the judges in nb02.py and its like. Starters and solutions are the
+text of a cell that sets ``answer``; the tests run every one of them.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from functools import cache
+from html import escape
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vmenter import LabError
+from vmenter.course import progress
+from vmenter.course.exercises.limited import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vmenter.course.exercises.audited import Counterexample
+    from vmenter.emulator.trace import Trace
+    from vmenter.story.history import Era
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a checker says: passed or not, and why, in words. `trace`: the run that shows it, if there is one."""
+
+    passed: bool
+    message: str
+    trace: Trace | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """Return the verdict and the reason as text."""
+        return f"{'✔ Passed' if self.passed else '✘ Not yet'}: {self.message}"
+
+    def _repr_html_(self) -> str:
+        colour = "success" if self.passed else "warn"
+        return (  # in <pre>, dollar signs stay what they are: elsewhere two of them make a formula
+            f'<div role="status" style="border-left:4px solid var(--jp-{colour}-color1, #555);padding:.3em .8em">'
+            f'<pre style="white-space:pre-wrap;word-break:normal;background:none">{escape(repr(self))}</pre></div>'
+        )
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A task. The three hints go from a nudge to the way itself, each with its reason."""
+
+    id: str
+    title: str
+    task: str
+    starter: str
+    hints: tuple[str, str, str]
+    solution: str
+    because: str  # why the solution is right
+    praise: str  # what a right answer shows
+    judge: (
+        Callable[[Any], str | Counterexample | None]  # None if the answer is right, else what is wrong with it
+    )
+
+    def check(self, answer: Any) -> Feedback:
+        """Judge an answer; whatever it is, this returns words."""
+        try:
+            wrong = self.judge(answer)
+        except LabError as error:
+            wrong = str(error)
+        if wrong is None:
+            return Feedback(passed=True, message=self.praise)
+        return Feedback(passed=False, message=str(wrong), trace=getattr(wrong, "trace", None))
+
+    def __repr__(self) -> str:
+        """Return the task as text; hints and solution stay closed."""
+        return f"Exercise {self.id}: {self.title}\n{self.task}\n(three hints and a solution open on demand)"
+
+    def _repr_html_(self) -> str:
+        fold = '<details style="margin:.3em 0"><summary>{}</summary><div style="{}">{}</div></details>'
+        text, code = "white-space:pre-wrap;padding:.2em 1.2em", "padding:.2em 1.2em"
+        folds = [fold.format(f"Hint {n}", text, _rich(hint)) for n, hint in enumerate(self.hints, 1)]
+        solution = f"<pre>{escape(self.solution)}</pre><p>{_rich(self.because)}</p>"
+        return (
+            f'<section style="border:1px solid var(--jp-border-color1,#bbb);padding:.2em 1em">'
+            f"<h4>Exercise {self.id}: {escape(self.title)}</h4>"
+            f'<p style="white-space:pre-wrap">{_rich(self.task)}</p>{"".join(folds)}'
+            f"{fold.format('A solution, and why', code, solution)}</section>"
+        )
+
+
+def _rich(text: str) -> str:
+    """Escape text for HTML, with `code` between backquotes."""
+    parts = escape(text).split("`")
+    return "".join(f"<code>{part}</code>" if n % 2 else part for n, part in enumerate(parts))
+
+
+@cache
+def every() -> dict[str, Exercise]:
+    """Return all exercises by their id, in the order of the notebooks."""
+    found = {}
+    for file in sorted(Path(__file__).parent.glob("*.toml")):
+        judges = import_module(f"vmenter.course.exercises.nb{file.stem}").JUDGES
+        for id_, texts in tomllib.loads(file.read_text(encoding="utf-8")).items():
+            plain = {key: text.strip() for key, text in texts.items() if key not in ("hints", "judge")}
+            first, second, third = (" ".join(hint.split()) for hint in texts["hints"])
+            judge = judges[texts["judge"]]
+            found[id_] = Exercise(id=id_, hints=(first, second, third), judge=judge, **plain)
+    return found
+
+
+def exercise(id: str) -> Exercise:  # noqa: A002  (what the notebooks call it)
+    """Return an exercise for display."""
+    found = every().get(id)
+    if found is None:
+        raise LabError(f"there is no exercise {id!r}; there are {', '.join(every())}")
+    return found
+
+
+def check(id: str, answer: Any) -> Feedback:  # noqa: A002
+    """Judge an answer to an exercise, and keep it in the reader's progress."""
+    feedback = exercise(id).check(answer)
+    progress.record(id, passed=feedback.passed, answer=text_of(answer))
+    return feedback
+
+
+def own_era(id: str, answer: Any) -> Era:  # noqa: A002
+    """Return the lab kernel that an answer makes: to audit it, or to enter a guest and look.
+
+    Raises `LabError` for what cannot be assembled, and for exercises whose answer is no code of a kernel.
+    """
+    exercise(id)
+    module = import_module(f"vmenter.course.exercises.nb{id[:2]}")
+    build: Callable[[Any], Era] | None = getattr(module, "OWN", {}).get(id)
+    if build is None:
+        raise LabError(f"the answer to {id} is no code that could stand in an era's place")
+    return build(answer)

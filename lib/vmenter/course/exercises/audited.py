@@ -1,0 +1,265 @@
+"""A learner's own way to VM-Enter, audited: the smallest configuration that it gets wrong, and the way it went.
+
+States are run from the default machine outwards, so the first that goes wrong is the smallest counterexample.
+What a learner's code may use is bounded: each run by the machine's budget, all of them by `INSTRUCTIONS`, counted
+and not timed so that an answer is the same everywhere. Code that crashes or does not end is not run again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from vmenter import LabError
+from vmenter.course.exercises.flags import NAMES, flags_written
+from vmenter.emulator.memory import Owner
+from vmenter.emulator.trace import CLEARS, End, EventKind, Trace
+from vmenter.patching.static_keys import branches
+from vmenter.story import eras
+from vmenter.story.audit import Tally, reached
+from vmenter.story.promise import Promise, VCpuState, Verdict, judge
+from vmenter.story.space import DEFAULT, Part, Space
+
+if TYPE_CHECKING:
+    from vmenter.story.eras import State
+    from vmenter.story.history import Era
+
+INSTRUCTIONS = 400_000  # for all runs of one audit; the eras' own code takes up to 40,000
+SECONDS = 8.0  # of the CPU: the last resort, for code that is slow in some way not thought of
+OBJECT = 256 << 10  # bytes of a learner's object; the lab's have 5,000
+LINES = 12  # of the way to VM-Enter that are shown
+FLAGS = ("flush_pending", "resume", "guest_fb_clear")  # of a vCPU
+REGISTERS = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)))
+
+Cases = Mapping[tuple["State", Promise], Tally]
+
+
+class Run(NamedTuple):
+    """One state of the code with what is promised there, and what ran."""
+
+    era: Era
+    state: State
+    promise: Promise
+    trace: Trace
+    verdict: Verdict
+
+    @property
+    def vcpu(self) -> VCpuState:
+        """What of the vCPU the promise looks at."""
+        return VCpuState(self.state.mmio, self.state.flush_pending, self.state.resume)
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """Why an answer is wrong, in words, and the run that shows it (None if nothing ran to an end)."""
+
+    text: str
+    trace: Trace | None = None
+
+    def __str__(self) -> str:
+        """Return the words."""
+        return self.text
+
+
+Demand = Callable[[Run], "str | None"]
+"""What an exercise asks of every run: None, or what is wrong in words."""
+
+
+# --- what may be asked of a run ----------------------------------------------------------------------------------
+
+
+def keeps_the_promise(run: Run) -> str | None:
+    """Ask for the clears that are owed."""
+    return None if run.verdict.kept else f"{run.verdict.reason}. The promise here: {run.promise.text}"
+
+
+def enters_right(run: Run) -> str | None:
+    """Ask for VMLAUNCH the first time and VMRESUME from then on."""
+    due = "VMRESUME" if run.vcpu.resume else "VMLAUNCH"
+    return None if run.verdict.entered_right else f"{run.trace.vm_enter} ran, {due} is due"
+
+
+def clears_nothing_needlessly(run: Run) -> str | None:
+    """Ask that hosts and guests which are owed nothing pay nothing."""
+    if run.verdict.verw and not run.promise.owes_clear(run.vcpu):
+        return "VERW ran although no clear is owed; not everyone should pay for it"
+    if run.verdict.l1d_flushed and not run.promise.owes_flush(run.vcpu):
+        return "the L1D was flushed although no flush is owed; that is the expensive one"
+    return None
+
+
+def clears_once(run: Run) -> str | None:
+    """Ask for one VERW, not several."""
+    return None if run.verdict.verw <= 1 else f"VERW ran {run.verdict.verw} times; once is enough"
+
+
+def clears_at_the_edge(run: Run) -> str | None:
+    """Ask that nothing but run flags is read or written behind the last clear, where VERW is asked for."""
+    if not run.promise.owes_clear(run.vcpu) or not run.trace.clears:
+        return None
+    last = run.trace.clears[-1].step
+    late = [access for access in run.trace.accesses if access.step > last and access.owner is not Owner.FLAGS]
+    if not late:
+        return None
+    first = f"{run.trace.where(late[0].step)}, {run.trace.instructions[late[0].step].text} {late[0].text}"
+    return f"{len(late)} accesses to memory behind the last clear can put host data back; the first: {first}"
+
+
+def loads_the_guests_registers(run: Run) -> str | None:
+    """Ask that every register but RSP holds the guest's value at VM-Enter."""
+    found = _registers(run.era, run.state)
+    for number, name in enumerate(REGISTERS):
+        if name != "rsp" and found[name] != eras.GUEST + number:
+            return f"at VM-Enter, {name.upper()} does not hold the guest's value"
+    return None
+
+
+_registers = lru_cache(maxsize=512)(eras.registers)
+
+
+# --- the audit ---------------------------------------------------------------------------------------------------
+
+
+class _Failure(NamedTuple):
+    """A state that went wrong, and what it stands for. `final`: nothing was run behind it."""
+
+    text: str
+    tally: Tally
+    trace: Trace | None
+    final: bool = False
+
+
+def audited(
+    id_: str, era: Era, demands: Iterable[Demand], space: Space = DEFAULT, cases: Cases | None = None
+) -> Counterexample | None:
+    """Hold an answer's code against demands in every configuration of a space; None if it meets them all.
+
+    `id_` is the exercise, for the line that shows the counterexample; `cases` are the states of the code and
+    what they stand for, if not those of `audit.reached`. Raises `LabError` for code that is too large or takes
+    too long.
+    """
+    if len(era.object) > OBJECT:
+        raise LabError(f"the object has {len(era.object):,} bytes; the audit takes {OBJECT:,}")
+    failures = list(_failures(era, tuple(demands), cases or _reached(replace(era, code=None), space)))
+    if not failures:
+        return None
+    first = failures[0]
+    if failures[-1].final:
+        head = "An audit stops where code crashes or does not end. The smallest configuration that goes wrong is"
+    else:
+        count = sum(failure.tally.number for failure in failures)
+        head = f"{count:,} of {space.configurations:,} configurations go wrong. The smallest is"
+    lines = [f"{head} {_settings(first.tally, space)}", f"What is wrong: {first.text}"]
+    if first.trace:
+        lines += [
+            "The way to VM-Enter, its jumps and clears:",
+            *way(first.trace),
+            *_to_see(id_, first.tally, space),
+        ]
+    return Counterexample("\n".join(lines), first.trace)
+
+
+_reached = lru_cache(maxsize=16)(reached)  # of eras without their code, which plays no part in it
+
+
+def _failures(era: Era, demands: tuple[Demand, ...], cases: Cases) -> Iterator[_Failure]:
+    """Run the states outwards from the default machine, and yield those that go wrong."""
+    spent, deadline = 0, time.process_time() + SECONDS
+    outwards = sorted(cases.items(), key=lambda case: (case[1].settings, case[1].smallest))
+    for done, ((state, promise), tally) in enumerate(outwards):
+        if spent > INSTRUCTIONS or time.process_time() > deadline:
+            raise LabError(
+                f"the audit was stopped after {done} of {len(outwards)} states of the machine: the code runs "
+                f"{spent // done:,} instructions on its way to VM-Enter, where the lab's run about 100"
+            )
+        try:
+            trace = eras.run(era, state)
+        except LabError as error:
+            yield _Failure(f"the code crashes. {error}", tally, None, final=True)
+            return
+        spent += len(trace.steps)
+        if trace.vm_enter is None:
+            yield _Failure(_no_entry(trace), tally, trace, final=True)
+            return
+        vcpu = VCpuState(state.mmio, state.flush_pending, state.resume)
+        run = Run(era, state, promise, trace, judge(promise, vcpu, trace))
+        wrong = next((text for demand in demands if (text := demand(run))), None)
+        if wrong:
+            yield _Failure(wrong, tally, trace)
+
+
+def _no_entry(trace: Trace) -> str:
+    """Say how a run ended that entered no guest."""
+    if trace.end is End.BUDGET:
+        last = trace.instructions[-1]
+        what = (
+            last.text if last.branch_target is None else f"{last.mnemonic} {trace.image.label(last.branch_target)}"
+        )
+        return f"the code does not end: after {len(trace.steps):,} instructions it is at {trace.where(-1)}, {what}"
+    return f"no guest is entered: the run ended with {trace.end}"
+
+
+# --- the counterexample in words ---------------------------------------------------------------------------------
+
+
+def _settings(tally: Tally, space: Space) -> str:
+    """Say how a configuration differs from the default machine."""
+    picked = [(space.dimensions[d], value) for d, value in tally.smallest]
+    if not picked:
+        return "the default machine itself: no bugs, an empty command line, a first VM-Enter."
+    away = f"{tally.settings} setting{'s' * (tally.settings != 1)} away from the default machine"
+    return f"{away}: {', '.join(f'{dimension.name} {dimension.values[v].label}' for dimension, v in picked)}."
+
+
+def way(trace: Trace) -> Iterator[str]:
+    """Yield a run's jumps, clears and end, one a line: where, what, and for a jump whether and why it jumped."""
+    lines = list(_decisions(trace))
+    left_out = len(lines) - LINES
+    if left_out > 1:
+        lines[LINES // 2 : LINES // 2 + left_out] = [("…", f"{left_out} more")]
+    yield from (f"  {where:<28} {what}" for where, what in lines)
+
+
+def _decisions(trace: Trace) -> Iterator[tuple[str, str]]:
+    image, static = trace.image, {branch.site: branch for branch in branches(trace.image)}
+    events = {event.step: event for event in trace.events}
+    writer = ""  # of the flags
+    for step, instruction in enumerate(trace.instructions):
+        where, target, event = trace.where(step), instruction.branch_target, events.get(step)
+        if branch := static.get(instruction.address):
+            on = "on" if branch.enabled(image) else "off"
+            goes = "goes on" if instruction.mnemonic != "jmp" else f"jumps to {image.label(branch.target)}"
+            yield where, f"static branch, {branch.key} is {on}: {goes}"
+        elif event and (event.kind in CLEARS or event.kind is EventKind.VM_ENTER):
+            yield where, f"{instruction.text}  <- {event.kind}"
+        elif target is not None and instruction.mnemonic.startswith("j") and step + 1 < len(trace.steps):
+            name = instruction.mnemonic if writer.startswith("cmp") else NAMES.get(*[instruction.mnemonic] * 2)
+            why = "" if name == "jmp" else f" after {writer or 'nothing that writes flags'}"
+            goes = f"jumps to {image.label(target)}" if trace.steps[step + 1] == target else "goes on"
+            yield where, f"{name}{why}: {goes}"
+        if flags_written(instruction):
+            writer = instruction.text
+
+
+def _to_see(id_: str, tally: Tally, space: Space) -> Iterator[str]:
+    """Yield how to look at the configuration more closely."""
+    yield f'All of it: print(check("{id_}", answer).trace.text)'
+    if any(space.dimensions[d].part is Part.INVENTED for d, _ in tally.smallest):
+        return
+    host, vcpu = space.machine(tally.smallest)
+    given: dict[str, object] = {
+        "bugs": host.bugs,
+        "facts": host.facts,
+        "cmdline": host.cmdline,
+        "ept": host.ept,
+        "mmio": str(vcpu.mmio),
+        "flush_pending": vcpu.flush_pending,
+        "resume": vcpu.resume,
+        "guest_fb_clear": vcpu.guest_fb_clear,
+    }
+    usual = {"cmdline": "", "ept": True, "mmio": "none", **dict.fromkeys(FLAGS, False)}
+    words = [f"{name}={value!r}" for name, value in given.items() if name not in usual or value != usual[name]]
+    yield f'In colour: EntryExplorer(own_era("{id_}", answer), {", ".join(words)})'

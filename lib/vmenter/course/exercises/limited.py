@@ -1,0 +1,151 @@
+"""Run a learner's Python function where it can hurt nobody: in a child process, by its text, with limits.
+
+A loop, a crash, an allocation without end, an exception, a wrong type: each becomes one `LabError` that names the
+line in the learner's text. The text travels, not the function: so it is the same on every system, and a function
+cannot lean on what happens to stand in somebody's notebook. Limits: `SECONDS` everywhere; memory (512 MiB), files
+and CPU time where the system can set them, which Windows cannot and macOS does not for memory.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import textwrap
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from vmenter import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SECONDS = 5.0  # for all inputs together
+TEXT = 20_000  # characters of a function
+_CHILD = Path(__file__).with_name("_limited.py")
+
+Input = tuple[str | bool, ...]
+
+
+def source_of(function: Any, name: str) -> tuple[str, str]:
+    """Return (text, name) of a learner's function, which may also be given as its text. `LabError` otherwise.
+
+    `name` is what the exercise calls it; the learner may call it something else.
+    """
+    if isinstance(function, str):
+        text = textwrap.dedent(function)
+    elif inspect.isfunction(function) and function.__name__ != "<lambda>":
+        try:
+            text = textwrap.dedent(inspect.getsource(function))
+        except (OSError, TypeError):
+            raise LabError(
+                f"the text of {function.__name__} cannot be found: define it with def in a cell, or give its text"
+            ) from None
+    else:
+        kind = "a lambda" if inspect.isfunction(function) else f"a {type(function).__name__}"
+        raise LabError(f"answer should be the function {name}, made with def; it is {kind}")
+    if len(text) > TEXT:
+        raise LabError(f"the function's text has {len(text):,} characters; {TEXT:,} are enough for anyone here")
+    try:
+        made = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = error.lineno if isinstance(error, SyntaxError) else None
+        reason = error.msg if isinstance(error, SyntaxError) else "Python cannot read this text"
+        raise LabError(f"{_quoted(text, line)}: {reason}") from None
+    if not made:
+        raise LabError(f"there is no def {name}(…) in the text")
+    return text, name if name in made else made[-1]
+
+
+def text_of(answer: Any) -> str:
+    """Return an answer as text that a reader knows again: itself, a function's own, else as Python writes it."""
+    if isinstance(answer, str):
+        return answer
+    try:
+        return source_of(answer, "answer")[0]
+    except LabError:
+        return repr(answer)
+
+
+def results(function: Any, name: str, inputs: Sequence[Input]) -> list[bool]:
+    """Return what a learner's function answers to each input, True or False. `LabError` in all other cases."""
+    text, name = source_of(function, name)
+    with TemporaryDirectory(prefix="vmenter-", ignore_cleanup_errors=True) as folder_name:
+        folder = Path(folder_name)
+        job = {"source": text, "name": name, "inputs": inputs}
+        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        (folder / "place").write_bytes(bytes(8))
+        status = _run(folder)
+        result = folder / "result.json"
+        line, done = struct.unpack("<ii", (folder / "place").read_bytes())
+        found = json.loads(result.read_text(encoding="utf-8")) if status == 0 and result.exists() else None
+    call = f"{name}{inputs[min(found['input'] if found and 'input' in found else done, len(inputs) - 1)]!r}"
+    if found is None:
+        reason = (
+            f"still running after {SECONDS:.0f} s: a loop without an end?" if status is None else _died(status)
+        )
+        raise LabError(f"{_quoted(text, line)}: {reason} It was at {call}")
+    if "returned" in found:
+        missing = " Is a return missing on some way through it?" if found["returned"].startswith("None") else ""
+        raise LabError(f"{call} returns {found['returned']}; it should return True or False.{missing}")
+    if "error" in found:
+        raise LabError(f"{_quoted(text, found['line'])}: {_exception(found)} It was at {call}")
+    answers: list[bool] = found["results"]
+    return answers
+
+
+def _run(folder: Path) -> int | None:
+    """Run the child: its exit status, or None if it had to be stopped. What it started is stopped with it."""
+    child = subprocess.Popen(
+        [sys.executable, "-I", "-B", str(_CHILD), str(folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=folder,
+        start_new_session=True,
+    )
+    try:
+        return child.wait(SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if os.name == "posix":
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+        child.kill()
+        child.wait()
+
+
+def _quoted(text: str, line: int | None) -> str:
+    """Name a line of the learner's text, and say it."""
+    lines = text.splitlines()
+    if not line or line > len(lines):
+        return "somewhere in the function"
+    return f"line {line}, {lines[line - 1].strip()[:60]!r}"
+
+
+def _died(status: int) -> str:
+    """Say how a process ended that left no result."""
+    if status >= 0:
+        return f"the process ends here, with exit status {status}; a function should return."
+    try:
+        return f"the process crashes here ({signal.Signals(-status).name})."
+    except ValueError:
+        return f"the process crashes here (signal {-status})."
+
+
+def _exception(found: dict[str, Any]) -> str:
+    """Say what was raised, and what to do about the kinds that need it."""
+    kind, text = found["error"], found["text"]
+    if kind == "MemoryError":
+        return "more memory than an answer may use (512 MiB)."
+    if kind == "NameError":
+        return f"{text}. The function is run alone, so all that it needs must stand in it."
+    return f"{kind}{f': {text}' if text else ''}."

@@ -1,0 +1,132 @@
+"""Exercises of notebook 04: a static branch by hand, a bit that must get through, distance measured."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+from vmenter import LabError
+from vmenter.boot.processors import PRESETS
+from vmenter.code.image import Image
+from vmenter.code.instructions import decode
+from vmenter.course.exercises.choice import choice
+from vmenter.emulator.trace import Trace
+from vmenter.patching import static_keys
+from vmenter.patching.static_keys import StaticBranch
+from vmenter.story.eras import enter
+from vmenter.story.promise import VCpuState
+
+CPU = PRESETS["skylake-server"].host
+
+
+def flush_branch() -> tuple[Image, StaticBranch]:
+    """Return the lab kernel before MDS and its branch on ``vmx_l1d_should_flush``."""
+    image = enter("before-mds", CPU).trace.image
+    return image, next(b for b in static_keys.branches(image) if b.key == "vmx_l1d_should_flush")
+
+
+def _judge_jump(answer: Any) -> str | None:
+    image, branch = flush_branch()
+    try:
+        given = bytes.fromhex(answer)
+    except (TypeError, ValueError):
+        return "answer should be five bytes as text, lowest first, such as '90 90 90 90 90'"
+    right = branch.code(enabled=True)
+    if given == right:
+        return None
+    if len(given) != branch.length:
+        return f"the site has {branch.length} bytes and keeps them; these are {len(given)}"
+    if given == branch.code(enabled=False):
+        return "this is the NOP: with the key on, the code would still go on to what follows, without a flush"
+    step = decode(given, branch.site, strict=False)[0]
+    if step.mnemonic != "jmp" or step.length != branch.length:
+        return f"{given.hex(' ')} begins with {step.text}; what should stand here is one JMP of five bytes"
+    target = step.branch_target or 0
+    off = target - branch.target
+    wrong = f"this JMP leads to {target:#x} ({image.label(target)}), {off:+d} bytes from the target"
+    if given[1:] == right[:0:-1]:
+        return f"{wrong}. Are the bytes in the wrong order? The lowest comes first."
+    if off == branch.length:
+        return f"{wrong}. The distance counts from the end of the JMP, not from its beginning."
+    return wrong
+
+
+def _cases() -> Iterator[tuple[str, Trace]]:
+    never = replace(CPU, cmdline="kvm-intel.vmentry_l1d_flush=never")
+    soft = replace(CPU, facts=tuple(fact for fact in CPU.facts if fact != "flush_l1d"))
+    pending = VCpuState(flush_pending=True)
+    yield "today (one VERW)", enter("e6ff1d61de51", CPU).trace
+    yield "2018, flush pending (one L1D flush)", enter("before-mds", CPU, pending).trace
+    yield "2019, flush mode never (VERW in C)", enter("650b68a0622f", never).trace
+    yield "2024, flush pending (an L1D flush, then VERW)", enter("43fb862de8f6", CPU, pending).trace
+    yield "2018, flush pending, by reading 64 KiB", enter("before-mds", soft, pending).trace
+    yield "2018, no flush pending (nothing clears)", enter("before-mds", CPU).trace
+
+
+def _judge_distance(answer: Any) -> str | None:
+    """Judge a function from a trace to (instructions, accesses)."""
+    if not callable(answer):
+        raise LabError(f"answer should be a function of a trace; it is a {type(answer).__name__}")
+    for name, trace in _cases():
+        got = _called(answer, name, trace)
+        right = trace.distance and (trace.distance.instructions, trace.distance.accesses)
+        if got != right:
+            return f"{name}: your function says {got}, but it is {right}. {_why(got, right, trace)}"
+    return None
+
+
+def _called(function: Callable[[Any], Any], name: str, trace: Trace) -> tuple[Any, ...] | None:
+    """Return what a learner's function makes of a trace: it gets what it may count, not the library's count."""
+    seen = SimpleNamespace(steps=trace.steps, clears=trace.clears, accesses=trace.accesses, events=trace.events)
+    try:
+        got = function(seen)
+    except Exception as error:  # noqa: BLE001  (whatever a learner's code raises)
+        kind = type(error).__name__
+        raise LabError(f"{name}: your function raises {kind}: {error}.{_HELP.get(kind, '')}") from None
+    if got is None:
+        return None
+    if not isinstance(got, (tuple, list)) or len(got) != 2:
+        raise LabError(f"{name}: your function returns {got!r}; it should be (instructions, accesses), or None")
+    return tuple(got)
+
+
+_HELP = {
+    "IndexError": " Is there always a clear?",
+    "AttributeError": " What it gets has steps, clears, accesses and events; the counting is yours.",
+}
+
+
+def _why(got: tuple[Any, ...] | None, right: tuple[int, int] | None, trace: Trace) -> str:
+    """Say what a wrong count looks like."""
+    if right is None:
+        return "Where nothing cleared there is nothing to count from: return None."
+    if got is None:
+        return "Here something did clear."
+    clear, enter_ = trace.clears[-1].step, len(trace.steps) - 1
+    if len(trace.clears) > 1 and got[0] >= enter_ - trace.clears[0].step - 1:
+        return "Two clears ran. The distance counts from the last one."
+    if got[0] in (right[0] + 1, right[0] + 2):
+        return "Too many instructions: neither the clear nor VM-Enter itself lies between them."
+    own = sum(access.step == clear for access in trace.accesses)
+    if got[0] == right[0] and own and got[1] == right[1] + own:
+        return "The clear's own accesses (VERW looks at its selector) come with it, not after it."
+    if got[0] == right[0]:
+        return "The instructions are right; which accesses lie strictly between the two?"
+    return "Count what runs strictly between the last clear and VM-Enter."
+
+
+JUDGES = {
+    "jump": _judge_jump,
+    "keeps_zf": choice(
+        "b",
+        {
+            "a": """no. XOR touches more than its register: it writes ZF, by the result. The result is 0, so ZF is
+                set, and the stub takes VMLAUNCH even for a vCPU that was entered before. The CPU refuses.""",
+            "c": """no. SUB writes ZF anew, whatever it was: the result is 0, so ZF is set, always. JE then takes
+                VMLAUNCH even for a vCPU that was entered before.""",
+            "d": """no. AND does write ZF, so far so good; but JE looks at ZF, not at CF. The result is 0, ZF is
+                set, and every vCPU gets VMLAUNCH.""",
+        },
+    ),
+    "distance": _judge_distance,
+}

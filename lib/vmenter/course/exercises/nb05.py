@@ -1,0 +1,139 @@
+"""Exercises of notebook 05: find the VM-Enter that clears nothing, say why, repair the chain."""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+from vmenter import LabError
+from vmenter.boot.host import Host
+from vmenter.course.exercises.choice import choice
+from vmenter.course.exercises.variants import between, changed, source
+from vmenter.emulator.trace import EventKind
+from vmenter.story import eras
+from vmenter.story.history import Era
+from vmenter.story.promise import Promise, Reach, VCpuState, Verw
+
+MICROCODE = ("md_clear", "flush_l1d")
+SETTINGS = {"bugs": ("mds", "l1tf"), "cmdline": "", "ept": True, "flush_pending": False}
+KINDS: dict[str, tuple[type, ...]] = {
+    "bugs": (list, tuple),
+    "cmdline": (str,),
+    "ept": (bool,),
+    "flush_pending": (bool,),
+}
+
+
+def entered(settings: Any) -> eras.Entry:
+    """Enter a guest in 650b68a0622f under the settings of an answer. Raises `LabError` for what is none."""
+    if not isinstance(settings, dict):
+        raise LabError(f"answer should be a dict of settings; it is a {type(settings).__name__}")
+    if unknown := set(map(str, settings)).difference(SETTINGS):
+        raise LabError(f"there is no setting {min(unknown)!r}; there are {', '.join(SETTINGS)}")
+    for name, value in settings.items():
+        if not isinstance(value, KINDS[name]):
+            raise LabError(f"{name} should be like {SETTINGS[name]!r}, not {value!r}")
+    bugs, cmdline, ept, pending = ({**SETTINGS, **settings}[name] for name in SETTINGS)
+    host = Host(tuple(map(str, bugs)), MICROCODE, cmdline, ept=ept)
+    return eras.enter("650b68a0622f", host, VCpuState(flush_pending=pending))
+
+
+def _judge_found(answer: Any) -> str | None:
+    entry = entered(answer)
+    if not entry.verdict.kept:
+        return None
+    mode = f"KVM's L1D flush is “{entry.selection.l1d_flush}”"
+    if entry.verdict.l1d_flushed:
+        why = "and the flush flag was set" if entry.selection.l1d_flush == "cond" else "so no flag is asked"
+        return f"the L1D was flushed: {mode}, {why}. With microcode such a flush clears the CPU buffers too"
+    if entry.verdict.verw:
+        return f"VERW ran: {mode}, so its static key is off and the code gets to the else"
+    return f"nothing cleared, but nothing had to. The promise here: {entry.promise.text}. {mode}"
+
+
+# --- the chain -----------------------------------------------------------------------------------------------
+
+CHAIN_ERA = "8cb861e9e3c9"
+MODES = ("never", "cond", "always")
+
+
+def repaired(answer: Any) -> Era:
+    """Return the kernel of 2022 with the answer in place of its chain, and a flush that tells in AL if it did."""
+    if not isinstance(answer, str):
+        raise LabError(f"answer should be text, the assembly of the chain; it is a {type(answer).__name__}")
+    text = source(CHAIN_ERA)
+    chain = between(text, "    enter_exit_begin", "end_function vmx_vcpu_enter_exit")
+    if ".Lcleared:" not in answer:
+        raise LabError("there is no label .Lcleared: where does the way to the guest go on?")
+    flush = "    l1d_flush l1d_flush_if_either_flag\n"
+    return changed(
+        CHAIN_ERA,
+        (chain, f"{answer}\n    enter_exit_end\n"),
+        (flush, flush.replace("flag\n", "flag, tells=1\n")),
+    )
+
+
+def rows() -> Iterator[tuple[Verw, str, bool, Reach]]:
+    """Yield what the chain of 2022 has to tell apart: who asks for VERW, flush mode, flush flag, device."""
+    return product(Verw, MODES, (False, True), (Reach.NONE, Reach.ASSIGNED))
+
+
+_ASKS = {
+    Verw.NEVER: "no VERW selected",
+    Verw.MMIO: "VERW selected for MMIO only",
+    Verw.ALWAYS: "VERW selected for MDS",
+}
+_KEY = {Verw.MMIO: "mmio_stale_data_clear", Verw.ALWAYS: "mds_user_clear"}
+
+
+def judged(era: Era, row: tuple[Verw, str, bool, Reach]) -> tuple[eras.Verdict, Promise]:
+    """Run a chain in one configuration and judge it."""
+    verw, mode, pending, reach = row
+    wanted = {_KEY.get(verw), mode != "never" and "vmx_l1d_should_flush", mode == "cond" and "vmx_l1d_flush_cond"}
+    state = eras.State(
+        features=frozenset({"FLUSH_L1D"}),
+        keys=frozenset(key for key in wanted if key),
+        mmio=reach,
+        flush_pending=pending,
+    )
+    promise = Promise(verw, mode)
+    return eras.judge(promise, VCpuState(reach, pending), eras.run(era, state)), promise
+
+
+def worded(row: tuple[Verw, str, bool, Reach]) -> str:
+    """Return a configuration in words."""
+    verw, mode, pending, reach = row
+    flag, device = "set" if pending else "clear", "a" if reach is Reach.ASSIGNED else "no"
+    return f"{_ASKS[verw]}, L1D flush “{mode}”, flush flag {flag}, {device} device assigned"
+
+
+def _judge_chain(answer: Any) -> str | None:
+    era = repaired(answer)
+    for row in rows():
+        try:
+            verdict, promise = judged(era, row)
+        except LabError as error:
+            return f"with {worded(row)}: {error}"
+        if not verdict.kept:
+            return f"with {worded(row)}: {verdict.reason}"
+        if verdict.verw and not promise.owes_clear(VCpuState(row[3], row[2])):
+            return f"with {worded(row)}: VERW ran although no clear is owed; not every host should pay for it"
+        if verdict.l1d_flushed and not promise.owes_flush(VCpuState(row[3], row[2])):
+            return f"with {worded(row)}: the L1D was flushed although no flush is owed; that is the expensive one"
+        if verdict.cleared_by not in (None, EventKind.VERW, EventKind.L1D_FLUSH):
+            return f"with {worded(row)}: the flush went the way without microcode"
+    return None
+
+
+REASONS = {
+    "a": """no. Print the keys: `mds_user_clear` is on in all six runs. Nobody switches VERW off where L1TF is
+        there; the code just does not get to it.""",
+    "b": """no. A static key is not a copy that can grow stale: while it is switched, the code itself is
+        rewritten. In all six runs the key is what selection wanted.""",
+    "d": """no. With microcode an L1D flush clears the CPU buffers in either mode: look at the run with cond
+        and the flag set. What is missing in the bad run is the flush itself.""",
+    "e": """no. With VERW first the chain would keep the promise of MDS and break that of L1TF: VERW does not
+        flush the L1D. The order of the two arms is not what is wrong.""",
+}
+
+JUDGES = {"finds_the_skip": _judge_found, "chain": _judge_chain, "key": choice("c", REASONS)}
+OWN = {"05-3": repaired}

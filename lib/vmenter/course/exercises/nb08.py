@@ -1,0 +1,197 @@
+"""Exercises of notebook 08: the promise as a function, a repair that an audit proves, a clearing of one's own."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cache
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from vmenter import LabError
+from vmenter.code.assembler import AssemblyError
+from vmenter.code.image import from_bytes
+from vmenter.course.exercises.audited import (
+    Cases,
+    Counterexample,
+    Run,
+    audited,
+    clears_at_the_edge,
+    clears_nothing_needlessly,
+    clears_once,
+    enters_right,
+    keeps_the_promise,
+    loads_the_guests_registers,
+)
+from vmenter.course.exercises.limited import results
+from vmenter.course.exercises.variants import between, changed, source
+from vmenter.emulator.machine import IA32_FLUSH_CMD, Machine
+from vmenter.emulator.memory import LAB_BASE
+from vmenter.patching.lab import assemble
+from vmenter.story.audit import Tally, reached, with_value
+from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, Verw, judge
+from vmenter.story.space import DEFAULT, Dimension, Part, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vmenter.emulator.trace import Trace
+    from vmenter.story.eras import State
+    from vmenter.story.history import Era
+
+# --- 08-1: the promise as a function -----------------------------------------------------------------------------
+
+MODES = ("not required", "EPT disabled", "never", "cond", "always")
+Input = tuple[str, str, bool, bool, bool, bool]
+
+_RUN = """
+.section .rodata
+selector: .short 0x18
+.text
+start: {flush} {verw} vmlaunch
+"""
+_FLUSH, _VERW = f"movl ${IA32_FLUSH_CMD:#x}, %ecx; movl $1, %eax; xorl %edx, %edx; wrmsr;", "verw selector(%rip);"
+
+
+@cache
+def _trace(*, verw: bool, flushed: bool) -> Trace:
+    """Return a VM-Enter on which these two ran or did not: a real one, of four lines of code."""
+    text = _RUN.format(flush=_FLUSH if flushed else "", verw=_VERW if verw else "")
+    return Machine(from_bytes(assemble(text), "promise", LAB_BASE)).run("start")
+
+
+def every_input() -> list[Input]:
+    """Return all that the function can be asked, quietest first."""
+    either = (False, True)
+    inputs: Iterable[Input] = product(map(str, Verw), MODES, either, either, either, either)
+    return sorted(
+        inputs, key=lambda values: sum(value not in (str(Verw.NEVER), MODES[0], False) for value in values)
+    )
+
+
+def verdict(values: Input) -> Verdict:
+    """Return what `promise.judge` says to one input."""
+    verw, mode, mmio, pending, verw_ran, flushed = values
+    vcpu = VCpuState(Reach.MAPPED if mmio else Reach.NONE, pending)
+    return judge(Promise(Verw(verw), mode), vcpu, _trace(verw=verw_ran, flushed=flushed))
+
+
+def _judge_promise(answer: Any) -> str | None:
+    inputs = every_input()
+    given = results(answer, "kept", inputs)
+    differ = [(values, said) for values, said in zip(inputs, given, strict=True) if said != verdict(values).kept]
+    if not differ:
+        return None
+    values, said = differ[0]
+    right = verdict(values)
+    return (
+        f"{len(differ)} of {len(inputs)} answers differ from the library's. The smallest:\n"
+        f"  kept{values!r}\n  yours: {said}; the promise: {right.kept}\n"
+        f"There: {right.reason}. The promise here: {right.promise}"
+    )
+
+
+# --- 08-2: a repair, proved --------------------------------------------------------------------------------------
+
+CHAIN_ERA = "83ebe7157483"
+BEGIN, END = "    enter_exit_begin", "end_function vmx_vcpu_enter_exit"
+
+
+def repaired(answer: Any) -> Era:
+    """Return the kernel of v6.17 with the answer in place of its chain."""
+    if not isinstance(answer, str):
+        raise LabError(f"answer should be text, the assembly of the chain; it is a {type(answer).__name__}")
+    if "enter_exit_end" not in answer:
+        raise LabError("there is no line enter_exit_end: where does the way to the guest go on?")
+    return changed(CHAIN_ERA, (between(source(CHAIN_ERA), BEGIN, END), f"{answer}\n"))
+
+
+def _judge_repair(answer: Any) -> Counterexample | None:
+    demands = (keeps_the_promise, enters_right, clears_nothing_needlessly, clears_once)
+    return audited("08-2", repaired(answer), demands)
+
+
+# --- 08-3: the next flaw -----------------------------------------------------------------------------------------
+
+NEXT_ERA = "e6ff1d61de51"
+CUCKOO = "21*32+31"  # X86_FEATURE_CLEAR_CPU_BUF_VM_CUCKOO, invented: v7.3 leaves bits 21 to 31 of word 21 free
+CUCKOO_SELECTS = "Cuckoo (invented) selects"
+NOTHING, FIRST, EVERY = "nothing", "first VM-Enters", "every VM-Enter"
+SPACE = DEFAULT.beside(
+    "default and Cuckoo",
+    Dimension(CUCKOO_SELECTS, Part.INVENTED, (Value(NOTHING, 0), Value(FIRST), Value(EVERY))),
+)
+PARTS = (".macro more_run_flags", "function vmx_vcpu_enter_exit", ".macro enter_guest")
+_DEFINED = f"X86_FEATURE_CLEAR_CPU_BUF_VM_CUCKOO = {CUCKOO}\n"
+
+
+def next_kernel(answer: Any) -> Era:
+    """Return the merged kernel with the answer's macros and its C function in it, and the new feature's number."""
+    if not isinstance(answer, str):
+        raise LabError(f"answer should be text, the assembly; it is a {type(answer).__name__}")
+    for part in PARTS:
+        if part not in answer:
+            raise LabError(f"there is no line {part}: the parts keep their names")
+    text = source(NEXT_ERA)
+    place = between(text, ".text", "function vmx_l1d_flush")
+    parts = [
+        (".text\n", f"{_DEFINED}.text\n"),
+        (between(text, "    movq (%rsp), %rax", ".Lvmfail:"), "    enter_guest\n"),
+        ("run_flags_function flag_mmio", "run_flags_function more_run_flags"),
+    ]
+    try:
+        era = changed(NEXT_ERA, (place, f"{answer}\n"), *parts)
+    except AssemblyError as error:
+        # Of a macro the assembler names the line that uses it, which is ours. So look at its body in the open.
+        changed(NEXT_ERA, (place, "\n"), parts[0], (_LAST, f"{_MACRO.sub(_body, answer)}\n{_LAST}"))
+        raise AssemblyError(error.message) from None
+    return replace(era, features=(*era.features, CUCKOO))
+
+
+_LAST = "vcpu_run_function\n"  # behind the macros that an answer may use
+_MACRO = re.compile(r"^\.macro (?:more_run_flags|enter_guest)$(.*?)^\.endm$", re.MULTILINE | re.DOTALL)
+
+
+def _body(macro: re.Match[str]) -> str:
+    return macro[1]
+
+
+@cache
+def cases(era: Era) -> Cases:
+    """Return the states of a kernel in the space with the new flaw: what its three selections make of each.
+
+    The code itself plays no part, so leave it out of the era: then this is worked out once.
+    """
+    found: dict[tuple[State, Promise], Tally] = {}
+    for (state, promise), tally in reached(era, SPACE).items():
+        first = promise if state.resume else replace(promise, verw=Verw.ALWAYS)
+        for label, feature, promised in (
+            (NOTHING, None, promise),
+            (FIRST, CUCKOO, first),
+            (EVERY, "CLEAR_CPU_BUF_VM", replace(promise, verw=Verw.ALWAYS)),
+        ):
+            key = replace(state, features=state.features | ({feature} if feature else set())), promised
+            found[key] = with_value(tally, SPACE, CUCKOO_SELECTS, label).either(found.get(key))
+    return found
+
+
+def _clears_what_is_owed(run: Run) -> str | None:
+    """Ask for the clears that are owed, whoever asks for them: Cuckoo has no words in the library's promise."""
+    return None if run.verdict.kept else run.verdict.reason
+
+
+def _judge_next(answer: Any) -> Counterexample | None:
+    era = next_kernel(answer)
+    demands = (
+        _clears_what_is_owed,
+        enters_right,
+        loads_the_guests_registers,
+        clears_nothing_needlessly,
+        clears_once,
+        clears_at_the_edge,
+    )
+    return audited("08-3", era, demands, SPACE, cases(replace(era, code=None)))
+
+
+JUDGES = {"promise": _judge_promise, "repair": _judge_repair, "next_flaw": _judge_next}
+OWN = {"08-2": repaired, "08-3": next_kernel}

@@ -1,0 +1,46 @@
+"""A lab kernel with other code in it: an era's source with some of its text replaced, assembled anew."""
+
+from dataclasses import replace
+
+from vmenter import LabError
+from vmenter.code.assembler import AssemblyError
+from vmenter.patching.lab import LAB, assemble
+from vmenter.story.history import Era, era
+
+
+def source(era_: Era | str) -> str:
+    """Return the assembly source of an era's lab kernel."""
+    era_ = era(era_) if isinstance(era_, str) else era_
+    return (LAB / f"{era_.id}.S").read_text(encoding="utf-8")
+
+
+def changed(era_: Era | str, *changes: tuple[str, str]) -> Era:
+    """Return the era with its source changed. Each change is (old text, new text), and must fit just once.
+
+    Raises `LabError` where a text is not there or there twice, and for what the assembler refuses.
+    """
+    era_ = era(era_) if isinstance(era_, str) else era_
+    text = source(era_)
+    for old, new in changes:
+        if text.count(old) != 1:
+            raise LabError(f"{era_.id}: this text is in its source {text.count(old)} times, not once: {old!r}")
+        text = text.replace(old, new)
+    try:
+        return replace(era_, code=assemble(text))
+    except AssemblyError as error:
+        raise _placed(error, text, [new for _, new in changes]) from None
+
+
+def _placed(error: AssemblyError, text: str, given: list[str]) -> AssemblyError:
+    """Return the error with its line counted in the given text that it stands in, if it is in one."""
+    for new in given:
+        before, found, _ = text.partition(new)
+        first = before.count("\n")
+        if error.line is not None and found and 0 < error.line - first <= len(new.splitlines()):
+            return AssemblyError(error.message, error.line - first, error.column)
+    return error
+
+
+def between(text: str, start: str, end: str) -> str:
+    """Return what stands in `text` behind the line `start`, up to the line `end`."""
+    return text.split(f"{start}\n", 1)[1].split(f"{end}\n", 1)[0]

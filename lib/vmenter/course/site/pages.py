@@ -1,0 +1,152 @@
+"""A notebook, or a text beside it, as the inside of a page: Markdown, code, outputs, room for the live views."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from bs4 import BeautifulSoup, Tag
+from nbconvert.filters import Highlight2HTML, markdown2html
+
+from vmenter.course.site.views import WITHOUT, Live
+
+HIDDEN = {"assertion", "assert", "hide-input", "hide-cell", "remove-cell"}
+HOW = '<a href="with-a-kernel.html">With a kernel</a>'
+Rename = Callable[[str], str | None]  # a link's target in the notebooks → on the site; None: it is not there
+
+
+@dataclass(frozen=True)
+class Page:
+    """The inside of a page, its title, and its sections to link to: (anchor, title)."""
+
+    name: str  # of the file
+    title: str
+    body: str
+    sections: tuple[tuple[str, str], ...]
+
+
+def notebook_page(
+    name: str, notebook: Any, views: Mapping[int, Live | None], rename: Rename, picture: str = ""
+) -> Page:
+    """Return a notebook's page. `views` are its widgets by cell; None stands for one that needs a kernel.
+
+    `picture` is HTML to stand under the first cell's text.
+    """
+    parts = []
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            parts.append(f'<div class="text">{_markdown(cell.source, rename)}</div>')
+            parts += [picture] if number == 0 and picture else []
+        elif cell.cell_type == "code" and not _hidden(cell):
+            parts += _code(cell, number in views, views.get(number))
+    return _page(name, "\n".join(parts))
+
+
+def text_page(name: str, markdown: str, rename: Rename) -> Page:
+    """Return a page of a Markdown text."""
+    return _page(name, f'<div class="text">{_markdown(markdown, rename)}</div>')
+
+
+def _page(name: str, body: str) -> Page:
+    found = BeautifulSoup(body, "html.parser")
+    heading = found.find("h1")
+    sections = tuple((str(one["id"]), one.find(string=True) or "") for one in found.select(".text h2[id]"))
+    title = heading.get_text().removesuffix("#").strip() if heading else name
+    return Page(name, title, body, tuple((anchor, " ".join(str(text).split())) for anchor, text in sections))
+
+
+def _hidden(cell: Any) -> bool:
+    folded = cell.metadata.get("jupyter", {}).get("source_hidden")
+    return bool(folded or HIDDEN.intersection(cell.metadata.get("tags", ())))
+
+
+# --- text --------------------------------------------------------------------------------------------------------
+
+
+def _markdown(source: str, rename: Rename) -> str:
+    page = BeautifulSoup(markdown2html(source), "html.parser")
+    for anchor in page.select("a.anchor-link"):
+        anchor.string = "#"
+        anchor["aria-label"] = "Link to this section"
+    for heading in page.select("h1[id], h2[id], h3[id], h4[id]"):
+        if len(page.find_all(id=heading["id"])) > 1:  # the text has set the same mark beside it
+            del heading["id"]
+    for link in page.find_all("a", href=True):
+        if not str(link["href"]).startswith(("https://", "http://", "mailto:", "#")):
+            _relink(link, "href", rename)
+    for box in page.find_all("input"):  # of a task list
+        box["aria-label"] = " ".join(box.parent.get_text().split()) if box.parent else "to do"
+    for image in page.find_all("img", src=True):
+        _relink(image, "src", rename)
+    for table in page.find_all("table"):
+        table.wrap(page.new_tag("div", attrs={"class": "wide-table"}))
+    for block in page.find_all("pre"):
+        block["tabindex"] = "0"  # what can be scrolled must be in reach of the keyboard
+    return str(page)
+
+
+def _relink(element: Tag, attribute: str, rename: Rename) -> None:
+    """Let a link lead to the site's own file; one that leads elsewhere in the repository becomes plain text."""
+    target, mark, anchor = str(element[attribute]).partition("#")
+    found = rename(target)
+    if found is None:
+        element.unwrap()
+    else:
+        element[attribute] = f"{found}{mark}{anchor}"
+
+
+# --- code and outputs --------------------------------------------------------------------------------------------
+
+
+def _code(cell: Any, is_view: bool, view: Live | None) -> Iterator[str]:  # noqa: FBT001
+    source = cell.source.strip()
+    task = re.search(r"^exercise\(", source, re.MULTILINE)
+    answer = re.search(r"^check\(", source, re.MULTILINE)
+    if not task:  # a task's own text says all that its code does
+        yield f'<div class="code">{_highlighted(source)}</div>'
+    shown = [html for output in cell.outputs if (html := _output(output, drawn=view is not None))]
+    if answer:
+        yield (
+            '<div class="needs"><p>Your answer goes here. To have it checked you need a kernel: '
+            f"{HOW}. To this beginning the checker says:</p>{''.join(shown)}</div>"
+        )
+    elif view is not None:
+        yield from shown
+        yield _mount(view)
+    elif is_view:
+        yield from shown
+        yield f'<div class="needs"><p>The view itself needs a kernel; here are its words: {HOW}.</p></div>'
+    else:
+        yield from shown
+
+
+def _highlighted(source: str) -> str:
+    html = Highlight2HTML(pygments_lexer="python3")(source)  # type: ignore[no-untyped-call]
+    return str(html).replace("<pre>", '<pre tabindex="0">', 1)
+
+
+def _mount(view: Live) -> str:
+    """Return the room for a view: the text twin, until a script puts the view there."""
+    start = json.dumps(view.start, ensure_ascii=False, sort_keys=True).replace("<", "\\u003c")
+    room = (
+        f'<div class="live" id="{view.id}" data-view="{view.kind}">'
+        f'<script type="application/json">{start}</script><pre tabindex="0">{escape(view.text)}</pre></div>'
+    )
+    said = WITHOUT[view.kind]
+    return f'{room}<div class="needs after"><p>{escape(said)} {HOW}.</p></div>' if said else room
+
+
+def _output(output: Any, *, drawn: bool) -> str | None:
+    """Return an output as HTML; where a view is drawn only what was printed, since the view says the rest."""
+    if output.output_type == "stream":
+        return f'<pre class="out" tabindex="0">{escape(output.text.rstrip())}</pre>'
+    data = output.get("data", {})
+    if drawn:
+        return None
+    if html := data.get("text/html"):
+        # IPython brings colours for light pages with each piece of code; the site has its own for both.
+        plain = re.sub(r"<style>(?:(?!</style>).)*output_html.*?</style>", "", html, flags=re.DOTALL)
+        return f'<div class="output">{plain}</div>'
+    return f'<pre class="out" tabindex="0">{escape(data.get("text/plain", ""))}</pre>'

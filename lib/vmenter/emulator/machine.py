@@ -1,0 +1,444 @@
+"""Run kernel code up to VM-Enter, on an emulated CPU (Unicorn), and say what happened: a `Trace`.
+
+A `Machine` holds one image, lab or real, already patched; it is made once and run many times, each run from the
+same beginning. What the emulator does not know or gets wrong is put right here:
+
+- VMLAUNCH, VMRESUME and VMRUN end a run before they execute. VMREAD, VMWRITE, VMLOAD, VMSAVE, CLGI and STGI are
+  stepped over; VMREAD and VMWRITE then leave the flags of success. Any other instruction that the emulator
+  rejects is an error.
+- VERW gets a real GDT to look at, so that it sets ZF as hardware does.
+- The emulator tells a bogus size for instructions it does not know: sizes come from our own decoder.
+- Translated code is thrown away whenever an image is loaded.
+- Page 0 is not mapped, and images stand in the lower half; see `memory`.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+from vmenter import LabError
+from vmenter.code.image import Image
+from vmenter.code.instructions import Instruction, decode
+from vmenter.emulator.memory import (
+    GDT,
+    GS_BASE,
+    PAGE,
+    RETURN,
+    STACK_START,
+    TABLES,
+    VCPU,
+    Layout,
+    Owner,
+    Stub,
+    VCpu,
+    as_bytes,
+    spread,
+)
+from vmenter.emulator.trace import End, Event, EventKind, RawAccess, Trace
+
+TRANSLATED = 32 << 20  # bytes reserved for the emulator's translation of the code that runs
+IA32_FLUSH_CMD = 0x10B  # bit 0: write back and invalidate the L1 data cache (Intel SDM, volume 4)
+IA32_MCU_OPT_CTRL = 0x123
+FB_CLEAR_DIS = 1 << 3  # of IA32_MCU_OPT_CTRL: VERW does not clear the fill buffers
+
+VM_ENTERS = frozenset({"vmlaunch", "vmresume", "vmrun"})
+STEPPED_OVER = frozenset({"vmread", "vmreadq", "vmwrite", "vmwriteq", "vmload", "vmsave", "clgi", "stgi"})
+OF_INTEREST = frozenset({"lfence", "rdmsr", "wrmsr", "wrmsrns"})
+ARITHMETIC_FLAGS = 0x8D5  # CF, PF, AF, ZF, SF, OF: all clear after a VMREAD or VMWRITE that succeeded
+
+REGISTERS = (
+    "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp",
+    "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip", "rflags",
+)  # fmt: skip
+# What a caller keeps across a call, here a host's data: easy to tell from anything else when it turns up again.
+CALLEE_SAVED = ("rbx", "rbp", "r12", "r13", "r14", "r15")
+HOST_REGISTERS = {name: 0x5EC2_E700_0000_0000 + number for number, name in enumerate(CALLEE_SAVED, 1)}
+
+EMPTY_VCPU = VCpu()
+PLAIN, UNSEEN = "", "unseen"
+TICKS = 1024  # instructions between two looks at the clock
+ACCESSES_PER_INSTRUCTION = 4  # on average, over a run; beyond it the run ends as over budget
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one run may use."""
+
+    instructions: int = 100_000  # each round of a repeated string instruction counts
+    seconds: float = 5.0
+
+
+class Machine:
+    """An emulated CPU with one image in memory.
+
+    `stubs` says what undefined symbols are: ``"ret"`` (the default), a value that the function returns, or the
+    bytes of a variable. Not for use by several threads at once.
+    """
+
+    def __init__(
+        self,
+        image: Image,
+        *,
+        stubs: Mapping[str, Stub] | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        self.budget = budget or Budget()
+        self.stubs = dict(stubs or {})
+        self._steps: list[int] = []
+        self._accesses: list[RawAccess] = []
+        self._events: list[Event] = []
+        self._boot(Layout(image, self.stubs))
+
+    @property
+    def image(self) -> Image:
+        """The image that is loaded."""
+        return self.layout.image
+
+    # --- memory ---
+
+    def _boot(self, layout: Layout) -> None:
+        """Make the emulator, its memory and its hooks."""
+        const, x86 = _unicorn().unicorn_const, _unicorn().x86_const
+        self._error = _unicorn().UcError
+        self._uc = _new_cpu()
+        for address, size in layout.ranges():
+            self._uc.mem_map(address, size)
+        self._uc.reg_write(x86.UC_X86_REG_GDTR, (0, TABLES, len(GDT) - 1, 0))
+        self._uc.reg_write(x86.UC_X86_REG_GS_BASE, GS_BASE)
+        self._ids = {name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in REGISTERS}
+        for name, value in {"rsp": STACK_START, **HOST_REGISTERS}.items():
+            self._uc.reg_write(self._ids[name], value)
+        self._start = self._uc.context_save()
+        self._uc.hook_add(const.UC_HOOK_CODE, self._code_hook())
+        reads_and_writes = const.UC_HOOK_MEM_READ | const.UC_HOOK_MEM_WRITE
+        self._uc.hook_add(reads_and_writes, self._access_hook(const.UC_MEM_WRITE))
+        self._uc.hook_add(const.UC_HOOK_MEM_UNMAPPED, self._on_unmapped)
+        self._first: dict[int, bytes] = {}  # page number -> what it holds when a run begins; zeros if not here
+        self._dirty: set[int] = set()  # pages that may hold something else by now
+        self._vcpu = EMPTY_VCPU
+        self._fill(layout)
+
+    def _fill(self, layout: Layout) -> None:
+        """Put an image and all around it into memory that is already mapped."""
+        self.layout = layout
+        pages = {page: bytearray(PAGE) for page in self._first}
+        for address, data in (*layout.contents(), (VCPU, EMPTY_VCPU.data)):
+            spread(pages, address, data)
+        first = {page: bytes(data) for page, data in pages.items()}
+        for page, data in first.items():
+            if self._first.get(page) != data:
+                self._uc.mem_write(page * PAGE, data)
+        self._first, self._vcpu = first, EMPTY_VCPU
+        self._forget_code()
+
+    def _forget_code(self) -> None:
+        """Throw away what was decoded and translated. Traces keep theirs: it is replaced, not cleared."""
+        self._wrote_code: tuple[int, int] | None = None  # step and address of a run's first write to code
+        self._code: dict[int, Instruction] = {}
+        self._kinds: dict[int, str] = {}
+        self._uc.ctl_flush_tb()
+
+    def load(self, image: Image) -> None:
+        """Take another image: quick where only bytes differ, as after patching for other features."""
+        layout = Layout(image, self.stubs)
+        if list(layout.ranges()) == list(self.layout.ranges()):
+            self._reset(self._vcpu)
+            self._fill(layout)
+        else:
+            self._boot(layout)
+
+    def _reset(self, vcpu: VCpu) -> None:
+        """Bring memory and registers back to the beginning, with this vCPU."""
+        if vcpu is not self._vcpu and vcpu != self._vcpu:
+            data = vcpu.data
+            self._first = dict(self._first)  # traces of earlier runs keep theirs
+            for offset in range(0, len(data), PAGE):
+                page = (VCPU + offset) // PAGE
+                if self._first.get(page) != data[offset : offset + PAGE]:
+                    self._first[page] = data[offset : offset + PAGE]
+                    self._dirty.add(page)
+        self._vcpu = vcpu
+        for page in self._dirty:
+            with suppress(self._error):  # a write that failed went where nothing is mapped
+                self._uc.mem_write(page * PAGE, self._first.get(page, bytes(PAGE)))
+        if self._wrote_code is not None:
+            self._forget_code()
+        self._dirty.clear()
+        self._uc.context_restore(self._start)
+        self._stop: End | str | None = None  # why a hook stopped the emulator; a mnemonic: to be stepped over
+        self._fault: tuple[int, int, int] | None = None  # what access nothing answered
+
+    def _poke(self, where: str | int, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Write a variable before a run, and tell what was written where."""
+        for address in self.layout.places(where):
+            if self.layout.owner(address) is Owner.CODE:
+                raise LabError(f"{self.image.label(address)} is code; patch the image and load it instead")
+            try:
+                self._uc.mem_write(address, data)
+            except self._error:
+                raise LabError(f"{len(data)} bytes at {address:#x} lie outside the machine's memory") from None
+            self._dirty.update(range(address // PAGE, (address + len(data) - 1) // PAGE + 1))
+            yield address, data
+
+    # --- running ---
+
+    def run(
+        self,
+        start: str | int,
+        registers: Mapping[str, int] | None = None,
+        vcpu: VCpu | None = None,
+        memory: Mapping[str | int, int | bytes] | None = None,
+        msrs: Mapping[int, int] | None = None,
+    ) -> Trace:
+        """Run from a symbol or an address until VM-Enter, return, or the end of the budget.
+
+        `registers` are the arguments, by the caller's own convention (``{"rdi": VCPU, "rsi": 1}``); others hold
+        0, or `HOST_REGISTERS`. `memory` sets variables, by symbol (its per-CPU copy too) or address, an int
+        standing for 8 bytes. `msrs` are what RDMSR finds; what the code itself writes, it finds again.
+        Raises `LabError` where a real CPU would fault, naming the place.
+        """
+        address = self.layout.address(start) if isinstance(start, str) else start
+        for name in registers or {}:
+            if name not in self._ids or name == "rip":
+                raise LabError(f"no register named {name!r}; there are {', '.join(REGISTERS[:-2])}, rflags")
+        vcpu = vcpu or EMPTY_VCPU
+        self._reset(vcpu)
+        pokes = [poke for where, value in (memory or {}).items() for poke in self._poke(where, as_bytes(value))]
+        for name, value in (registers or {}).items():
+            self._uc.reg_write(self._ids[name], value & (1 << 64) - 1)
+        self._msrs = dict(msrs or {})
+        self._steps.clear()
+        self._accesses.clear()
+        self._events.clear()
+        self._rounds = 0
+        self._check_at = min(TICKS, self.budget.instructions)
+        self._deadline = time.monotonic() + self.budget.seconds
+        try:
+            end = self._execute(address)
+        finally:
+            self._note_writes()
+        if self._wrote_code is not None:
+            place, target = self._place(self._wrote_code[0]), self._wrote_code[1]
+            raise LabError(f"{place}: writes to {target:#x}, which is code; a kernel's code is read-only")
+        return Trace(
+            layout=self.layout,
+            end=end,
+            steps=tuple(self._steps),
+            raw_accesses=tuple(self._accesses),
+            raw_events=tuple(self._events),
+            code=self._code,
+            first=self._first,
+            pokes=tuple(pokes),
+            flag_offsets=frozenset(vcpu.flags),
+        )
+
+    def registers(self) -> dict[str, int]:
+        """Return all registers as the last run left them."""
+        return {name: self._uc.reg_read(number) for name, number in self._ids.items()}
+
+    def _execute(self, address: int) -> End:
+        """Run until something ends it, stepping over what the emulator must not or cannot execute."""
+        while True:
+            try:
+                self._uc.emu_start(address, RETURN)
+            except self._error as error:
+                raise self._failure(error) from None
+            stop, self._stop = self._stop, None
+            if isinstance(stop, End):
+                return stop
+            if stop is not None:
+                last = self._code[self._steps[-1]]
+                self._step_over(last)
+                address = last.end
+            elif self._uc.reg_read(self._ids["rip"]) == RETURN:
+                return End.RETURN
+            else:  # HLT is the one instruction that ends the emulator without a word
+                raise LabError(f"{self._place()}: the CPU halts, and nothing here would wake it")
+
+    def _step_over(self, instruction: Instruction) -> None:
+        """Do by hand what matters of an instruction that the emulator does not execute."""
+        if instruction.mnemonic.startswith(("vmread", "vmwrite")):
+            flags = self._uc.reg_read(self._ids["rflags"])
+            self._uc.reg_write(self._ids["rflags"], flags & ~ARITHMETIC_FLAGS)
+        elif instruction.mnemonic == "rdmsr":
+            value = self._msrs[self._low("rcx")]
+            self._uc.reg_write(self._ids["rax"], value & 0xFFFF_FFFF)
+            self._uc.reg_write(self._ids["rdx"], value >> 32)
+
+    def _low(self, register: str) -> int:
+        """Return a register's low half."""
+        return int(self._uc.reg_read(self._ids[register])) & 0xFFFF_FFFF
+
+    # --- what the emulator calls ---
+
+    def _code_hook(self) -> Callable[..., None]:
+        """Return what notes an instruction that is about to run. The size is bogus for some: not used."""
+        steps = self._steps  # this runs for every instruction: no attribute that need not be looked up
+
+        def on_code(_uc: Any, address: int, _size: int, _data: Any) -> None:
+            steps.append(address)
+            kind = self._kinds.get(address, UNSEEN)
+            if kind:
+                self._special(kind, address)
+            if len(steps) + self._rounds >= self._check_at:
+                self._check_budget()
+
+        return on_code
+
+    def _access_hook(self, write: int) -> Callable[..., None]:
+        """Return what notes an access to memory. For a read the emulator tells no value."""
+        steps, accesses = self._steps, self._accesses
+
+        def on_access(_uc: Any, kind: int, address: int, size: int, value: int, _data: Any) -> None:
+            accesses.append((len(steps) - 1, address, size, kind == write, value))
+
+        return on_access
+
+    def _on_unmapped(self, _uc: Any, kind: int, address: int, size: int, _value: int, _data: Any) -> bool:
+        """Note where an access went that nothing answers, and let it fail."""
+        self._fault = (kind, address, size)
+        return False
+
+    def _see(self, address: int) -> str:
+        """Decode an instruction that runs for the first time, and remember what is special about it."""
+        instruction = self._decode(address)
+        self._code[address] = instruction
+        mnemonic = instruction.mnemonic
+        kind = PLAIN
+        if instruction.is_clear or mnemonic in VM_ENTERS | STEPPED_OVER | OF_INTEREST:
+            kind = mnemonic
+        elif mnemonic.startswith(("call", "lcall")):
+            kind = "call"
+        elif _repeats(instruction):
+            kind = "rep"
+        self._kinds[address] = kind
+        return kind
+
+    def _decode(self, address: int) -> Instruction:
+        """Return the instruction in memory at an address; 15 bytes are enough for any."""
+        try:
+            code = self._uc.mem_read(address, 15)
+        except self._error:  # the last page of what is mapped
+            code = self._uc.mem_read(address, min(15, -address % PAGE or PAGE))
+        return _first_instruction(bytes(code), address)
+
+    def _special(self, kind: str, address: int) -> None:
+        """Do what an instruction that is not plain asks for, before it runs."""
+        if kind is UNSEEN:
+            kind = self._see(address)
+        step = len(self._steps) - 1
+        if kind == PLAIN:
+            return
+        if kind == "rep":  # the emulator calls once for each round, and once more
+            if step and self._steps[-2] == address:
+                self._steps.pop()
+                self._rounds += 1
+        elif kind == "call":
+            self._events.append(Event(EventKind.CALL, step, address))
+        elif kind == "verw":
+            disabled = bool(self._msrs.get(IA32_MCU_OPT_CTRL, 0) & FB_CLEAR_DIS)
+            self._events.append(Event(EventKind.VERW, step, address, neutralised=disabled))
+        elif kind == "lfence":
+            self._events.append(Event(EventKind.LFENCE, step, address))
+        elif kind in VM_ENTERS:
+            self._events.append(Event(EventKind.VM_ENTER, step, address))
+            self._halt(End.VM_ENTER)
+        elif kind in ("wrmsr", "wrmsrns"):
+            self._write_msr(step, address)
+            if kind == "wrmsrns":
+                self._halt(kind)
+        elif kind in STEPPED_OVER or self._low("rcx") in self._msrs:
+            self._halt(kind)
+
+    def _write_msr(self, step: int, address: int) -> None:
+        """Note a WRMSR and what it means."""
+        msr, low = self._low("rcx"), self._low("rax")
+        self._msrs[msr] = low | self._low("rdx") << 32
+        kind = EventKind.WRMSR
+        if msr == IA32_FLUSH_CMD and low & 1:
+            kind = EventKind.L1D_FLUSH
+        elif msr == IA32_MCU_OPT_CTRL:
+            kind = EventKind.FB_CLEAR_DIS_SET if low & FB_CLEAR_DIS else EventKind.FB_CLEAR_DIS_CLEAR
+        self._events.append(Event(kind, step, address, msr))
+
+    def _halt(self, why: End | str) -> None:
+        """Stop the emulator before the instruction at hand."""
+        self._stop = why
+        self._uc.emu_stop()
+
+    def _check_budget(self) -> None:
+        """End the run if it has used up what it may; else say when to look again."""
+        done = len(self._steps) + self._rounds
+        limit = self.budget.instructions
+        many = len(self._accesses) > ACCESSES_PER_INSTRUCTION * limit
+        if self._stop is None and (done >= limit or many or time.monotonic() > self._deadline):
+            self._halt(End.BUDGET)
+        self._check_at = min(done + TICKS, limit)
+
+    # --- afterwards ---
+
+    def _place(self, step: int = -1) -> str:
+        """Return where the run was at a step, or where it is: ``symbol+0x1f, verw 0x10(%rip)``."""
+        if not self._steps:
+            return "at the start"
+        address = self._steps[step]
+        return f"{self.image.label(address)}, {self._code[address].text}"
+
+    def _failure(self, error: Any) -> LabError:
+        """Return the error for a run that a CPU could not go on with."""
+        const, place = _unicorn().unicorn_const, self._place()
+        if self._fault is not None:
+            kind, address, size = self._fault
+            if kind == const.UC_MEM_FETCH_UNMAPPED:
+                address = self._uc.reg_read(self._ids["rip"])
+                return LabError(f"after {place}: the code goes on at {address:#x}, where nothing is mapped")
+            verb = "writes" if kind == const.UC_MEM_WRITE_UNMAPPED else "reads"
+            null = " (a null pointer?)" if address < PAGE else ""
+            return LabError(f"{place}: {verb} {size} bytes at {address:#x}, where nothing is mapped{null}")
+        if error.errno == const.UC_ERR_INSN_INVALID:
+            return LabError(f"{place}: an instruction that the machine does not know, or UD2")
+        return LabError(f"{place}: the CPU raises an exception ({error})")
+
+    def _note_writes(self) -> None:
+        """Note which pages a run wrote to, and whether one of its writes went to code."""
+        text = self.layout.code_pages
+        for step, address, size, write, _ in self._accesses:
+            if write:
+                first, last = address // PAGE, (address + size - 1) // PAGE
+                self._dirty |= {first, last}
+                if first in text and self.layout.owner(address) is Owner.CODE:
+                    self._wrote_code = self._wrote_code or (step, address)
+
+
+@lru_cache(maxsize=1 << 14)
+def _first_instruction(code: bytes, address: int) -> Instruction:
+    """Decode what `code` begins with; the same code comes back with every image that is loaded."""
+    return decode(code, address, strict=False)[0]
+
+
+def _repeats(instruction: Instruction) -> bool:
+    """Tell whether this is a string instruction with a REP prefix; REP before RET means nothing."""
+    return instruction.mnemonic.startswith("rep") and "ret" not in instruction.mnemonic
+
+
+@cache
+def _unicorn() -> Any:
+    """Return the emulator's package, imported at first use."""
+    import unicorn  # noqa: PLC0415  (import of this module stays free)
+    import unicorn.unicorn_const  # noqa: PLC0415
+    import unicorn.x86_const  # noqa: PLC0415
+
+    return unicorn
+
+
+def _new_cpu() -> Any:
+    """Return a CPU of a model that knows STAC and CLAC."""
+    unicorn = _unicorn()
+    cpu = unicorn.Uc(unicorn.unicorn_const.UC_ARCH_X86, unicorn.unicorn_const.UC_MODE_64)
+    cpu.ctl_set_cpu_model(unicorn.x86_const.UC_CPU_X86_ICELAKE_SERVER)
+    # Left alone, each machine reserves 1 GiB, and ends the whole process where a learner may not have that much.
+    cpu.ctl_set_tcg_buffer_size(TRANSLATED)
+    return cpu

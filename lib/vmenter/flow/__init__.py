@@ -1,0 +1,1 @@
+"""The ways through code: recovered, walked, told in words."""

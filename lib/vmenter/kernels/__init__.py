@@ -1,0 +1,1 @@
+"""Real kernels: found, fetched, read and judged."""

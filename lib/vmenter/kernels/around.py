@@ -1,0 +1,308 @@
+"""The C function around a VM-Enter stub (vmx_vcpu_enter_exit, as a rule): what it does before the call.
+
+It is run, up to the call, in every way it can take (`explore`): each static key off and on, each question answered
+with no and yes. What decides about VERW, the L1D flush and FB_CLEAR_DIS comes from these ways, whatever the code
+looks like; a static key is named by the kernel's symbol, a question by the function that answers it. What could not
+be followed is told as such. Functions that the module does not have are taken to do nothing but return something.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from vmenter import LabError
+from vmenter.code.image import Image
+from vmenter.code.instructions import decode
+from vmenter.emulator.machine import Budget
+from vmenter.emulator.memory import VCPU
+from vmenter.emulator.trace import EventKind
+from vmenter.kernels.decisions import (
+    Arm,
+    Ask,
+    Deciding,
+    Item,
+    Way,
+    answered,
+    arms,
+    deciding,
+    entering,
+    open_to,
+    outcomes,
+    questions,
+)
+from vmenter.kernels.explore import Explorer
+from vmenter.kernels.recorder import Runs
+from vmenter.kernels.stub import MMIO, Stub, callers
+from vmenter.patching import alternatives
+from vmenter.patching.alternative_table import Rules
+
+USUAL = ("vmx_vcpu_enter_exit", "svm_vcpu_enter_exit", "vmx_vcpu_run", "svm_vcpu_run")  # up to a suffix
+ASSIGNED = "what kvm_arch_has_assigned_device returns"
+MMIO_BIT = f"bit {MMIO.bit_length() - 1} of register"
+VERW = re.compile(rb"\x0f\x00[\x28-\x2f\x68-\x6f\xa8-\xaf]")  # with a memory operand; or bytes that look so
+BUDGET = Budget(instructions=20_000, seconds=2.0)  # the loop over 64 KiB takes 5,000
+BACK = 12  # instructions: how far before a call that which makes its argument is looked for
+FLUSHES = frozenset({EventKind.L1D_FLUSH, EventKind.L1D_FLUSH_LOOP})
+
+
+class Asks(StrEnum):
+    """What of a vCPU decides about VERW in C."""
+
+    NOTHING = "nothing"
+    ASSIGNED = "assigned device"  # up to v6.16
+    MMIO = "MMIO run flag"  # v6.17 and v6.18
+    OTHER = "something else"
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """Something the function can do before it calls the stub, and what that depends on."""
+
+    under: tuple[str, ...] = ()  # static keys that must all be on
+    unless: tuple[str, ...] = ()  # static keys that must be off
+    either: tuple[str, ...] = ()  # static keys of which one must be on
+    asks: Asks = Asks.NOTHING  # if a question must be answered with yes, whatever the keys
+
+
+@dataclass(frozen=True)
+class Told:
+    """One way to VERW in C: which keys are on and off there, and what else must be answered, and how."""
+
+    under: tuple[str, ...]
+    unless: tuple[str, ...]
+    asks: Asks
+    questions: tuple[tuple[str, bool], ...] = ()  # all that are no static keys, with the answers
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a C function does before it calls the stub. None: cannot be told."""
+
+    function: str
+    verw: Guarded | None  # a VERW of its own; None where there is none, see `clears`
+    clears: bool | None
+    flush: Guarded | None  # the L1D flush; None where there is none
+    fb_clear_dis: bool | None  # FB_CLEAR_DIS may be set before the call
+    keys: tuple[str, ...] = ()  # static keys that are looked at before the call
+    features: tuple[int, ...] = ()  # of the alternatives on the way
+    why_not: str | None = None  # why something cannot be told
+    arms: tuple[Told, ...] = ()  # the ways to its VERW
+    ways: Way | None = field(default=None, repr=False, compare=False)
+
+
+def around(image: Image, found: Iterable[Stub], how: Rules) -> tuple[Around, ...]:
+    """Return what each C function that calls a stub does before; nested checks, which run no guest, left out."""
+    found = tuple(found)
+    names = dict.fromkeys(name for stub in found[:1] for name in callers(image, stub.start))
+    usual = [name for name in names if name.split(".")[0] in USUAL]
+    starts = [stub.start for stub in found]
+    return tuple(_around(image, name, starts, how) for name in usual or names if not name.startswith("nested_"))
+
+
+def elsewhere(image: Image, stub: Stub, how: Rules) -> tuple[str, ...]:
+    """Return the functions of the image, the stub apart, in which a VERW stands or can be patched in."""
+    found = []
+    for section in image.sections:
+        if section.executable and section.name != ".altinstr_replacement":
+            for match in VERW.finditer(section.data):
+                address = section.address + match.start()
+                name, _ = image.symbols.at(address) or (stub.name, 0)
+                if name != stub.name and any(
+                    i.address == address and i.is_clear
+                    for i in decode(_bytes(image, name), image.symbols.extent(name)[0], strict=False)
+                ):
+                    found.append(name)
+    for site in alternatives.sites(image, alternatives.entries(image, how.record_size)):
+        for entry in site.entries:
+            code = image.read(entry.replacement, entry.replacement_length) if entry.replacement_length else b""
+            if VERW.search(code) and any(i.is_clear for i in decode(code, strict=False)):
+                found.append(image.label(site.address).split("+")[0])
+    return tuple(name for name in dict.fromkeys(found) if name != stub.name)
+
+
+def _bytes(image: Image, name: str) -> bytes:
+    start, end = image.symbols.extent(name)
+    return image.read(start, end - start)
+
+
+# --- what it comes to --------------------------------------------------------------------------------------------
+
+
+def clears(item: Item) -> bool:
+    """Tell whether this is a VERW."""
+    return item.kind == EventKind.VERW
+
+
+def flushes(item: Item) -> bool:
+    """Tell whether this is an L1D flush, by MSR or by loop."""
+    return item.kind in FLUSHES
+
+
+def disables(item: Item) -> bool:
+    """Tell whether this sets FB_CLEAR_DIS."""
+    return item.kind == EventKind.FB_CLEAR_DIS_SET
+
+
+def _around(image: Image, name: str, starts: list[int], how: Rules) -> Around:
+    try:
+        start, _ = image.symbols.extent(name)
+        explorer = Explorer(Runs(image, start, how, {"rdi": VCPU}, starts, BUDGET))
+        return _read(name, explorer.explore(), explorer)
+    except LabError as error:
+        return Around(name, None, None, None, None, why_not=f"{name}: {error}")
+
+
+def _read(name: str, ways: Way, explorer: Explorer) -> Around:
+    """Answer the questions from all its ways."""
+    if not entering(outcomes(ways, open_to, lambda _: False)):
+        return Around(name, None, None, None, None, why_not=f"{name}: no way from its start to the call was found")
+    unsure = explorer.unsure[0] if explorer.unsure else None
+    asked = [question.ask for question in questions(ways)]
+    verw, flush, disabled = (deciding(ways, wanted) for wanted in (clears, flushes, disables))
+    perhaps = deciding(ways, lambda item: item.kind == "perhaps") is not False
+    found = tuple(_told(arm) for arm in arms(verw))
+    return Around(
+        function=name,
+        verw=_guarded(found) if found else None,
+        clears=True if found else None if unsure else False,
+        flush=_guarded(tuple(_told(arm) for arm in arms(flush))) if flush else None,
+        fb_clear_dis=True if disabled else None if unsure or perhaps else False,
+        keys=tuple(sorted({str(ask.what) for ask in asked if ask.kind == "key"})),
+        features=tuple(sorted({int(str(ask.what)) for ask in asked if ask.kind == "feature"})),
+        why_not=unsure,
+        arms=found,
+        ways=ways,
+    )
+
+
+def _told(arm: Arm) -> Told:
+    """Put one way in words."""
+    keys = [(one.ask.name, answer) for one, answer in arm.conditions if one.ask.kind == "key"]
+    rest = tuple((one.ask.name, answer) for one, answer in arm.conditions if one.ask.kind == "input")
+    kinds = [asks(one.ask) for one, _ in arm.conditions if one.ask.kind == "input"]
+    return Told(
+        tuple(sorted(name for name, answer in keys if answer)),
+        tuple(sorted(name for name, answer in keys if not answer)),
+        next((kind for kind in (Asks.OTHER, Asks.ASSIGNED, Asks.MMIO) if kind in kinds), Asks.NOTHING),
+        rest,
+    )
+
+
+def asks(ask: Ask) -> Asks:
+    """Tell what of a vCPU a question is about."""
+    if ask.name == ASSIGNED:
+        return Asks.ASSIGNED
+    return Asks.MMIO if ask.name.startswith(MMIO_BIT) else Asks.OTHER
+
+
+def _guarded(found: tuple[Told, ...]) -> Guarded:
+    """Return what all ways have in common."""
+    under = set.intersection(*(set(one.under) for one in found))
+    unless = set.intersection(*(set(one.unless) for one in found))
+    either = set() if under or not all(one.under for one in found) else {key for one in found for key in one.under}
+    kinds = {one.asks for one in found}
+    return Guarded(
+        tuple(sorted(under)),
+        tuple(sorted(unless)),
+        tuple(sorted(either)),
+        kinds.pop() if len(kinds) == 1 else Asks.NOTHING,
+    )
+
+
+# --- who raises the run flag for MMIO ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Raised:
+    """Whether C raises the MMIO run flag. `rightly` is None where that was not followed; `told` says what was seen."""
+
+    rightly: bool | None
+    told: str
+
+
+def raised(image: Image, name: str, how: Rules, feature: int | None) -> Raised:
+    """Follow the run flags of a C function that calls the stub back to what makes them.
+
+    Run is, in each caller, the code from the last function called to the call of `name`. The flag is raised rightly
+    if it is raised in some way and not in all, only where what is asked is true, and with `feature` on if any.
+    """
+    try:
+        target = image.symbols.extent(name)[0]
+        found = [_raise(image, caller, target, how, feature) for caller in callers(image, target)]
+    except LabError as error:
+        return Raised(None, str(error))
+    if not found:
+        return Raised(None, f"no function that calls {name} was found")
+    return next((one for one in found if not one.rightly), found[0])
+
+
+def _raise(image: Image, caller: str, target: int, how: Rules, feature: int | None) -> Raised:
+    """Follow the run flags in one caller."""
+    start, maker = _maker(image, caller, target)
+    if start is None:
+        return Raised(None, f"what makes the run flags was not found in {caller}")
+    whole: Deciding | bool | None = False
+    for register in ("rsi", "rdx"):
+        explorer = Explorer(Runs(image, start, how, {}, [target], BUDGET), probe=(register, MMIO))
+        ways = explorer.explore()
+        whole = deciding(ways, lambda item: item.kind == "raised")
+        if explorer.unsure:
+            return Raised(None, f"{maker}: {explorer.unsure[0]}")
+        if isinstance(whole, Deciding) and not _left_over(whole):
+            break
+    if whole is None:
+        return Raised(None, f"{maker}: no way to the call was found")
+    if isinstance(whole, Deciding) and _left_over(whole):
+        return Raised(None, f"the run flags are not made by {maker}")
+    if not isinstance(whole, Deciding):
+        return Raised(bool(whole) and None, f"{maker} {'always' if whole else 'never'} raises it")
+    if not all(_true(one) for one in _last(whole)):
+        return Raised(False, f"{maker} raises it where {_last(whole)[0].ask.name} says no")
+    if feature is not None and True not in answered(whole, {str(feature): True}):
+        return Raised(False, f"{maker} does not raise it under the feature that asks for it")
+    return Raised(True, f"{maker} raises it by {' or '.join(dict.fromkeys(one.ask.name for one in _last(whole)))}")
+
+
+def _maker(image: Image, caller: str, target: int) -> tuple[int | None, str]:
+    """Return where the code begins that calls the last function before the call of `target`, and that function."""
+    start, end = image.symbols.extent(caller)
+    code = decode(image.read(start, end - start), start, strict=False)
+    at = next((n for n, i in enumerate(code) if i.branch_target == target), None)
+    if at is None:
+        return None, ""
+    for back in range(at - 1, max(-1, at - BACK), -1):
+        one = code[back]
+        if one.mnemonic.startswith("call") and one.branch_target and image.section_at(one.branch_target):
+            first = back
+            while first > 0 and not code[first - 1].mnemonic.startswith(("call", "j", "ret")):
+                first -= 1
+            return code[first].address, image.label(one.branch_target)
+        if one.mnemonic.startswith(("call", "j", "ret")):
+            break
+    return None, ""
+
+
+def _left_over(found: Deciding) -> bool:
+    """Tell whether it depends on what registers held before."""
+    return any(one.kind == "register" for node in _nodes(found) for one in node.ask.inputs)
+
+
+def _nodes(found: Deciding | bool) -> Iterable[Deciding]:
+    if isinstance(found, Deciding):
+        yield found
+        yield from _nodes(found.no)
+        yield from _nodes(found.yes)
+
+
+def _last(found: Deciding) -> list[Deciding]:
+    """Return the questions behind which nothing more is asked."""
+    return [
+        one
+        for one in _nodes(found)
+        if one.ask.kind == "input" and not isinstance(one.no, Deciding) and not isinstance(one.yes, Deciding)
+    ]
+
+
+def _true(one: Deciding) -> bool:
+    return one.yes is True and one.no is False and one.values[0] == 0

@@ -1,0 +1,1 @@
+"""The eras, what each promised, and the proof: history, promise, entry, space, audit, exposure."""

@@ -1,0 +1,141 @@
+"""A selection and a VM-Enter as plain text: what `vmenter select` and `vmenter enter` say."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from vmenter.emulator.memory import kernel_address
+from vmenter.emulator.trace import EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from vmenter.boot.selection import Selection
+    from vmenter.emulator.trace import Event, Trace
+    from vmenter.story.eras import Entry
+
+_EVENTS = {
+    EventKind.VERW: "VERW",
+    EventKind.L1D_FLUSH: "WRMSR to IA32_FLUSH_CMD: the L1D is flushed",
+    EventKind.L1D_FLUSH_LOOP: "the last of 64 KiB is read: the L1D is flushed, without microcode",
+    EventKind.FB_CLEAR_DIS_SET: "WRMSR to IA32_MCU_OPT_CTRL: FB_CLEAR_DIS set",
+    EventKind.FB_CLEAR_DIS_CLEAR: "WRMSR to IA32_MCU_OPT_CTRL: FB_CLEAR_DIS clear",
+    EventKind.LFENCE: "LFENCE",
+}
+
+
+def table(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Yield rows with their columns aligned, indented by two."""
+    rows = tuple(rows)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    for row in rows:
+        yield "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def selection_lines(selection: Selection) -> Iterator[str]:
+    """Yield what a kernel selects on a host: its reasons, the vulnerabilities files, what is switched on."""
+    yield "Why:"
+    yield from table((link.subject, link.outcome, link.reason) for link in selection.why)
+    yield "Vulnerabilities (sysfs):"
+    lines = selection.lines.to_json().items()
+    yield from table((flaw, line or "(this kernel has no such file)") for flaw, line in lines)
+    yield "Switched on:"
+    yield from table(
+        (
+            ("features", " ".join(selection.features) or "none"),
+            ("static keys", " ".join((*selection.keys, *selection.kvm_keys)) or "none"),
+            ("L1D flush", selection.l1d_flush),
+            ("SMT off", "yes" if selection.nosmt else "no"),
+        ),
+    )
+
+
+def selection_json(era: str, selection: Selection) -> dict[str, Any]:
+    """Return a selection with its reasons, in the shape of `vmenter select --json`."""
+    return {
+        "era": era,
+        "kernel": selection.kernel,
+        **selection.to_json(),
+        "kvm_keys": list(selection.kvm_keys),
+        "l1d_flush": selection.l1d_flush,
+        "lines": selection.lines.to_json(),
+        "why": [asdict(link) for link in selection.why],
+    }
+
+
+def entry_lines(entry: Entry) -> Iterator[str]:
+    """Yield one VM-Enter: era, selection, vCPU, events, promise, verdict, distance."""
+    era, vcpu, verdict = entry.era, entry.vcpu, entry.verdict
+    yield f"{era.id}: {era.title} ({era.release}; selection of kernel {era.kernel})"
+    yield from selection_lines(entry.selection)
+    yield "vCPU:"
+    yield from table(
+        (
+            ("reaches host MMIO", _REACH[vcpu.mmio]),
+            ("flush flag", "set" if vcpu.flush_pending else "clear"),
+            ("entered before", "yes" if vcpu.resume else "no"),
+            ("guest has FB_CLEAR", "yes" if vcpu.guest_fb_clear else "no"),
+        ),
+    )
+    yield "On the way to VM-Enter:"
+    yield from table(
+        (where, address, event_text(event, entry.trace)) for event, where, address in notable(entry.trace)
+    )
+    yield f"Promise: {verdict.promise}"
+    yield f"Verdict: {'kept' if verdict.kept else 'BROKEN'}: {verdict.reason}"
+    yield from (f"         {note}" for note in notes(entry))
+    if verdict.instructions_after_clear is not None:
+        yield (
+            f"Distance: {_count(verdict.instructions_after_clear, 'instruction')} and "
+            f"{_count(verdict.accesses_after_clear or 0, 'memory access', 'es')} between the last clear "
+            "and VM-Enter"
+        )
+
+
+_REACH = {
+    "none": "no",
+    "assigned": "yes, a device is passed through",
+    "mapped": "yes, host MMIO is mapped without a device passed through",
+}
+
+
+def notes(entry: Entry) -> Iterator[str]:
+    """Yield what the verdict itself does not say."""
+    verdict = entry.verdict
+    if verdict.assumed:
+        yield "assumed: that flushing by reading clears the CPU buffers too is documented nowhere"
+    if verdict.neutralised:
+        yield (
+            "neutralised: a VERW ran while FB_CLEAR_DIS was set, which by its documentation keeps VERW from "
+            "clearing the fill buffers; what that means for the host is an open question"
+        )
+    if not verdict.entered_right:
+        yield f"{entry.trace.vm_enter} is the wrong one here: the CPU refuses to enter the guest"
+    if verdict.verw:
+        for link in entry.selection.why:
+            if link.outcome == "no microcode":
+                yield f"{link.subject}, {link.outcome}: {link.reason}"
+
+
+def notable(trace: Trace) -> list[tuple[Event, str, str]]:
+    """Return (event, place, address as a kernel would have it) of all events but plain calls."""
+    return [
+        (event, trace.where(event.step), f"{kernel_address(event.address):#x}")
+        for event in trace.events
+        if event.kind is not EventKind.CALL
+    ]
+
+
+def event_text(event: Event, trace: Trace) -> str:
+    """Return what an event is, in words."""
+    if event.kind is EventKind.VM_ENTER:
+        return f"VM-Enter by {trace.vm_enter}"
+    if event.kind is EventKind.WRMSR:
+        return f"WRMSR to {event.value:#x}"
+    neutralised = ", while FB_CLEAR_DIS is set" if event.neutralised else ""
+    return _EVENTS.get(event.kind, str(event.kind)) + neutralised
+
+
+def _count(number: int, what: str, plural: str = "s") -> str:
+    return f"{number} {what}{plural if number != 1 else ''}"

@@ -1,0 +1,208 @@
+"""One VM-Enter of any era: from a host and a vCPU to what ran, and whether the promise was kept.
+
+The one flow of the course, for the lab's code: boot-time selection, alternatives patched for its features, static
+branches flipped for its keys, the code run up to VM-Enter, and the trace judged. `history` has the eras, `promise`
+the property. The code depends on nothing but a `State`; many hosts share one, and `run` remembers what it ran.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from vmenter import LabError
+from vmenter.boot.host import Host
+from vmenter.boot.selection import Selection, select
+from vmenter.code import image
+from vmenter.emulator.machine import IA32_MCU_OPT_CTRL, Budget, Machine
+from vmenter.emulator.memory import LAB_BASE, VCPU, VCpu
+from vmenter.emulator.trace import Trace
+from vmenter.patching import alternatives, features, static_keys
+from vmenter.story.entry_text import entry_lines, notable
+from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE, Era, Source, era
+from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, Verw, judge, promise_of
+
+__all__ = [
+    "BACKPORT", "ERAS", "REJECTED_CURE", "START",
+    "Entry", "Era", "Host", "Promise", "Reach", "Selection", "Source", "State", "Trace", "VCpuState", "Verdict",
+    "Verw",
+    "enter", "era", "judge", "patched", "promise_of", "registers", "run", "state_of",
+]  # fmt: skip
+
+START = "vmx_vcpu_run"
+FLUSH_FLAG = "cpu_l1tf_flush_l1d"  # the per-CPU flag; up to v6.18 the vCPU has another, which the lab leaves clear
+# Where lab/kvm.inc has the vCPU's fields; a test holds the two against each other.
+OFFSETS = {"launched": 0, "flush_l1d": 1, "disable_fb_clear": 2, "host_mmio": 3, "kvm": 8, "regs": 0x80}
+VM = 0x1000  # the VM's structure, in the same room
+ASSIGNED_DEVICES = 0x40
+GUEST = 0x6E57_0000_0000_0000  # guest registers: this and their number
+FOREIGN = Budget(
+    instructions=20_000, seconds=2.0
+)  # code of a reader's own, which may loop; 64 KiB read take 5,000
+FLUSH_L1D = 18 * 32 + 28  # in a word that mirrors CPUID, the same in every kernel
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the code of an era depends on: what it is patched for, and what it reads."""
+
+    features: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+    mmio: Reach = Reach.NONE
+    flush_pending: bool = False
+    resume: bool = False
+    disable_fb_clear: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One VM-Enter: what was given, what selection made of it, what ran, and the verdict."""
+
+    era: Era
+    host: Host
+    vcpu: VCpuState
+    selection: Selection
+    state: State
+    promise: Promise
+    verdict: Verdict
+    trace: Trace = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it in the shape of `vmenter enter --json`."""
+        verdict = self.verdict
+        return {
+            "era": self.era.id,
+            "features": list(self.selection.features),
+            "keys": list(self.selection.keys),
+            "l1d_flush": self.selection.l1d_flush,
+            "sysfs": self.selection.sysfs.to_json(),
+            "vm_enter": self.trace.vm_enter,
+            "events": [
+                {"kind": str(event.kind), "symbol": symbol, "address": address}
+                for event, symbol, address in notable(self.trace)
+            ],
+            "verw": verdict.verw,
+            "l1d_flushed": verdict.l1d_flushed,
+            "instructions_after_clear": verdict.instructions_after_clear,
+            "accesses_after_clear": verdict.accesses_after_clear,
+            "promise": verdict.promise,
+            "kept": verdict.kept,
+            "neutralised": verdict.neutralised,
+        }
+
+    @property
+    def text(self) -> str:
+        """Return it as plain text, as `vmenter enter` prints it."""
+        return "\n".join(entry_lines(self))
+
+
+def enter(era_: Era | str, host: Host, vcpu: VCpuState | None = None) -> Entry:
+    """Run one VM-Enter of an era on a host. Raises `LabError` for an unknown era, or code that enters no guest."""
+    era_ = era(era_) if isinstance(era_, str) else era_
+    vcpu = vcpu or VCpuState()
+    selection = _select(host, era_.kernel)
+    state = state_of(era_, host, selection, vcpu)
+    promise = promise_of(selection)
+    trace = run(era_, state)
+    return Entry(era_, host, vcpu, selection, state, promise, judge(promise, vcpu, trace), trace)
+
+
+_select = lru_cache(maxsize=4096)(select)
+
+
+def state_of(era_: Era, host: Host, selection: Selection, vcpu: VCpuState) -> State:
+    """Return what of a host, its selection and a vCPU the code of an era can see."""
+    chosen = {*selection.features, *(("FLUSH_L1D",) if host.has("flush_l1d") else ())}
+    keys = {*selection.keys, *selection.kvm_keys}
+    return State(
+        features=frozenset(chosen.intersection(era_.features)),
+        keys=frozenset(keys.intersection(era_.keys)),
+        mmio=vcpu.mmio,
+        flush_pending=vcpu.flush_pending,
+        resume=vcpu.resume,
+        disable_fb_clear=era_.fb_clear_dis and _disable_fb_clear(host, selection, vcpu),
+    )
+
+
+def _disable_fb_clear(host: Host, selection: Selection, vcpu: VCpuState) -> bool:
+    """Tell whether KVM sets FB_CLEAR_DIS for this guest: `vmx_update_fb_clear_dis`.
+
+    The question about CLEAR_CPU_BUF came with 43fb862de8f6; where it is not asked, the feature does not exist.
+    The other way for a guest to be left alone, five bits that say it is immune, is left out: a Host has no such
+    guests.
+    """
+    immune = not {"mds", "taa"}.intersection(host.bugs)
+    wanted = host.has("fb_clear_ctrl") and immune and "CLEAR_CPU_BUF" not in selection.features
+    return wanted and not vcpu.guest_fb_clear
+
+
+@lru_cache(maxsize=512)
+def run(era_: Era, state: State) -> Trace:
+    """Run an era's code in one state, up to VM-Enter or wherever else it ends."""
+    return _run(_machine(era_, state.features, state.keys), state)
+
+
+def registers(era_: Era, state: State) -> dict[str, int]:
+    """Return all registers as an era's code leaves them in one state: at VM-Enter, the guest's."""
+    machine = _machine(era_, state.features, state.keys)
+    _run(machine, state)
+    return machine.registers()
+
+
+def _run(machine: Machine, state: State) -> Trace:
+    return machine.run(
+        START,
+        {"rdi": VCPU},
+        _structure(state.mmio, resume=state.resume, disable_fb_clear=state.disable_fb_clear),
+        memory={FLUSH_FLAG: b"\1"} if state.flush_pending else None,
+        msrs={IA32_MCU_OPT_CTRL: 0},
+    )
+
+
+@lru_cache(maxsize=256)
+def patched(era_: Era, features_: frozenset[str], keys: frozenset[str]) -> image.Image:
+    """Return an era's code as it stands after boot with these features and keys. `LabError` for unknown names."""
+    for what, names, known in (("feature", features_, era_.features), ("key", keys, era_.keys)):
+        if unknown := names.difference(known):
+            raise LabError(f"era {era_.id} reads no {what} {min(unknown)!r}; it reads {' '.join(known)}")
+    code = _image(era_)
+    numbers = {FLUSH_L1D if name == "FLUSH_L1D" else features.number(name, code.kernel) for name in features_}
+    code = alternatives.apply(code, alternatives.patch_all(code, numbers))
+    read = {branch.key for branch in static_keys.branches(code)}  # a reader's own version may leave one out
+    return static_keys.flip(code, {key: key in keys for key in era_.keys if key in read})
+
+
+@lru_cache(maxsize=32)
+def _image(era_: Era) -> image.Image:
+    return image.from_bytes(era_.object, era_.id, LAB_BASE)
+
+
+def _machine(era_: Era, features_: frozenset[str], keys: frozenset[str]) -> Machine:
+    """Return the era's machine with its code patched so. One for each era: a machine has megabytes to it."""
+    machine, code = _first_machine(era_), patched(era_, features_, keys)
+    if machine.image is not code:
+        machine.load(code)
+    return machine
+
+
+@lru_cache(maxsize=12)
+def _first_machine(era_: Era) -> Machine:
+    return Machine(patched(era_, frozenset(), frozenset()), budget=None if era_.code is None else FOREIGN)
+
+
+@lru_cache(maxsize=16)
+def _structure(mmio: Reach, *, resume: bool, disable_fb_clear: bool) -> VCpu:
+    """Return the vCPU's structure."""
+    registers = {OFFSETS["regs"] + 8 * number: GUEST + number for number in range(16)}
+    return VCpu(
+        fields={
+            OFFSETS["kvm"]: VCPU + VM,
+            VM + ASSIGNED_DEVICES: int(mmio is Reach.ASSIGNED),
+            **registers,
+        },
+        flags={
+            OFFSETS["launched"]: int(resume),
+            OFFSETS["flush_l1d"]: 0,
+            OFFSETS["disable_fb_clear"]: int(disable_fb_clear),
+            OFFSETS["host_mmio"]: int(mmio is not Reach.NONE),
+        },
+    )

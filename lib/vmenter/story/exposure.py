@@ -1,0 +1,202 @@
+"""Where the holes are: an era's configurations sorted into columns, and counted.
+
+A column is a value of a dimension, or a pair of values of two. Dimensions are those of the space (`mds`, `flush
+pending`) and the `SITUATIONS`, which selection makes of a machine: for whom VERW is asked, and what this VM-Enter
+is to do about the L1D. Each kernel selects by its own rules, so one machine may stand in different columns of two
+eras; but in an era every configuration stands in one, and the columns add up to the whole.
+
+Nothing is audited again to zoom: what an era makes of an outcome is known (`audit.fates`), and only how many
+configurations have each outcome is counted anew (`audit.parts`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import lru_cache
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+from vmenter import LabError
+from vmenter.story import audit
+from vmenter.story.audit import Fate, Finding, Tally
+from vmenter.story.promise import VCpuState, Verw
+from vmenter.story.space import DEFAULT, Space
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping
+
+    from vmenter.story.history import Era
+
+Column = tuple[str, ...]
+"""A value of each dimension of a split, in its order; () is all of them."""
+
+
+# --- what selection makes of a machine --------------------------------------------------------------------------
+
+
+class Situation(NamedTuple):
+    """A dimension that selection makes: its values, and which of them a VM-Enter is in."""
+
+    values: tuple[str, ...]
+    of: Callable[[Fate], str]
+
+
+_VERW = {
+    Verw.ALWAYS: "for every guest",
+    Verw.MMIO: "for guests that reach MMIO",
+    Verw.NEVER: "for no guest",
+}
+
+
+def _flush_now(fate: Fate) -> str:
+    if fate.promise.l1d_flush == "cond":
+        return "cond, pending" if fate.state.flush_pending else "cond, none pending"
+    return "always" if fate.promise.l1d_flush == "always" else "not asked"
+
+
+SITUATIONS: Mapping[str, Situation] = {
+    "VERW asked": Situation(tuple(_VERW.values()), lambda fate: _VERW[fate.promise.verw]),
+    "L1D flush now": Situation(("not asked", "cond, none pending", "cond, pending", "always"), _flush_now),
+}
+
+
+class Seat(NamedTuple):
+    """What all configurations with one outcome have in common, for an era."""
+
+    situations: Mapping[str, str]
+    owing: bool  # a clear or a flush is owed
+    faults: frozenset[str]  # as in `audit.Fate`
+
+
+@lru_cache(maxsize=64)
+def _seats(era: Era, space: Space) -> dict[Hashable, Seat]:
+    """Return the seat of each outcome: the audit itself, done once for an era and a space."""
+    found = {}
+    for outcome, (fate, _) in audit.fates(era, space).items():
+        state, promise = fate.state, fate.promise
+        vcpu = VCpuState(state.mmio, state.flush_pending)
+        owing = promise.owes_clear(vcpu) or promise.owes_flush(vcpu)
+        found[outcome] = Seat({name: one.of(fate) for name, one in SITUATIONS.items()}, owing, fate.faults)
+    return found
+
+
+# --- parts of a space --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A part of a space: (dimension, its only value) for each dimension narrowed, in the order of narrowing.
+
+    Raises `LabError` for a dimension that neither the space nor `SITUATIONS` has, for a value that it has not, and
+    for a dimension narrowed twice.
+    """
+
+    space: Space = DEFAULT
+    narrowed: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        fixed: dict[str, str] = {}
+        for name, label in self.narrowed:
+            known = (fixed[name],) if name in fixed else _values(self.space, name)
+            if label not in known:
+                hint = _hint(label, known)
+                raise LabError(f"{name}: no such value: {label!r}{hint}; it has: {'; '.join(known)}")
+            fixed[name] = label
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """Return the values that a dimension has here."""
+        fixed = dict(self.narrowed)
+        return (fixed[name],) if name in fixed else _values(self.space, name)
+
+    def to(self, *pairs: tuple[str, str]) -> Cut:
+        """Return a part of this part."""
+        return replace(self, narrowed=tuple((dict(self.narrowed) | dict(pairs)).items()))
+
+    @property
+    def part(self) -> Space:
+        """The space with its own dimensions narrowed; situations are not its, but its outcomes'."""
+        found = self.space
+        for name, label in self.narrowed:
+            if name not in SITUATIONS:
+                found = found.where(name, label)
+        return found
+
+    def holds(self, seat: Seat) -> bool:
+        """Tell whether an outcome is in the situations narrowed to."""
+        return all(seat.situations.get(name, label) == label for name, label in self.narrowed)
+
+
+def _values(space: Space, name: str) -> tuple[str, ...]:
+    if name in SITUATIONS:
+        return SITUATIONS[name].values
+    for dimension in space.dimensions:
+        if dimension.name == name:
+            return tuple(value.label for value in dimension.values)
+    known = (*SITUATIONS, *space.counts)
+    raise LabError(f"no dimension {name!r}{_hint(name, known)}; there are: {', '.join(known)}")
+
+
+def _hint(name: object, known: tuple[str, ...]) -> str:
+    close = get_close_matches(str(name), known, 1, 0.5)
+    return f", did you mean {close[0]}" if close else ""
+
+
+# --- counting ----------------------------------------------------------------------------------------------------
+
+
+class Count(NamedTuple):
+    """How many configurations, and how many of them owe something or have a fault. Faults may meet in one."""
+
+    configurations: int = 0
+    owing: int = 0
+    broken: int = 0
+    neutralised: int = 0
+    failed: int = 0
+
+    def plus(self, number: int, seat: Seat) -> Count:
+        """Return this with so many configurations more."""
+        faults = (number * (fault in seat.faults) for fault in self._fields[2:])
+        more = Count(number, number * seat.owing, *faults)
+        return Count(*(mine + theirs for mine, theirs in zip(self, more, strict=True)))
+
+
+@lru_cache(maxsize=4096)
+def counts(era: Era, cut: Cut, split: tuple[str, ...] = ()) -> dict[Column, Count]:
+    """Count an era's configurations by column; a column that none stands in is left out."""
+    own = [name for name in split if name not in SITUATIONS]
+    found: dict[Column, Count] = {}
+    for picked in product(*(cut.values(name) for name in own)):
+        given = dict(zip(own, picked, strict=True))
+        inner = cut.to(*given.items())
+        known, (selected, vcpus, told) = _seats(era, cut.space), _parts(inner.part, era.kernel)
+        here: dict[tuple[Column, bool, frozenset[str]], int] = {}
+        for (both, left), (vcpu, right) in product(selected.items(), vcpus.items()):
+            seat = known[both, vcpu]
+            if inner.holds(seat):
+                column = tuple(given.get(name) or seat.situations[name] for name in split)
+                at = column, seat.owing, seat.faults
+                here[at] = here.get(at, 0) + left.number * right.number * told.number
+        for (column, owing, faults), number in here.items():
+            found[column] = found.get(column, Count()).plus(number, Seat({}, owing, faults))
+    return found
+
+
+def finding(era: Era, cut: Cut, fault: str | None) -> Finding | None:
+    """Return those of a part that have a fault: what they share, the smallest.
+
+    Without a fault named: those that have none, and of these those that owe something, if there are any.
+    """
+    kinds: dict[bool, Tally] = {}
+    known = _seats(era, cut.space)
+    for outcome, tally in _outcomes(cut.part, era.kernel).items():
+        seat = known[outcome]
+        if cut.holds(seat) and (fault in seat.faults if fault else not seat.faults):
+            kind = seat.owing or bool(fault)
+            kinds[kind] = tally.either(kinds.get(kind))
+    found = kinds.get(True) or kinds.get(False)
+    return Finding(found, cut.part) if found else None
+
+
+_parts = lru_cache(maxsize=1024)(audit.parts)
+_outcomes = lru_cache(maxsize=64)(audit.outcomes)

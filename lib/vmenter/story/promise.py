@@ -1,0 +1,147 @@
+"""What a kernel promises for a VM-Enter, and whether it kept it.
+
+The promise, the course's safety property, follows from what boot-time selection asked for:
+
+- VERW selected: every VM-Enter executes VERW, or an L1D flush, which its authors let count;
+- VERW selected for MMIO only: the same, for every VM-Enter of a vCPU that can reach host MMIO;
+- L1TF `always`: every VM-Enter flushes the L1D; `cond`: every VM-Enter whose flush flag is set.
+
+`kept` is about clearing only. Distance (what runs between the last clear and VM-Enter) and `neutralised` (a
+VERW ran while FB_CLEAR_DIS was set) never change it; they stand beside it. VERW without microcode counts as
+executed. That a flush also clears the CPU buffers is documented for the MSR alone:
+Documentation/arch/x86/mds.rst; for the software loop it was asked and not answered
+(DDO1FFOJKSTK.3LSOUFU5RM6PD@google.com), so what rests on it is `assumed`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vmenter import LabError
+from vmenter.boot.host import GENERATIONS
+from vmenter.boot.selection import Selection
+from vmenter.emulator.trace import EventKind, Trace
+
+
+class Reach(StrEnum):
+    """How a vCPU can reach the host's MMIO, if it can: what 83ebe7157483 is about."""
+
+    NONE = "none"
+    ASSIGNED = "assigned"  # a device is passed through to its VM
+    MAPPED = "mapped"  # host MMIO is mapped into it, without such a device
+
+
+@dataclass(frozen=True)
+class VCpuState:
+    """One vCPU as it is about to be entered."""
+
+    mmio: Reach = Reach.NONE
+    flush_pending: bool = False  # this CPU's flush flag is set
+    resume: bool = False  # entered before: VMRESUME
+    guest_fb_clear: bool = False  # the guest enumerates FB_CLEAR
+
+
+class Verw(StrEnum):
+    """For which VM-Enters selection asks VERW."""
+
+    NEVER = "never"
+    MMIO = "mmio"  # only those of a vCPU that can reach host MMIO
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What selection asks of the VM-Enter code."""
+
+    verw: Verw
+    l1d_flush: str  # KVM's mode; "cond" and "always" ask for something
+
+    @property
+    def text(self) -> str:
+        """Return it as a sentence."""
+        parts = [text for text in (_VERW[self.verw], _FLUSH.get(self.l1d_flush)) if text]
+        return "; ".join(parts) or "nothing"
+
+    def owes_clear(self, vcpu: VCpuState) -> bool:
+        """Tell whether this VM-Enter must clear the CPU buffers."""
+        return self.verw is Verw.ALWAYS or (self.verw is Verw.MMIO and vcpu.mmio is not Reach.NONE)
+
+    def owes_flush(self, vcpu: VCpuState) -> bool:
+        """Tell whether this VM-Enter must flush the L1D."""
+        return self.l1d_flush == "always" or (self.l1d_flush == "cond" and vcpu.flush_pending)
+
+
+_VERW = {
+    Verw.NEVER: None,
+    Verw.MMIO: "every VM-Enter of a vCPU that can reach host MMIO clears CPU buffers, by VERW or an L1D flush",
+    Verw.ALWAYS: "every VM-Enter clears CPU buffers, by VERW or an L1D flush",
+}
+_FLUSH = {
+    "cond": "every VM-Enter whose flush flag is set flushes the L1D",
+    "always": "every VM-Enter flushes the L1D",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether one VM-Enter kept the promise, and what stands beside that."""
+
+    promise: str
+    kept: bool
+    reason: str  # in words: what was owed, and what ran
+    cleared_by: EventKind | None  # the last clear before VM-Enter
+    verw: int  # how many ran
+    l1d_flushed: bool
+    assumed: bool  # a clear was owed and only the software loop ran
+    neutralised: bool
+    entered_right: bool  # VMLAUNCH first, VMRESUME from then on, and the wrong one fails; VMRUN always
+    instructions_after_clear: int | None
+    accesses_after_clear: int | None
+
+
+def promise_of(selection: Selection) -> Promise:
+    """Return what a selection asks of VM-Enter."""
+    kernel = GENERATIONS[selection.kernel]
+    chosen = {*selection.features, *selection.keys}
+    if chosen.intersection((*kernel.clear_features, *kernel.clear_keys)):
+        return Promise(Verw.ALWAYS, selection.l1d_flush)
+    if chosen.intersection((*kernel.mmio_only_features, *kernel.mmio_only_keys)):
+        return Promise(Verw.MMIO, selection.l1d_flush)
+    return Promise(Verw.NEVER, selection.l1d_flush)
+
+
+def judge(promise: Promise, vcpu: VCpuState, trace: Trace) -> Verdict:
+    """Hold what ran against what was promised. Raises `LabError` for a run that entered no guest."""
+    if trace.vm_enter is None:
+        raise LabError(f"{trace.image.name}: no VM-Enter: the run ended with {trace.end}")
+    owes_clear, owes_flush = promise.owes_clear(vcpu), promise.owes_flush(vcpu)
+    cleared, flushed = trace.cleared, trace.l1d_flushed
+    distance = trace.distance
+    return Verdict(
+        promise=promise.text,
+        kept=(cleared or not owes_clear) and (flushed or not owes_flush),
+        reason=_reason(trace, owes_clear=owes_clear, owes_flush=owes_flush),
+        cleared_by=trace.cleared_by,
+        verw=trace.verw,
+        l1d_flushed=flushed,
+        assumed=owes_clear and {event.kind for event in trace.clears} == {EventKind.L1D_FLUSH_LOOP},
+        neutralised=trace.neutralised,
+        entered_right=trace.vm_enter in ("VMRUN", "VMRESUME" if vcpu.resume else "VMLAUNCH"),
+        instructions_after_clear=distance.instructions if distance else None,
+        accesses_after_clear=distance.accesses if distance else None,
+    )
+
+
+_RAN = {
+    None: "nothing cleared",
+    EventKind.VERW: "VERW ran",
+    EventKind.L1D_FLUSH: "the L1D was flushed",
+    EventKind.L1D_FLUSH_LOOP: "the L1D was flushed by reading 64 KiB",
+}
+
+
+def _reason(trace: Trace, *, owes_clear: bool, owes_flush: bool) -> str:
+    """Say what was owed and what ran."""
+    kinds = list(dict.fromkeys(event.kind for event in trace.clears))
+    ran = " and ".join(_RAN[kind] for kind in kinds) or _RAN[None]
+    owed = [word for word, is_owed in (("a clear", owes_clear), ("an L1D flush", owes_flush)) if is_owed]
+    return f"{' and '.join(owed) or 'nothing'} owed here; {ran}"

@@ -1,0 +1,1 @@
+"""Drawings: boxes and arrows, flows, decisions, bars, time."""

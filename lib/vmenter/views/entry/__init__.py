@@ -1,0 +1,1 @@
+"""EntryExplorer: one VM-Enter, in one era or two."""

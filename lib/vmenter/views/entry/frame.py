@@ -1,0 +1,212 @@
+"""Everything that EntryExplorer shows, as one value: a pure function of a small state.
+
+`frame(state)` returns plain dicts, lists and strings: what can be chosen, what is, and for each era shown its
+panels (`panels`). Drawings are not in it: one serves every state of an era, and a frame only marks it. The
+page draws frames and knows nothing of kernels; so it works in JupyterLab and, over frames made before, without a
+kernel.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any, TypedDict
+
+from vmenter import LabError
+from vmenter.boot.host import ARCH_CAP_FACTS, BUGS, CPUID_FACTS, FACTS, Host
+from vmenter.boot.processors import PRESETS
+from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE, Era
+from vmenter.story.promise import Reach, VCpuState
+from vmenter.views.entry.panels import drawing, side
+
+__all__ = ["SHOW", "Frame", "State", "drawings", "frame", "state_of", "twin"]
+
+Frame = dict[str, Any]
+SHOW = ("selection", "flow", "events", "buffers", "verdict")
+ORDER = ("selection", "events", "verdict", "flow", "buffers")  # on the page and in the twin
+
+ABOUT_BUGS = {
+    "mds": "Microarchitectural Data Sampling",
+    "msbds_only": "of MDS, the store buffer alone",
+    "taa": "TSX Asynchronous Abort",
+    "mmio_stale_data": "stale data in reach of MMIO",
+    "mmio_unknown": "too old to be listed: not known whether it has MMIO Stale Data",
+    "rfds": "Register File Data Sampling",
+    "l1tf": "L1 Terminal Fault",
+}
+ABOUT_FACTS = {
+    "rtm": "TSX is visible when the kernel starts",
+    "md_clear": "VERW clears the CPU buffers (microcode)",
+    "flush_l1d": "an MSR flushes the L1 data cache (microcode)",
+    "mds_no": "the CPU says that it has no MDS",
+    "tsx_ctrl_msr": "TSX can be switched off",
+    "fb_clear": "VERW clears the fill buffers too",
+    "fb_clear_ctrl": "the host may switch that off, by FB_CLEAR_DIS",
+    "fbsdp_no": "the fill buffers do not pass stale data on",
+    "rfds_clear": "VERW clears the register files too",
+    "skip_vmentry_l1dflush": "no L1D flush is needed before VM-Enter",
+}
+REACHES = {
+    Reach.NONE: ("none", "cannot reach host MMIO"),
+    Reach.ASSIGNED: ("a device passed through", "reaches host MMIO, by a device passed through"),
+    Reach.MAPPED: ("mapped, without a device", "reaches host MMIO, mapped without a device passed through"),
+}
+
+
+class State(TypedDict, total=False):
+    """What the reader has chosen."""
+
+    era: str
+    compare: str | None  # a second era beside it
+    preset: str | None  # a processor; None: `bugs` and `facts` count
+    bugs: list[str]
+    facts: list[str]
+    cmdline: str
+    ept: bool
+    mmio: str
+    flush_pending: bool
+    resume: bool
+    guest_fb_clear: bool
+    show: list[str]
+
+
+def state_of(era: str, host: Host, vcpu: VCpuState) -> dict[str, Any]:
+    """Return the state that shows one VM-Enter of a host, whole: how other views open an explorer."""
+    return {
+        "era": era,
+        "compare": None,
+        "preset": None,
+        "bugs": list(host.bugs),
+        "facts": list(host.facts),
+        "cmdline": host.cmdline,
+        "ept": host.ept,
+        "mmio": str(vcpu.mmio),
+        "flush_pending": vcpu.flush_pending,
+        "resume": vcpu.resume,
+        "guest_fb_clear": vcpu.guest_fb_clear,
+        "show": list(SHOW),
+    }
+
+
+def frame(state: Mapping[str, Any], more: Iterable[Era] = ()) -> Frame:
+    """Return what to show. `more` are eras of the reader's own, to choose from beside those of the story.
+
+    Raises `LabError` for names that nothing has; a command line is never refused, its mistakes are decisions.
+    """
+    eras = _eras(more)
+    era = _known("era", state.get("era") or "650b68a0622f", eras)
+    compare = _known("compare", state["compare"], eras) if state.get("compare") else None
+    show = _shown(state.get("show") or SHOW)
+    host, vcpu = _host(state), _vcpu(state)
+    sides = [side(one, host, vcpu, show) for one in (era, *([compare] if compare else []))]
+    preset = state.get("preset")
+    return {
+        "show": show,
+        "presets": [{"id": one.name, "title": one.title} for one in PRESETS.values()],
+        "preset": preset,
+        "bugs": [{"name": name, "about": ABOUT_BUGS[name], "on": name in host.bugs} for name in BUGS],
+        "facts": [{"name": name, "about": ABOUT_FACTS[name], "on": host.has(name)} for name in FACTS],
+        "cmdline": host.cmdline,
+        "ept": host.ept,
+        "reaches": [
+            {"id": reach.value, "text": text, "on": reach is vcpu.mmio} for reach, (text, _) in REACHES.items()
+        ],
+        "flush_pending": vcpu.flush_pending,
+        "resume": vcpu.resume,
+        "guest_fb_clear": vcpu.guest_fb_clear,
+        "eras": [{"id": one.id, "text": f"{one.id}, {one.release}: {one.title}"} for one in eras.values()],
+        "era": era.id,
+        "compare": compare.id if compare else None,
+        "head": _head(preset, host, vcpu if set(show) != {"selection"} else None),
+        "sides": sides,
+        "said": " ".join(one["said"] for one in sides),
+        "error": None,
+    }
+
+
+def twin(shown: Frame) -> str:
+    """Return the text twin of a frame: all that the page shows, in words."""
+    lines = list(shown["head"])
+    for one in shown["sides"]:
+        lines += ["", one["heading"]]
+        lines += [line for panel in shown["show"] for line in one[panel]["text"]]
+    if shown["error"]:
+        lines += ["", f"not shown: {shown['error']}", "Still shown: the last good state."]
+    return "\n".join(lines)
+
+
+def drawings(shown: Frame, more: Iterable[Era] = ()) -> dict[str, str]:
+    """Return the drawings that a frame marks, by era."""
+    if "flow" not in shown["show"]:
+        return {}
+    eras = _eras(more)
+    return {one["era"]: drawing(eras[one["era"]]) for one in shown["sides"]}
+
+
+def _eras(more: Iterable[Era]) -> dict[str, Era]:
+    return {**ERAS, **{one.id: one for one in (BACKPORT, REJECTED_CURE, *more)}}
+
+
+def _known(what: str, name: str, eras: Mapping[str, Era]) -> Era:
+    found = eras.get(name)
+    if found is None:
+        raise LabError(f"{what}: unknown name {name!r}{_hint(name, eras)}; use one of: {' '.join(eras)}")
+    return found
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(str(name), list(known), 1, 0.5)
+    return f", did you mean {close[0]}" if close else ""
+
+
+def _shown(names: Sequence[str]) -> list[str]:
+    """Return the panels to show, in their order."""
+    wanted = [names] if isinstance(names, str) else list(names)
+    for name in wanted:
+        if name not in SHOW:
+            raise LabError(f"show: unknown name {name!r}{_hint(name, SHOW)}; use some of: {' '.join(SHOW)}")
+    return [name for name in ORDER if name in wanted]
+
+
+def _host(state: Mapping[str, Any]) -> Host:
+    preset = state.get("preset")
+    if preset is None:
+        host = Host(bugs=tuple(state.get("bugs") or ()), facts=tuple(state.get("facts") or ()))
+    elif preset in PRESETS:
+        host = PRESETS[preset].host
+    else:
+        raise LabError(f"preset: unknown name {preset!r}{_hint(preset, PRESETS)}; use one of: {' '.join(PRESETS)}")
+    return replace(host, cmdline=str(state.get("cmdline") or ""), ept=bool(state.get("ept", True)))
+
+
+def _vcpu(state: Mapping[str, Any]) -> VCpuState:
+    try:
+        mmio = Reach(state.get("mmio") or Reach.NONE)
+    except ValueError:
+        raise LabError(f"mmio: unknown name {state['mmio']!r}; use one of: {' '.join(Reach)}") from None
+    return VCpuState(
+        mmio=mmio,
+        flush_pending=bool(state.get("flush_pending")),
+        resume=bool(state.get("resume")),
+        guest_fb_clear=bool(state.get("guest_fb_clear")),
+    )
+
+
+def _head(preset: str | None, host: Host, vcpu: VCpuState | None) -> list[str]:
+    """Return what was chosen, as lines of the twin."""
+    facts = [name for name in (*CPUID_FACTS, *ARCH_CAP_FACTS) if host.has(name)]
+    lines = [
+        *([f"processor     {PRESETS[preset].title}"] if preset else []),
+        f"bugs          {' '.join(name for name in BUGS if name in host.bugs) or 'none'}",
+        f"facts         {' '.join(facts) or 'none'}",
+        f"command line  {host.cmdline or '(empty)'}",
+        f"EPT           {'on' if host.ept else 'off'}",
+    ]
+    if vcpu is not None:
+        said = (
+            REACHES[vcpu.mmio][1],
+            f"flush {'pending' if vcpu.flush_pending else 'not pending'}",
+            "entered before" if vcpu.resume else "first entry",
+            f"its guest has {'' if vcpu.guest_fb_clear else 'no '}FB_CLEAR",
+        )
+        lines.append(f"vCPU          {'; '.join(said)}")
+    return lines

@@ -1,0 +1,1 @@
+"""ExposureMap: the audit as a map of holes."""

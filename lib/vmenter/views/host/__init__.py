@@ -1,0 +1,1 @@
+"""HostView: what a machine says of itself, explained."""

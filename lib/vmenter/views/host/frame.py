@@ -1,0 +1,126 @@
+"""Everything that HostView shows, as one value: a pure function of a small state.
+
+`frame(state)` returns plain dicts, lists and strings: which report, its lines beside the model's, the host that
+was inferred, what a VM-Enter does there, and the state that an EntryExplorer needs to show it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from vmenter.hosts import report as ownmachine
+from vmenter.hosts.explain import MITIGATED, NOT_AFFECTED, UNKNOWN, VULNERABLE, Explanation, Line, explain
+from vmenter.hosts.explain_text import agreement, commands, entry_sentences, known_rows, text_lines, unknown_rows
+from vmenter.story.promise import VCpuState
+from vmenter.views.entry.frame import state_of
+
+Frame = dict[str, Any]
+DEFAULT = "four-flaws"
+HERE = "The machine that this notebook's kernel runs on, read now"
+PASTED = "What you pasted"
+
+LETTERS = {MITIGATED: "M", VULNERABLE: "V", NOT_AFFECTED: "N", UNKNOWN: "?"}
+LEGEND = (
+    ("M", "mitigated"),
+    ("V", "vulnerable"),
+    ("N", "not affected"),
+    ("?", "not told, or not known"),
+    ("D", "the model differs"),
+)
+
+
+class State(TypedDict, total=False):
+    """What the reader has chosen: a recorded sample, a paste, or the machine itself."""
+
+    sample: str | None
+    pasted: str | None
+    live: bool
+
+
+def found_of(state: Mapping[str, Any]) -> Explanation:
+    """Explain the report that a state names. Raises `LabError` where there is none."""
+    if state.get("live"):
+        return explain(ownmachine.read_machine())
+    if state.get("pasted") is not None:
+        return explain(ownmachine.parse(str(state["pasted"])))
+    return explain(ownmachine.sample(str(state.get("sample") or DEFAULT)))
+
+
+def frame(state: Mapping[str, Any]) -> Frame:
+    """Return what to show. Raises `LabError` for a sample that there is not, or a paste without a machine."""
+    return frame_of(state, found_of(state))
+
+
+def frame_of(state: Mapping[str, Any], found: Explanation) -> Frame:
+    """Return what to show of an explanation."""
+    host, nearest, entries = found.inference.host, found.inference.nearest, found.entries
+    kept = None if entries is None else not entries.broken
+    source = _source(state)
+    said = ", ".join(f"{line.title} {line.status}" for line in found.lines)
+    if kept is not None:
+        said += f"; the promise is {'kept' if kept else 'BROKEN'}"
+    return {
+        "samples": [{"id": name, "title": title} for name, title in ownmachine.samples().items()],
+        "sample": None if state.get("live") or state.get("pasted") is not None else state.get("sample") or DEFAULT,
+        "source": source,
+        "title": found.report.title,
+        "notes": list(found.report.notes),
+        "rows": [_row(line) for line in found.lines],
+        "legend": [{"letter": letter, "text": text} for letter, text in LEGEND],
+        "host": [
+            ["bugs", " ".join(host.bugs) or "none of ours"],
+            ["facts", " ".join(host.facts) or "none"],
+            ["boot options", host.cmdline or ("not given" if found.report.options is None else "none")],
+            ["selection of", f"{nearest.kernel}: {nearest.why}"],
+        ],
+        "known": [list(row) for row in known_rows(found)],
+        "unknown": [list(row) for row in unknown_rows(found)],
+        "kept": kept,
+        "word": None if kept is None else "kept" if kept else "BROKEN",
+        "sentences": list(entry_sentences(found)),
+        "commands": [list(pair) for pair in commands(found)],
+        "explorer": explorer_state(found),
+        "how": ownmachine.HOW,
+        "about_how": ownmachine.ABOUT_HOW,
+        "said": f"{source}: {said}.",
+        "text": [source, *text_lines(found)],
+        "error": None,
+    }
+
+
+def twin(shown: Frame) -> str:
+    """Return the text twin of a frame: all that the page shows, in words."""
+    wrong = [f"not shown: {shown['error']}", "Still shown: the last good report.", ""] if shown["error"] else []
+    return "\n".join((*wrong, *shown["text"]))
+
+
+def explorer_state(found: Explanation) -> dict[str, Any] | None:
+    """Return an EntryExplorer's state for the host, with the plainest vCPU that breaks the promise if one does."""
+    entries, host = found.entries, found.inference.host
+    if entries is None:
+        return None
+    vcpu = entries.broken[0].vcpu if entries.broken else VCpuState()
+    return state_of(found.inference.nearest.era.id, host, vcpu)
+
+
+def _source(state: Mapping[str, Any]) -> str:
+    if state.get("live"):
+        return HERE
+    if state.get("pasted") is not None:
+        return PASTED
+    name = str(state.get("sample") or DEFAULT)
+    return f"Recorded sample {name}: {ownmachine.samples()[name]}"
+
+
+def _row(line: Line) -> Frame:
+    return {
+        "file": line.file,
+        "title": line.title,
+        "letter": LETTERS[line.status],
+        "status": line.status,
+        "kernel": line.kernel or "(no such file)",
+        "words": line.words,
+        "differs": line.agrees is False,
+        "agreement": agreement(line),
+        "cause": f"Likely: {line.cause}" if line.cause else "",
+        "why": [[one.subject, one.outcome, one.reason] for one in line.why],
+    }

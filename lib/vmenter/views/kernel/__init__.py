@@ -1,0 +1,1 @@
+"""KernelBrowser: the sites of a kernel."""

@@ -1,0 +1,1 @@
+"""PatchBench: one site, patched step by step."""

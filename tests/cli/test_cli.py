@@ -1,0 +1,161 @@
+"""The command line as a user meets it: what it prints, where, and with which exit status."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from vmenter.patching import features
+from vmenter.patching.lab import LAB
+
+OBJECT = str(LAB / "patching.o")
+
+
+def listed(run, *arguments):
+    status, out, err = run("sites", OBJECT, "--json", *arguments)
+    assert (status, err) == (0, "")
+    return json.loads(out)
+
+
+def test_sites_tells_the_file_the_kernel_and_how_it_is_patched(run):
+    found = listed(run)
+    assert {key: found[key] for key in ("file", "kernel", "engine", "record_size", "entries")} == {
+        "file": OBJECT,
+        "kernel": "7.3.4-lab",
+        "engine": "once",
+        "record_size": 14,
+        "entries": 10,
+    }
+    assert len(found["sites"]) == 8
+
+
+def test_a_site_is_told_with_its_entries_and_what_becomes_of_it(run):
+    (site,) = listed(run, "--feature", "CLEAR_CPU_BUF_VM", "--function", "three_way")["sites"]
+    assert site["symbol"] == "three_way"
+    assert site["length"] == 17
+    assert site["original"] == "90" * 17
+    assert [(e["feature"], e["number"], e["not"], e["direct_call"], e["length"]) for e in site["entries"]] == [
+        ("CLEAR_CPU_BUF_VM_MMIO", 21 * 32 + 19, False, False, 17),
+        ("CLEAR_CPU_BUF_VM", 21 * 32 + 13, False, False, 7),
+    ]
+    assert site["chosen"] == 1
+    assert site["patched"].startswith("0f002d")
+    assert len(site["patched"]) == 34
+    assert "undecided" not in site
+
+
+def test_without_features_the_set_is_empty(run):
+    assert [site["chosen"] for site in listed(run)["sites"]].count(None) == 7  # all but the negated one
+
+
+def test_features_may_be_given_by_name_by_number_or_as_words(run):
+    words = ",".join(f"{word:x}" for word in features.to_words({21 * 32 + 13}, 24))
+    named = listed(run, "--feature", "x86_feature_clear_cpu_buf_vm")
+    assert named == listed(run, "--feature", "21*32+13") == listed(run, "--feature-words", words)
+
+
+def test_the_engine_can_be_given(run):
+    assert listed(run, "--engine", "early")["engine"] == "early"
+
+
+def test_text_shows_each_site_before_and_after(run):
+    status, out, _ = run("sites", OBJECT, "--feature", "CLEAR_CPU_BUF")
+    assert status == 0
+    assert "clear_or_not  (7 bytes at 0xffffffffc0000000)" in out
+    assert "→ CLEAR_CPU_BUF: 7 bytes" in out
+    assert "90 ×7  nop │ 0f 00 2d" in out
+    assert "# verw_selector" in out
+    assert out.rstrip().splitlines()[-1].startswith("8 sites, ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["sites"], "Missing argument"),
+        (["sites", "nowhere.ko"], "No such file"),
+        (["sites", __file__], "neither an ELF file nor a vmlinuz"),
+        (["sites", OBJECT, "--feature", "CLEAR_CPU_BUFF"], "did you mean CLEAR_CPU_BUF"),
+        (["sites", OBJECT, "--feature", "1*32+40"], "bits end at 31"),
+        (["sites", OBJECT, "--feature-words", "0,xyz"], "word 1"),
+        (["sites", OBJECT, "--feature-words", ""], "word 0"),
+        (["sites", OBJECT, "--feature", "SMAP", "--feature-words", "0"], "not both"),
+        (["sites", OBJECT, "--engine", "late"], "late"),
+        (["sites", OBJECT, "--function", "nothing"], "no symbol"),
+        (["sites", OBJECT, "--symbols", OBJECT], "line 1"),
+        (["sites", OBJECT, "--symbols", "nowhere"], "No such file"),
+        (["frobnicate"], "No such command"),
+        (["--frobnicate"], "No such option"),
+    ],
+)
+def test_bad_input_is_one_line_on_standard_error_and_status_2(run, arguments, reason):
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("vmenter: ")
+    assert err.count("\n") == 1
+    assert reason in err
+
+
+def test_doctor_tries_out_what_the_course_needs(run):
+    status, out, _ = run("doctor")
+    assert status == 0
+    for name in ("Python", "assembler", "decoder", "emulator", "layout", "JupyterLab"):
+        assert any(line.startswith(name) and "works" in line for line in out.splitlines()), name
+    status, out, _ = run("doctor", "--json")
+    assert all(check["works"] for check in json.loads(out) if check["needed"])
+
+
+def test_what_is_missing_comes_with_the_line_that_installs_it(monkeypatch):
+    from vmenter.course import doctor
+
+    monkeypatch.setenv("PATH", "/nowhere")
+    checks = {check.name: check for check in doctor.examine()}
+    assert not checks["Chromium"].works
+    assert not checks["Chromium"].needed
+    assert "chromium" in checks["Chromium"].remedy
+    assert "to install it" in doctor.report(tuple(checks.values()))
+
+
+def test_a_machine_without_the_files_says_so(tmp_path):
+    from vmenter.course.doctor import vulnerability_lines
+
+    assert "not here" in vulnerability_lines(tmp_path / "none")
+    (tmp_path / "mds").write_text("Mitigation: Clear CPU buffers\n")
+    assert "Mitigation: Clear CPU buffers" in vulnerability_lines(tmp_path)
+    assert "not known to this kernel" in vulnerability_lines(tmp_path)
+
+
+def test_python_m_vmenter_is_the_same_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "vmenter", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("vmenter ")
+
+
+def test_a_reader_that_stops_early_is_no_error():
+    command = [sys.executable, "-m", "vmenter", "sites", OBJECT]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_interrupt_leaves_no_traceback(run, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vmenter.code.image.load", interrupted)
+    status, _, err = run("sites", OBJECT)
+    assert status == 130
+    assert err.strip() == "vmenter: interrupted"
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    heavy = {"capstone", "unicorn", "elftools", "pygraphviz", "llvmlite", "ipywidgets", "anywidget", "rich"}
+    code = (
+        f"import sys, vmenter, vmenter.patching.alternatives, vmenter.cli; print(*({heavy!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

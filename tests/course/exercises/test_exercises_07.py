@@ -1,0 +1,67 @@
+"""Notebook 07's exercises: what they must refuse and what they must let pass, and the tools they share with it.
+
+The table of wrong answers is gone through with those of the other notebooks, in test_exercises.
+"""
+
+import pytest
+from wrong_07 import BT, CHOICE, STASH, stub
+
+from vmenter.course.exercises import check
+from vmenter.course.exercises.flags import flag_uses
+from vmenter.course.exercises.nb07 import STUB, every_case
+from vmenter.story import eras
+from vmenter.story.eras import State
+from vmenter.story.promise import Reach
+
+FROM_THE_STACK = """    ALTERNATIVE_2 "", "testl $RUN_MMIO, 8(%rsp); jz .Lno; clear_cpu_buffers; .Lno:", \
+X86_FEATURE_CLEAR_CPU_BUF_VM_MMIO, clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM
+    testl $RUN_VMRESUME, 8(%rsp)
+    jz"""
+BOTH_FROM_THE_STACK = "    testl $RUN_MMIO, 8(%rsp)\n    btl $0, 8(%rsp)\n"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        stub((STASH, "    testl $RUN_MMIO, %ebx\n")),
+        stub((STASH, ""), (BT, ""), (CHOICE + "    jnc", FROM_THE_STACK)),
+        stub((STASH, ""), (BT, ""), (CHOICE, BOTH_FROM_THE_STACK + CHOICE)),
+    ],
+    ids=["a TEST on every host", "the merged form", "both answers from the stack"],
+)
+def test_other_stubs_that_are_right_pass_too(other):
+    assert check("07-1", other).passed, check("07-1", other)
+
+
+def test_before_and_after_the_patch_in_every_state():
+    before, v4, merged = ([*every_case(id_)] for id_ in ("83ebe7157483", "v4", "e6ff1d61de51"))
+    assert [len(cases) for cases in (before, v4, merged)] == [144] * 3
+    assert not [case for case in (*v4, *merged) if case.missed or case.needless or case.wrong_entry]
+    broken = [case for case in before if case.missed]
+    assert len(broken) == 4
+    assert {(case.selected, case.l1d_flush, case.vcpu.flush_pending) for case in broken} == {
+        (("mmio",), "cond", False)
+    }
+    assert {case.vcpu.mmio for case in broken} == {Reach.ASSIGNED, Reach.MAPPED}
+    assert not [case for case in before if case.needless or case.wrong_entry]
+
+
+@pytest.mark.parametrize(
+    ("era", "uses"),
+    [
+        ("v4", [("jz", "ZF", "testl $4, %ebx", 16), ("jnc", "CF", "btl $0, %ebx", 17)]),
+        ("e6ff1d61de51", [("jz", "ZF", "testl $4, 8(%rsp)", 0), ("jz", "ZF", "testl $1, 8(%rsp)", 0)]),
+    ],
+)
+def test_who_wrote_the_flag_that_a_jump_reads(era, uses):
+    state = State(frozenset({"CLEAR_CPU_BUF_VM_MMIO"}), mmio=Reach.MAPPED, resume=True)
+    trace = eras.run(eras.era(era), state)
+    found = [(u.jump, u.flag, trace.instructions[u.writer].text, u.between) for u in flag_uses(trace, STUB)]
+    assert found == uses
+
+
+def test_only_jumps_of_the_function_asked_for_are_told():
+    trace = eras.run(eras.era("v4"), State())
+    uses = [*flag_uses(trace, "__vmx_vcpu_run_flags")]
+    assert [(use.jump, use.flag) for use in uses] == [("jz", "ZF")]
+    assert all(use.between == 0 for use in uses)

@@ -1,0 +1,98 @@
+"""The audit of real modules, and of the lab's kernels taken as modules: there it must come to what the era's does."""
+
+import json
+import shlex
+
+import pytest
+from needs import kernel_file
+
+from vmenter import LabError
+from vmenter.code.image import from_bytes, load
+from vmenter.course.exercises.variants import changed
+from vmenter.emulator.memory import LAB_BASE
+from vmenter.kernels.around import Asks
+from vmenter.kernels.module_era import ModuleEra, of_module
+from vmenter.patching.lab import lab_object
+from vmenter.story.audit import Audit, audit
+from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
+
+
+def as_module(era) -> ModuleEra:
+    return of_module(from_bytes(era.object, era.id, LAB_BASE), era.id)
+
+
+def real(version: str) -> ModuleEra:
+    path = kernel_file(version, "kvm-intel.ko.xz")
+    return of_module(load(path, LAB_BASE), str(path))
+
+
+def counts(found: Audit) -> tuple[int, ...]:
+    return tuple(f.count if f else 0 for f in (found.broken, found.neutralised, found.failed))
+
+
+@pytest.mark.parametrize("era", [*ERAS.values(), BACKPORT], ids=lambda era: era.id)
+def test_a_lab_kernel_audited_as_a_module_has_the_findings_of_its_era(era):
+    found, expected = audit(as_module(era)), audit(era)
+    assert counts(found) == counts(expected)
+    if expected.broken:
+        assert found.broken.settings == expected.broken.settings
+        assert found.broken.shared == expected.broken.shared
+
+
+@pytest.mark.parametrize(
+    ("version", "like"), [("6.1.192", "43fb862de8f6"), ("6.12.117", "43fb862de8f6"), ("7.3.4", "e6ff1d61de51")]
+)
+def test_a_real_module_has_the_findings_of_the_era_of_its_form(version, like, report):
+    era = real(version)
+    found, expected = audit(era), audit(like)
+    assert era.like == like
+    assert counts(found) == counts(expected)
+    assert found.replay == expected.replay
+    assert bool(found.neutralised) == (version == "7.3.4")
+    report(
+        f"audit of {era.id}: {counts(found)[0]:,} broken, {counts(found)[1]:,} neutralised, {found.states} states run"
+    )
+
+
+def test_a_removed_verw_in_a_module_is_found():
+    without = as_module(changed("e6ff1d61de51", ("    clear_cpu_buffers\n.Lskip", ".Lskip")))
+    assert counts(audit(without))[0] > 0
+
+
+def test_a_flush_that_is_left_out_in_a_module_is_found():
+    without = as_module(changed("e6ff1d61de51", ("    call vmx_l1d_flush\n", "")))
+    found = audit(without)
+    assert found.broken.shared["kvm-intel.vmentry_l1d_flush="]
+
+
+def test_what_the_model_does_not_know_is_refused_not_guessed():
+    with pytest.raises(LabError, match="depends on something that the model does not know"):
+        audit(as_module(REJECTED_CURE))
+    with pytest.raises(LabError, match=r"no argument chooses"):
+        as_module(changed("e6ff1d61de51", ("    jz .Lvmlaunch\n", "")))
+    amd = kernel_file("7.3.4", "kvm-amd.ko.xz")
+    with pytest.raises(LabError, match=r"only a kvm-intel\.ko can be audited"):
+        of_module(load(amd, LAB_BASE), "kvm-amd.ko")
+
+
+def test_the_question_for_an_assigned_device_is_not_that_for_mmio():
+    asked = {one.verw.asks for one in real("6.12.117").parts.report.stubs[0].around}
+    assert asked == {Asks.ASSIGNED}
+
+
+def test_the_command_line_audits_a_module_and_its_replay_breaks_too(run, tmp_path):
+    path = tmp_path / "kvm-intel.ko"
+    path.write_bytes(lab_object("83ebe7157483"))
+    status, out, err = run("audit", "--module", str(path), "--json")
+    (found,) = json.loads(out)["eras"]
+    assert (status, err) == (1, "")
+    assert found["broken"] == audit("83ebe7157483").broken.count
+    status, _, _ = run(*shlex.split(found["replay"])[1:])
+    assert status == 1
+    path.write_bytes(lab_object("e6ff1d61de51"))
+    status, out, _ = run("audit", "--module", str(path), "--era", "before-mds")
+    assert status == 0
+    assert out.count("The promise is kept in every configuration.") == 2
+    path.write_bytes(b"no module")
+    status, out, err = run("audit", "--module", str(path))
+    assert (status, out, err.count("\n")) == (2, "", 1)

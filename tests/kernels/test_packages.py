@@ -1,0 +1,304 @@
+"""Packages of every kind and packing give up the same files; bad ones give one clear error, and quickly."""
+
+import io
+import os
+import random
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+import needs
+import pytest
+from elf import PACKERS
+from mutate import damaged
+from packs import SUFFIX, cpio, deb, kernel_files, ko, pack, rpm, rpm_header, tar
+
+from vmenter import LabError
+from vmenter.code import image
+from vmenter.kernels import packages as kernelpacks
+from vmenter.kernels.packages import FILES, MODULES, key
+
+PACKINGS = list(SUFFIX)
+WANTED = {name: data for name, data in kernel_files().items() if key(name)}
+
+
+def read(path, want=FILES):
+    return {name.removeprefix("./"): data for name, data in kernelpacks.files(path, want)}
+
+
+def put(folder, name, data):
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("how", PACKINGS)
+def test_a_deb_gives_its_kernel_whatever_it_is_packed_with(tmp_path, how):
+    assert read(put(tmp_path, "x.deb", deb(kernel_files(), how))) == WANTED
+
+
+@pytest.mark.parametrize("how", PACKINGS)
+def test_an_rpm_gives_its_kernel_whatever_it_is_packed_with(tmp_path, how):
+    assert read(put(tmp_path, "x.rpm", rpm(kernel_files(), how))) == WANTED
+
+
+@pytest.mark.parametrize("how", PACKINGS)
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_tar_package_gives_its_kernel_whatever_it_is_packed_with(tmp_path, how, form):
+    data = pack(how, tar(kernel_files(), form=form))
+    assert read(put(tmp_path, f"x.pkg.tar{SUFFIX[how]}", data)) == WANTED
+
+
+@pytest.mark.parametrize("packing", ["w9.gzdio", "w9.bzdio", "w6.xzdio", "w6.lzdio", "w3.zstdio", "w.ufdio"])
+def test_what_rpmbuild_builds_is_read(tmp_path, packing):
+    needs.tool("rpmbuild", "apt install rpm")
+    root = tmp_path / "root"
+    for name, data in kernel_files().items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    spec = "Name: kernel-core\nVersion: 6.6.6\nRelease: 1\nSummary: x\nLicense: x\nBuildArch: noarch\n%description\nx\n"
+    spec += (
+        "%install\ncp -a "
+        + str(root)
+        + "/. %{buildroot}\nln -s kvm %{buildroot}/lib/vmlinuz\n%files\n/boot\n/lib\n"
+    )
+    (tmp_path / "x.spec").write_text(spec)
+    macros = {"_topdir": tmp_path, "_binary_payload": packing, "__os_install_post": "%{nil}"}
+    options = [part for name, value in macros.items() for part in ("--define", f"{name} {value}")]
+    subprocess.run(["rpmbuild", "-bb", *options, tmp_path / "x.spec"], check=True, capture_output=True)
+    (built,) = tmp_path.glob("RPMS/*/*.rpm")
+    assert read(built) == WANTED
+
+
+def test_what_dpkg_deb_builds_is_read(tmp_path):
+    needs.tool("dpkg-deb", "apt install dpkg")
+    root = tmp_path / "root"
+    for name, data in kernel_files().items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    (root / "DEBIAN").mkdir()
+    text = (
+        "Package: linux-image-x\nVersion: 1\nArchitecture: amd64\nMaintainer: x <x@example.org>\nDescription: x\n"
+    )
+    (root / "DEBIAN" / "control").write_text(text)
+    for how in ("none", "gzip", "xz", "zstd"):
+        built = tmp_path / f"{how}.deb"
+        subprocess.run(["dpkg-deb", f"-Z{how}", "--build", root, built], check=True, capture_output=True)
+        assert read(built) == WANTED
+
+
+def test_a_real_module_comes_out_as_it_went_in(tmp_path):
+    path = needs.kernel_file("7.3.4", "kvm-intel.ko.xz")
+    inside = f"usr/lib/modules/7.3.4/kernel/arch/x86/kvm/{path.name}"
+    for package in (deb({inside: path.read_bytes()}), rpm({inside: path.read_bytes()})):
+        (data,) = read(put(tmp_path, "x", package)).values()
+        assert data == path.read_bytes()
+        assert image.from_bytes(data, "x").kernel.startswith("7.3.4")
+
+
+def test_reading_stops_when_all_wanted_files_were_seen(tmp_path):
+    noise = random.Random(1).randbytes(1 << 20)
+    many = {**kernel_files(), **{f"usr/share/doc/{number}": noise for number in range(30)}}
+    for name, whole in (("x.deb", deb(many, "gz")), ("x.rpm", rpm(many, "gz"))):
+        cut = whole[: 2 << 20]  # what lies behind the kernel is not even there
+        if name == "x.deb":  # its archive tells the size of what is missing
+            cut += bytes(len(whole) - len(cut))
+        assert read(put(tmp_path, name, cut)) == WANTED
+
+
+def test_only_what_is_wanted_is_taken(tmp_path):
+    found = read(put(tmp_path, "x.deb", deb(kernel_files())), MODULES)
+    assert {key(name) for name in found} == set(MODULES)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("kvm-intel.ko", "kvm-intel.ko"),
+        ("lib/modules/6.1/kernel/arch/x86/kvm/kvm-amd.ko.zst", "kvm-amd.ko"),
+        ("boot/vmlinuz-6.1.0-9-amd64", "vmlinuz"),
+        ("usr/lib/modules/7.3.4/vmlinuz", "vmlinuz"),
+        ("kvm-intel.ko.sig", None),
+        ("xkvm-intel.ko", None),
+        ("kvm-intel.ko/x", None),
+        ("boot/vmlinuz-6.1.hmac", None),
+        ("boot/.vmlinuz-6.1.hmac", None),
+        ("boot/vmlinuz-0-rescue-0123", None),
+        ("boot/System.map-6.1", None),
+        ("kvm-intel.ko\n", None),
+    ],
+)
+def test_files_are_known_by_their_whole_name(name, expected):
+    assert key(name) == expected
+
+
+# --- hostile packages -----------------------------------------------------------------------------------------
+
+
+def links() -> tuple[tarfile.TarInfo, ...]:
+    found = []
+    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE):
+        info = tarfile.TarInfo(f"lib/modules/6/{len(found)}/kvm-intel.ko")
+        info.type, info.linkname, info.size = kind, "/etc/passwd", 0 if kind == tarfile.DIRTYPE else 9
+        found.append(info)
+    return tuple(found)
+
+
+def test_links_devices_and_folders_with_a_modules_name_are_passed_over(tmp_path):
+    package = deb({}, inner=tar(kernel_files(), links()))
+    assert read(put(tmp_path, "x.deb", package)) == WANTED
+    for mode in (0o120777, 0o020600, 0o040755):
+        assert read(put(tmp_path, "x.rpm", rpm({}, payload=cpio(kernel_files(), mode)))) == {}
+
+
+def test_paths_that_lead_out_write_nothing(tmp_path):
+    inside = tmp_path / "a" / "b"
+    inside.mkdir(parents=True)
+    evil = {"../../../kvm-intel.ko": ko(), "/../kvm-amd.ko": ko("amd"), "../vmlinuz-1": b"x"}
+    before = sorted(tmp_path.rglob("*"))
+    for package in (deb(evil), rpm(evil)):
+        assert len(read(put(inside, "x", package))) == 3
+        (inside / "x").unlink()
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+def huge_member() -> bytes:
+    info = tarfile.TarInfo("kvm-intel.ko")
+    info.size = 1 << 40
+    return info.tobuf(tarfile.GNU_FORMAT) + bytes(5000)
+
+
+def long_header(size: int) -> bytes:
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, size
+    return info.tobuf(tarfile.GNU_FORMAT) + b"x" * min(size, 1 << 20)
+
+
+def rpm_of(count: int, size: int, store: int) -> bytes:
+    """Return an RPM whose first header announces more than it has."""
+    header = b"\x8e\xad\xe8\x01" + bytes(4) + count.to_bytes(4, "big") + size.to_bytes(4, "big") + bytes(store)
+    return rpm(kernel_files(), signature=header)
+
+
+STRINGS = rpm_header({tag: (8, 1 << 20, bytes(1 << 16)) for tag in range(2000, 2040)})
+WORK = rpm_header(dict.fromkeys(range(2000, 3099), (6, 0, b"")) | {3099: (6, 1, bytes(1 << 20))})
+SAYS = {
+    "rpm of much work": "a header of",
+    "long name": "headers of",
+    "many files": "more than 100,000",
+    "huge member": "a file of",
+    "bomb": "unpacks to more",
+    "rpm bomb": "unpacks to more",
+    "data cut": "cut short",
+    "no end": "ends too early",
+}
+EVIL = {
+    "rpm of much work": rpm(kernel_files(), header=WORK),
+    "not a package": b"!<arch>\n",
+    "no data": b"!<arch>\n" + deb({})[8:72],
+    "size no number": deb({}).replace(b"4         `\n", b"-4        `\n"),
+    "data cut": deb(kernel_files())[:-40],
+    "huge member": deb({}, inner=huge_member()),
+    "huge name": deb({}, inner=long_header(1 << 30)),
+    "long name": deb({}, inner=long_header(9000)),
+    "many long names": deb({}, inner=(long_header(4000) + bytes(96)) * 5000),
+    "bomb": deb({}, "zst", inner=tar({"doc": bytes(300 << 20)})),
+    "bomb, xz": deb({}, "xz", inner=tar({"doc": bytes(100 << 20)})),
+    "bomb in a module": deb({}, "zst", inner=tar({"kvm-intel.ko": bytes(200 << 20)})),
+    "no end": deb({}, inner=tar(kernel_files())[: 512 * 9]),
+    "many files": deb({}, "none", inner=tarfile.TarInfo("a").tobuf() * 100_001),
+    "rpm bomb": rpm({}, payload=cpio({"kvm-intel.ko": bytes(200 << 20)})),
+    "rpm of many entries": rpm_of(0x7FFFFFFF, 10, 10),
+    "rpm of a large store": rpm_of(1, 0x7FFFFFFF, 10),
+    "rpm of negative sizes": rpm_of(0xFFFFFFFF, 0xFFFFFFFF, 10),
+    "rpm of many strings": rpm(kernel_files(), header=STRINGS),
+    "rpm with something between": rpm(
+        kernel_files(), signature=rpm_header({1000: (4, 1, bytes(9))}) + b"\x8e" * 7
+    ),
+    "rpm of drpm": rpm({}, header=rpm_header({1124: (6, 1, b"drpm\0")})),
+    "rpm for huge files": rpm({}, payload=b"07070X" + bytes(300)),
+    "rpm with a bad name": rpm({}, payload=cpio({})[:94] + b"ffffffff" + cpio({})[102:]),
+    "rpm with a bad number": rpm({}, payload=cpio({}).replace(b"070701", b"070701zz")),
+    "rpm without an end": rpm({}, payload=cpio(kernel_files())[:-200]),
+    "window": deb({}, "none", inner=b"\x28\xb5\x2f\xfd\x00\xf8" + bytes(100)),
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_a_hostile_package_is_one_clear_error_soon(tmp_path, name):
+    path = put(tmp_path, "x.tar", EVIL[name])
+    start = time.perf_counter()
+    with pytest.raises(LabError) as told:
+        dict(kernelpacks.files(path, {*FILES, "none such"}))
+    assert time.perf_counter() - start < 20
+    assert "x.tar" in str(told.value)
+    assert SAYS.get(name, "") in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_dictionaries_larger_than_any_kernels_are_refused(tmp_path):
+    import lzma
+
+    data = bytearray(lzma.compress(tar(kernel_files()), lzma.FORMAT_ALONE))
+    data[1:5] = (1 << 31).to_bytes(4, "little")  # bytes
+    with pytest.raises(LabError, match="Memory usage limit"):
+        read(put(tmp_path, "x.tar", bytes(data)))
+
+
+COUNT = int(os.environ.get("VMENTER_DAMAGE", "3000"))
+
+
+def test_damaged_packages_are_read_or_refused(tmp_path, report):
+    good = {f"deb.{how}": deb(kernel_files(), how) for how in PACKINGS}
+    good |= {f"rpm.{how}": rpm(kernel_files(), how) for how in PACKINGS}
+    good["tar"] = tar(kernel_files())
+    good["pax"] = tar(kernel_files(), form=tarfile.PAX_FORMAT)
+    path, whole, refused, slowest = tmp_path / "x.tar", 0, [], 0.0
+    for bad in damaged({name: ("packed", data) for name, data in good.items()}, COUNT, 5):
+        path.write_bytes(bad.data)
+        start = time.perf_counter()
+        try:
+            read(path)
+            whole += 1
+        except LabError as error:
+            refused.append(str(error))
+        slowest = max(slowest, time.perf_counter() - start)
+    assert whole + len(refused) == COUNT
+    assert len(refused) > COUNT // 4
+    assert not [message for message in refused if "\n" in message]
+    assert slowest < 10
+    report(f"damaged packages: {COUNT:,}, {len(refused):,} refused, the slowest took {slowest:.2f} s")
+
+
+def test_cut_anywhere_a_package_is_refused_or_gives_whole_files(tmp_path):
+    for data in (
+        deb(kernel_files(), "none"),
+        rpm(kernel_files(), "none"),
+        deb(kernel_files()),
+        rpm(kernel_files()),
+    ):
+        for end in range(0, len(data), 97):
+            path = put(tmp_path, "x.deb", data[:end])
+            found = {}
+            try:
+                for name, content in kernelpacks.files(path):
+                    found[name.removeprefix("./")] = content
+            except LabError:
+                pass
+            assert found.items() <= WANTED.items()
+
+
+def test_streams_go_forwards_only():
+    stream = kernelpacks.Stream(io.BytesIO(bytes(100)), 1000, "x")
+    stream.skip_to(50)
+    assert stream.at == 50
+    with pytest.raises(ValueError, match="overlap"):
+        stream.skip_to(49)
+    with pytest.raises(EOFError):
+        stream.exactly(51)
+
+
+def test_xz_is_what_the_kernels_modules_here_are_packed_with():
+    assert Path(needs.kernel_file("7.3.4", "kvm-intel.ko.xz")).read_bytes().startswith(PACKERS["xz"](b"")[:6])
