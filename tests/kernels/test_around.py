@@ -10,7 +10,7 @@ from vmenter.course.exercises.variants import changed
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.emulator.trace import EventKind
 from vmenter.kernels import stub as stubs
-from vmenter.kernels.around import Around, Asks, Does, Guarded, Model, around
+from vmenter.kernels.around import Around, Asks, Guarded, around
 from vmenter.patching.alternative_table import rules
 from vmenter.story import eras
 from vmenter.story.eras import State

@@ -32,7 +32,7 @@ from vmenter.kernels.decisions import (
     questions,
 )
 from vmenter.kernels.explore import Explorer
-from vmenter.kernels.recorder import Runs
+from vmenter.kernels.runs import Runs
 from vmenter.kernels.stub import MMIO, Stub, callers
 from vmenter.patching import alternatives
 from vmenter.patching.alternative_table import Rules

@@ -23,7 +23,21 @@ OF_CARRY = frozenset({"b", "ae", "c", "nc", "nae", "nb"})
 OF_BOTH = frozenset({"a", "be", "na", "nbe"})
 CONDITIONAL = re.compile(r"(?:j|set|cmov)(n?[a-z]{1,3}?)[lqw]?(?:,p[nt])?")
 ASKS_CARRY = ("adc", "sbb", "rcl", "rcr", "cmc")
-OF_THE_MACHINE = ("rdtsc", "rdmsr", "cpuid", "vmread", "rdrand", "rdseed", "rdpmc", "rdpid", "str", "sldt", "sgdt", "sidt", "smsw")
+OF_THE_MACHINE = (
+    "rdtsc",
+    "rdmsr",
+    "cpuid",
+    "vmread",
+    "rdrand",
+    "rdseed",
+    "rdpmc",
+    "rdpid",
+    "str",
+    "sldt",
+    "sgdt",
+    "sidt",
+    "smsw",
+)
 LOW = ":low"  # the lowest byte of a register, which is a place of its own once it was written alone
 STACK = ("push", "pop", "call", "ret", "lret")
 TOUCHES = ("prefetch", "clflush", "clwb", "cldemote", "invlpg", "cache", "clzero", "movnt")
@@ -71,13 +85,19 @@ class State(NamedTuple):
 class Flow:
     """What reached each step of a run. Steps are the run's own."""
 
-    states: dict[int, State] = field(default_factory=dict)  # before each step that was to be watched, and behind the last
+    before: dict[int, Any] = field(default_factory=dict)  # each step that was to be watched, and behind the last
 
     branches: dict[int, Taint] = field(default_factory=dict)  # at each step that was to be watched
     read: dict[Input, int] = field(default_factory=dict)  # the step at which each was first read
     reads: list[frozenset[Place]] = field(default_factory=list)  # of every step
     writes: list[frozenset[Place]] = field(default_factory=list)  # all of which it overwrites
-    access: dict[int, Taint] = field(default_factory=dict)  # what reached the memory that each access (its index) reads
+    access: dict[int, Taint] = field(
+        default_factory=dict
+    )  # what reached the memory that each access (its index) reads
+
+    def state(self, step: int) -> State:
+        """Return what reaches what, right before a step that was watched, or behind the last."""
+        return _state(*self.before[step])
 
 
 def follow(
@@ -106,8 +126,7 @@ def follow(
         instruction = code[address]
         use = _use(instruction.code, instruction.mnemonic)
         taint: Taint = NOTHING
-        if address in watched:
-            found.states[step] = _state(registers, memory, dict(written))
+        before = (dict(registers), dict(memory), dict(written)) if address in watched else None
         reads: set[Place] = set(use.through)
         reads.update(name.removesuffix(LOW) for name in use.reads)
         writes: set[Place] = set()
@@ -134,11 +153,12 @@ def follow(
             if whole:
                 writes.add(name)
                 registers.pop(name + LOW, None)
-        if address in watched:
+        if before is not None:
             found.branches[step] = taint
+            found.before[step] = before
         found.reads.append(frozenset(reads))
         found.writes.append(frozenset(writes))
-    found.states[len(steps)] = _state(registers, memory, written)
+    found.before[len(steps)] = registers, memory, written
     return found
 
 
@@ -155,9 +175,7 @@ def _of_register(registers: dict[Place, Taint], name: str) -> Taint:
     return registers.get(name, NOTHING) | (low or NOTHING)
 
 
-def _from_memory(
-    found: Flow, memory: dict[int, Taint], where: int, size: int, step: int, constant: Any
-) -> Taint:
+def _from_memory(found: Flow, memory: dict[int, Taint], where: int, size: int, step: int, constant: Any) -> Taint:
     """Return what reaches bytes of memory; those that nothing was written to are inputs, read in one piece."""
     taint: Taint = NOTHING
     fresh = [at for at in range(where, where + size) if at not in memory]
@@ -214,7 +232,9 @@ def _use(code: bytes, mnemonic: str) -> Use:
     reading = tuple(name for name in read if name and name not in through)
     if FLAGS in reading:
         reading = (*(name for name in reading if name != FLAGS), *_flags_read(mnemonic))
-    writing = tuple((_part(name), not keeps and name in WHOLE) for name in written if _part(name) and name != FLAGS)
+    writing = tuple(
+        (_part(name), not keeps and name in WHOLE) for name in written if _part(name) and name != FLAGS
+    )
     return Use(
         reading,
         tuple(name for name in through if name),
@@ -261,10 +281,14 @@ for _name in ("sp", "bp", "si", "di"):
     _FAMILIES |= dict.fromkeys((f"e{_name}", _name, f"{_name}l"), f"r{_name}")
 for _number in range(8, 16):
     _FAMILIES |= dict.fromkeys((f"r{_number}d", f"r{_number}w", f"r{_number}b"), f"r{_number}")
-WHOLE = frozenset({*_ORDER, FLAGS, *(f"r{number}d" for number in range(8, 16)), *(f"e{name[1:]}" for name in _ORDER[:8])})
+WHOLE = frozenset(
+    {*_ORDER, FLAGS, *(f"r{number}d" for number in range(8, 16)), *(f"e{name[1:]}" for name in _ORDER[:8])}
+)
 
 
-LOWEST = frozenset({*(f"{letter}l" for letter in "abcd"), "spl", "bpl", "sil", "dil", *(f"r{n}b" for n in range(8, 16))})
+LOWEST = frozenset(
+    {*(f"{letter}l" for letter in "abcd"), "spl", "bpl", "sil", "dil", *(f"r{n}b" for n in range(8, 16))}
+)
 
 
 def family(name: str) -> str:

@@ -124,9 +124,7 @@ class Deciding:
     values: tuple[int, int]
 
 
-def deciding(
-    way: Way, happens: Callable[[Item], bool], ends: Collection[str] = ENTERS
-) -> Deciding | bool | None:
+def deciding(way: Way, happens: Callable[[Item], bool], ends: Collection[str] = ENTERS) -> Deciding | bool | None:
     """Return what decides whether something happens before a guest is entered; None if none is entered at all.
 
     Questions that make no difference are left out, and ways that enter no guest (errors, early returns) with them.

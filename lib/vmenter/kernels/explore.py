@@ -16,16 +16,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vmenter import LabError
-from vmenter.emulator.machine import IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL, REGISTERS
+from vmenter.emulator.machine import IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL
 from vmenter.emulator.memory import Owner
 from vmenter.emulator.trace import EventKind
-from vmenter.kernels.dataflow import CARRY, FLAGS, TOUCHES, Input, Place, Taint
+from vmenter.kernels.dataflow import CARRY, FLAGS, TOUCHES, Input, Place, State, Taint
 from vmenter.kernels.decisions import Ask, Item, Question, Way
-from vmenter.kernels.recorder import Chosen, Run, Runs
+from vmenter.kernels.runs import Chosen, Run, Runs
 
 MOST_RUNS = 6000
 IMMEDIATE = re.compile(r"\$(-?(?:0x)?[0-9a-f]+)")
-REGISTER = {name: index for index, name in enumerate(REGISTERS)}
 KINDS = frozenset(EventKind) - {EventKind.CALL}
 Live = frozenset[Any]  # places of a run, and ("feature", n), ("key", name)
 
@@ -54,7 +53,9 @@ class Explorer:
     unsure: list[str] = field(default_factory=list)
     _known: dict[tuple[int, str], list[_Known]] = field(default_factory=dict)
     _live: dict[int, Live] = field(default_factory=dict)
-    _steady: set[Any] = field(default_factory=set)  # jumps that only registers of the start reach, and that did not turn
+    _steady: set[Any] = field(
+        default_factory=set
+    )  # jumps that only registers of the start reach, and that did not turn
 
     def explore(self, chosen: Chosen | None = None) -> Way:
         """Return all ways from the function's start."""
@@ -111,7 +112,10 @@ class Explorer:
             return None
         if instruction.mnemonic.startswith(("call", "jmp")) and "*" not in instruction.operands:
             return None
-        if instruction.mnemonic.startswith("wrmsr") and _msr(run, step)[0] not in (IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL):
+        if instruction.mnemonic.startswith("wrmsr") and _msr(run, step)[0] not in (
+            IA32_FLUSH_CMD,
+            IA32_MCU_OPT_CTRL,
+        ):
             return None
         known = self._met(chosen, run, step, "branch")
         if known:
@@ -131,14 +135,14 @@ class Explorer:
         """Return the question of what stands in the probed register at the end."""
         if self.probe is None or run.end not in ("return", "call"):
             return None
-        taint = run.flow.states[len(run.steps)].taints.get(self.probe[0], frozenset())
+        taint = run.flow.state(len(run.steps)).taints.get(self.probe[0], frozenset())
         step = len(run.steps) - 1
         found = self._turn(chosen, run, step, taint, lambda one, _: self._raised(one))
         return self._fork(chosen, run, step, found, "end") if found else None
 
     def _raised(self, run: Run) -> tuple[Item, ...]:
         """Return whether a probed bit is set at the end."""
-        if self.probe is None or not run.registers[REGISTER[self.probe[0]]] & self.probe[1]:
+        if self.probe is None or not run.registers[self.probe[0]] & self.probe[1]:
             return ()
         return (Item("raised", run.steps[-1]),)
 
@@ -182,7 +186,9 @@ class Explorer:
         """Return the inputs that alone turn the run at a step: a content that does, and the run with it."""
         found: dict[Input, tuple[int, Run]] = {}
         here, before = direction(run, step), run.steps[: step + 1]
-        inputs = sorted((one for one in taint if one.kind != "machine"), key=lambda one: (run.flow.read.get(one, 0), str(one)))
+        inputs = sorted(
+            (one for one in taint if one.kind != "machine"), key=lambda one: (run.flow.read.get(one, 0), str(one))
+        )
         for one in inputs:
             for value in self._candidates(run, step, one, inputs):
                 if self.runs.count > MOST_RUNS:
@@ -214,10 +220,12 @@ class Explorer:
                 hints += [now ^ 1 << constant] if 0 <= constant < 64 else []
         held = run.notes.get(step)
         if held:
-            hints += [held[REGISTER[name]] for name in ("rax", "rcx", "rdx", "rsi", "rdi", "rbx", "r8", "r12", "r13")]
+            hints += [held[name] for name in ("rax", "rcx", "rdx", "rsi", "rdi", "rbx", "r8", "r12", "r13")]
         hints += [self.runs.content(run, other) for other in others if other != one]
         keep = self.fixed.get(str(one.where), 0) if one.kind == "register" else 0
-        bits: Iterable[int] = range(min(16, 8 * one.size) if one.kind == "memory" else 12 if one.where == FLAGS else 8)
+        bits: Iterable[int] = range(
+            min(16, 8 * one.size) if one.kind == "memory" else 12 if one.where == FLAGS else 8
+        )
         if keep:
             bits, mask = (), 0xFFFF_FFFF
         every = (0, 1, *hints, *(now ^ 1 << bit for bit in bits), now | mask & ~keep, now & ~mask | now & keep)
@@ -232,20 +240,28 @@ class Explorer:
 
     def _unturned(self, chosen: dict[Any, int], run: Run, step: int, taint: Taint) -> None:
         """Note a jump whose other way was not found, unless what was chosen before explains it."""
-        if run.trace.code[run.steps[step]].mnemonic.startswith("wrmsr") and all(one.kind == "machine" for one in taint):
+        if run.trace.code[run.steps[step]].mnemonic.startswith("wrmsr") and all(
+            one.kind == "machine" for one in taint
+        ):
             return  # what RDMSR told is written back, with a bit set or not
         fixed = any(one in chosen or (one.kind == "register" and str(one.where) in self.fixed) for one in taint)
         if not fixed:
             told = " and ".join(sorted(map(self.runs.told, taint)))
-            self.unsure.append(f"{self.runs.image.label(run.steps[step])} depends on {told}, in a way that was not followed")
+            self.unsure.append(
+                f"{self.runs.image.label(run.steps[step])} depends on {told}, in a way that was not followed"
+            )
 
     # --- ways that meet ---
 
     def _met(self, chosen: dict[Any, int], run: Run, step: int, kind: str) -> Question | None:
         """Return a question that stands here already, if all that is read from here on is the same."""
-        for known in self._known.get((run.steps[step], kind), ()):
-            if all(chosen.get(what) == value for what, value in known.chosen.items()) and all(
-                self._value(run, step, place) == value for place, value in known.values.items()
+        known_here = self._known.get((run.steps[step], kind), ())
+        state = run.flow.state(step) if known_here else None
+        for known in known_here:
+            if (
+                state
+                and all(chosen.get(what) == value for what, value in known.chosen.items())
+                and all(self._value(run, step, place, state) == value for place, value in known.values.items())
             ):
                 return known.question
         return None
@@ -259,17 +275,19 @@ class Explorer:
             behind = self._over(run, step, behind)
         live = behind | more
         self._live[id(question)] = live
-        open_ = {what: chosen.get(what) for what in live if isinstance(what, tuple) and not isinstance(what, Input)}
-        values = {place: self._value(run, step, place) for place in live if not isinstance(place, tuple)}
+        open_ = {
+            what: chosen.get(what) for what in live if isinstance(what, tuple) and not isinstance(what, Input)
+        }
+        state = run.flow.state(step)
+        values = {place: self._value(run, step, place, state) for place in live if not isinstance(place, tuple)}
         self._known.setdefault((run.steps[step], kind), []).append(_Known(question, live, values, open_))
         return question
 
-    def _value(self, run: Run, step: int, place: Place) -> tuple[int, Taint]:
+    def _value(self, run: Run, step: int, place: Place, state: State) -> tuple[int, Taint]:
         """Return what a place holds before a step, and what reached it."""
-        state = run.flow.states[step]
         taint = state.taints.get(place, frozenset())
         if isinstance(place, str):
-            held = run.notes[step][REGISTER[FLAGS if place == CARRY else place]]
+            held = run.notes[step][FLAGS if place == CARRY else place]
             return held & 1 if place == CARRY else held & ~1 if place == FLAGS else held, taint
         found = state.written.get(place)
         if found is None:  # unwritten: as it was found, and an input of its own wherever it will be read
@@ -318,7 +336,12 @@ class Explorer:
                 flags = {one.where for one in taint if one.kind == "register"} & set(self.fixed)
                 if not write and flags and len(taint) == 1 and owner == Owner.STACK and size <= 8:
                     owner = str(Owner.FLAGS)
-                yield step, Item("access", run.steps[step], f"{'writes' if write else 'reads'} {owner}: {instruction.text}")
+                yield (
+                    step,
+                    Item(
+                        "access", run.steps[step], f"{'writes' if write else 'reads'} {owner}: {instruction.text}"
+                    ),
+                )
         for step in range(first, last):
             instruction = run.trace.code[run.steps[step]]
             if instruction.mnemonic.startswith(TOUCHES):
@@ -330,11 +353,11 @@ class Explorer:
             if not first <= step < last or step + 1 >= len(run.steps):
                 continue
             name = self._outside(run, step)
-            if name is None or held[REGISTER["rdi"]] & 0xFFFF_FFFF != IA32_MCU_OPT_CTRL:
+            if name is None or held["rdi"] & 0xFFFF_FFFF != IA32_MCU_OPT_CTRL:
                 continue
-            value = run.flow.states[step].taints.get("rsi", frozenset())
+            value = run.flow.state(step).taints.get("rsi", frozenset())
             left_over = any(self.runs.told(one).startswith("rsi ") for one in value)
-            if held[REGISTER["rsi"]] & 8 and not left_over:
+            if held["rsi"] & 8 and not left_over:
                 yield step, Item(str(EventKind.FB_CLEAR_DIS_SET), run.steps[step], f"by {name}")
             elif "read" not in name and not name.startswith("*"):
                 yield step, Item("perhaps", run.steps[step], f"{name} is called with {IA32_MCU_OPT_CTRL:#x}")
@@ -361,6 +384,6 @@ def _direction(run: Run, step: int) -> Any:
 def _msr(run: Run, step: int) -> tuple[int, int]:
     """Return which MSR is written, and of its value the bit that matters."""
     held = run.notes[step]
-    number, low = held[REGISTER["rcx"]] & 0xFFFF_FFFF, held[REGISTER["rax"]]
+    number, low = held["rcx"] & 0xFFFF_FFFF, held["rax"]
     bit = {IA32_FLUSH_CMD: 1, IA32_MCU_OPT_CTRL: 8}.get(number, 0)
     return number, low & bit

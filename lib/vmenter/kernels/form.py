@@ -75,9 +75,7 @@ def _with_both(
     stub, (always,), (with_mmio,) = report.stub.name, report.always, report.with_mmio
     far = report.accesses > MOST_ACCESSES or bool(report.behind)
     place = f"{report.accesses} access{'es' * (report.accesses != 1)} to memory" if far else "right"
-    did = (
-        f"VERW {place} before VM-Enter: always under {always}, for vCPUs that reach host MMIO under {with_mmio}"
-    )
+    did = f"VERW {place} before VM-Enter: always under {always}, for vCPUs that reach host MMIO under {with_mmio}"
     if c_part:
         return (
             f"clears for {always} and {with_mmio} but not in the stub alone",
@@ -110,9 +108,16 @@ def _wrong_names(report: StubReport, wanted: dict[str, str]) -> tuple[str, str] 
     for name, found in wanted.items():
         if found == name:
             continue
-        told = f"{found}, where {name} is {features.slot(report.expected[name])}" if name in report.expected else found
+        told = (
+            f"{found}, where {name} is {features.slot(report.expected[name])}"
+            if name in report.expected
+            else found
+        )
         if name in report.expected or found in stubs.CLEARS_ALWAYS | stubs.CLEARS_WITH_MMIO:
-            return f"clears under {found}, which is not the form's {name}", f"{report.stub.name}: VERW under {told}"
+            return (
+                f"clears under {found}, which is not the form's {name}",
+                f"{report.stub.name}: VERW under {told}",
+            )
         return unknown(f"{report.stub.name} clears under {found}, and what selects that is not known")
     return None
 

@@ -110,7 +110,9 @@ def _engine(image: Image) -> tuple[Rules, str]:
     return how, f"{known_by}; records of {how.record_size} bytes fit"
 
 
-def _raised(image: Image, reports: tuple[StubReport, ...], around: tuple[Around, ...], how: Rules) -> Raised | None:
+def _raised(
+    image: Image, reports: tuple[StubReport, ...], around: tuple[Around, ...], how: Rules
+) -> Raised | None:
     """Follow the run flag for MMIO to where it is raised, if anything asks for it."""
     first = reports[0]
     number = next((one.feature for one in first.cleared if one.with_mmio), None)

@@ -98,10 +98,14 @@ class _Parts:
         found: set[tuple[EventKind, ...]] = set()
         for one in self.around:
             if one.ways is not None:
-                found |= {_kinds(items) for items, _ in entering(outcomes(one.ways, self._answers(state), _matters))}
+                found |= {
+                    _kinds(items) for items, _ in entering(outcomes(one.ways, self._answers(state), _matters))
+                }
         if len(found) != 1:
             why = self._open(state)
-            raise LabError(f"what C clears depends on something that is not known: {why or 'which function is called'}")
+            raise LabError(
+                f"what C clears depends on something that is not known: {why or 'which function is called'}"
+            )
         return found.pop()
 
     def _answers(self, state: State) -> "_Answers":
@@ -160,7 +164,9 @@ def _asked(found: Deciding | bool | None) -> set[str]:
 
 
 def _is_flag(found: Deciding) -> bool:
-    return asks(found.ask) is Asks.OTHER and all(one.kind == "memory" and one.size == 1 for one in found.ask.inputs)
+    return asks(found.ask) is Asks.OTHER and all(
+        one.kind == "memory" and one.size == 1 for one in found.ask.inputs
+    )
 
 
 def _unanswered(found: Deciding | bool | None, answers: _Answers) -> Iterable[str]:

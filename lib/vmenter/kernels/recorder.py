@@ -1,100 +1,43 @@
-"""Run a function of a real kernel with chosen contents of memory, registers, features and static keys.
+"""A machine that notes what its registers hold at the places that matter, and ends without an error.
 
-The machine's runs, with three things added. Functions and pointers that the image does not have (they are in
-another module, or in the kernel) become little stubs that return, with every register that a call may change read
-from memory of their own: what they return can so be chosen like any other content. A pointer that was read from
-memory nobody wrote is steered to where there is room. And a run that cannot go on, or comes to the call it was to
-come to, is an end like any other.
+It is the machine of the lab in all else. Registers are noted whole and read when somebody asks.
 """
 
-import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping
 from typing import Any
 
 from vmenter import LabError
-from vmenter.code.image import STUB_SIZE, Image
-from vmenter.emulator.machine import PLAIN, REGISTERS, UNSEEN, Budget, Machine
-from vmenter.emulator.memory import (
-    FLUSH_PAGES,
-    FLUSH_SIZE,
-    GS_BASE,
-    PAGE,
-    STACK,
-    STACK_SIZE,
-    STACK_START,
-    TABLES,
-    VCPU,
-    Owner,
-)
+from vmenter.code.image import Image
+from vmenter.emulator.machine import PLAIN, UNSEEN, Machine
+from vmenter.emulator.memory import PAGE, Layout, spread
 from vmenter.emulator.trace import End, Trace
-from vmenter.kernels.dataflow import FLAGS, MOST_ROUNDS, Flow, Input, Taint, family, follow
-from vmenter.patching import alternatives, static_keys
-from vmenter.patching.alternative_table import Rules, Site
+from vmenter.kernels.dataflow import MOST_ROUNDS
 
-CALL_CUT = b"\x0f\x01\xc3"  # put where a run is to stop
-ROOM = 0x800  # where a stub keeps what its registers get, from its start
-CHANGED = ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")  # by any call
-THUNKS = TABLES + 0x400  # of pointers: 128 bytes each
-MOST_THUNKS = 12
-MOST_STEERED = 16
-MOST_TRIES = 64
-ALWAYS = 3 * 32 + 21  # X86_FEATURE_ALWAYS, in every kernel since 3.x
-RETURNS = re.compile(r".*return_thunk|__fentry__|mcount|__x86_return_skl")
-INDIRECT = re.compile(r"__x86_indirect(?:_\w+)?_thunk_(r\w+)")
 JUMPS = ("j", "loop")
-
-Chosen = Mapping[Any, int]
-"""("feature", number) or ("key", name) → 0 or 1; `Input` → its content."""
+CHUNK = 256  # bytes of code that are compared at a time
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """One run, wherever it ended."""
+class Held:
+    """All registers at one moment, read when somebody asks."""
 
-    trace: Trace
-    end: str  # "VMLAUNCH" and so on, "call", "return", "budget" or "fault: why"
-    notes: Mapping[int, tuple[int, ...]]  # step → all of REGISTERS, right before it
-    registers: tuple[int, ...]  # at the end
-    start: Mapping[str, Taint] = field(default_factory=dict)
-    fault: tuple[int, int, int] | None = None
-    constant: Any = None
-    watched: frozenset[int] = frozenset()
+    __slots__ = ("_context", "_ids")
 
-    @property
-    def steps(self) -> tuple[int, ...]:
-        """Addresses, in order."""
-        return self.trace.steps
+    def __init__(self, context: Any, ids: Mapping[str, int]) -> None:
+        self._context, self._ids = context, ids
 
-    @cached_property
-    def flow(self) -> Flow:
-        """What reached each step."""
-        trace = self.trace
-        return follow(trace.steps, trace.code, trace.raw_accesses, self.start, self.constant, self.watched)
-
-    @cached_property
-    def _poked(self) -> dict[int, int]:
-        return {at: byte for address, data in self.trace.pokes for at, byte in enumerate(data, address)}
-
-    def initial(self, address: int) -> int:
-        """Return a byte of memory as the run found it."""
-        if address in self._poked:
-            return self._poked[address]
-        page = self.trace.first.get(address // PAGE)
-        return page[address % PAGE] if page else 0
+    def __getitem__(self, name: str) -> int:
+        return int(self._context.reg_read(self._ids[name]))
 
 
 class Recorder(Machine):
     """A machine that notes all registers before each jump, call and WRMSR, and at the addresses in `watch`."""
 
-    def __init__(self, image: Image, watch: frozenset[int], **more: Any) -> None:
+    def __init__(self, image: Image, watch: frozenset[int] = frozenset(), **more: Any) -> None:
         self.watch = watch
-        self.notes: dict[int, tuple[int, ...]] = {}
+        self.notes: dict[int, Held] = {}
         self.noted: set[int] = set()
         self._times: dict[int, int] = {}
         super().__init__(image, **more)
-        self._all = [self._ids[name] for name in REGISTERS]
 
     def _see(self, address: int) -> str:
         kind = super()._see(address)
@@ -111,7 +54,7 @@ class Recorder(Machine):
             self.noted.add(address)
             times = self._times[address] = self._times.get(address, 0) + 1
             if times <= MOST_ROUNDS:
-                self.notes[len(self._steps) - 1] = self._uc.reg_read_batch(self._all)
+                self.notes[len(self._steps) - 1] = Held(self._uc.context_save(), self._ids)
         if kind != "note":
             super()._special(kind, address)
 
@@ -125,7 +68,9 @@ class Recorder(Machine):
             if not self._steps:
                 raise
             why = str(error)
-            pokes = tuple((at, data) for at, data in memory.items() if isinstance(at, int) and isinstance(data, bytes))
+            pokes = tuple(
+                (at, data) for at, data in memory.items() if isinstance(at, int) and isinstance(data, bytes)
+            )
             trace = Trace(
                 layout=self.layout,
                 end=End.BUDGET,
@@ -136,265 +81,34 @@ class Recorder(Machine):
                 first=self._first,
                 pokes=pokes,
             )
-        return trace, why, self.notes, self._uc.reg_read_batch(self._all), self._fault
+        return trace, why, self.notes, Held(self._uc.context_save(), self._ids), self._fault
+
+    def load(self, image: Image) -> None:
+        """Take another image; quicker than the machine's own way where only code differs, as after patching."""
+        old, new = self.image.sections, image.sections
+        changed = [(one, other) for one, other in zip(old, new, strict=False) if one is not other]
+        if len(old) != len(new) or any(
+            (one.address, one.size) != (other.address, other.size) for one, other in changed
+        ):
+            super().load(image)
+            return
+        self._reset(self._vcpu)
+        self.layout, first = Layout(image, self.stubs), dict(self._first)
+        for one, other in changed:
+            for at in range(0, len(other.data), CHUNK):
+                data = other.data[at : at + CHUNK]
+                if data != one.data[at : at + CHUNK]:
+                    self._uc.mem_write(other.address + at, data)
+                    spread_over(first, other.address + at, data)
+        self._first = first
+        self._forget_code()
 
 
-class Runs:
-    """Runs from an address on. `until`: addresses (of what is called) at which they end. `arguments`: registers."""
-
-    def __init__(
-        self,
-        image: Image,
-        start: int,
-        how: Rules,
-        arguments: Mapping[str, int],
-        until: Collection[int] = (),
-        budget: Budget | None = None,
-    ) -> None:
-        self.image = image.with_bytes(dict.fromkeys(until, CALL_CUT))
-        self.start, self.how, self.until, self.budget = start, how, frozenset(until), budget
-        self.arguments = dict(arguments)
-        found = alternatives.sites(image, alternatives.entries(image, how.record_size))
-        self.sites: dict[int, Site] = {site.address: site for site in found}
-        self.branches = {branch.site: branch for branch in static_keys.branches(image)}
-        self.reached: set[int] = set()  # sites and branches that a run came to
-        self.functions: dict[str, bytes] = {}  # what is undefined and was called
-        self.pointers: dict[int, tuple[int, str]] = {}  # place of a pointer → its thunk, and a name
-        self.base: dict[Input, int] = {}  # contents that keep runs inside what is mapped
-        self.count = 0
-        self.names: dict[int, str] = {}  # addresses of what stubs return → in words
-        self._patches: dict[Any, bytes | None] = {}
-        self._images: dict[Any, Image] = {}
-        self._undefined = sorted((address, name) for name, address in image.undefined.items())
-        self._constant = frozenset(
-            page
-            for section in self.image.sections
-            if not section.writable
-            for page in range(section.address >> 4, (section.end >> 4) + 1)
-        ) - frozenset(
-            page
-            for section in self.image.sections
-            if section.writable
-            for page in range(section.address >> 4, (section.end >> 4) + 1)
-        )
-        self._machine: Recorder | None = None
-        self.watch = frozenset({*self.sites, *self.branches})
-
-    # --- one run ---
-
-    def run(self, chosen: Chosen) -> Run:
-        """Run with these contents; all else is as it is at first: features and keys off, memory zero or itself."""
-        run = self._once(chosen)
-        for _ in range(MOST_TRIES):
-            if not (self._new_sites(run) or self._new_functions(run) or self._new_pointer(run) or self._steer(run, chosen)):
-                break
-            run = self._once(chosen)
-        return run
-
-    def _once(self, chosen: Chosen) -> Run:
-        machine, image = self._prepared(chosen), self._image(chosen)
-        if machine.image is not image:
-            machine.load(image)
-        self.count += 1
-        return self._ended(*machine.attempt(self.start, self._registers(chosen), self._memory(chosen)), chosen)
-
-    def _prepared(self, chosen: Chosen) -> Recorder:
-        if self._machine is None:
-            more = {"budget": self.budget} if self.budget else {}
-            self._machine = Recorder(self._image(chosen), self.watch, stubs=self.functions, **more)
-        return self._machine
-
-    def _registers(self, chosen: Chosen) -> dict[str, int]:
-        found = dict(self.arguments)
-        for contents in (self.base, chosen):
-            found |= {str(one.where): v for one, v in contents.items() if isinstance(one, Input) and one.kind == "register"}
-        return found
-
-    def _memory(self, chosen: Chosen) -> dict[str | int, int | bytes]:
-        found: dict[str | int, int | bytes] = {}
-        for place, (thunk, _) in self.pointers.items():
-            found[place] = thunk.to_bytes(8, "little")
-            found[thunk] = _clobbering(thunk, thunk + 0x50 - ROOM)
-        for contents in (self.base, chosen):
-            for one, value in contents.items():
-                if isinstance(one, Input) and one.kind == "memory" and isinstance(one.where, int):
-                    found[one.where] = (value & (1 << 8 * one.size) - 1).to_bytes(one.size, "little")
-        return found
-
-    def _ended(self, trace: Trace, why: str | None, notes: Any, registers: Any, fault: Any, chosen: Chosen) -> Run:
-        if why is not None:
-            end = f"fault: {why}"
-        elif trace.end is End.VM_ENTER:
-            end = "call" if trace.steps[-1] in self.until else trace.vm_enter or ""
-        else:
-            end = str(trace.end)
-        started = self._registers(chosen)
-        pointers = {name for name, value in self.arguments.items() if value >= STACK}
-        start = {
-            name: frozenset({Input("register", name, 8)})
-            for name in (*REGISTERS[:-1], FLAGS)
-            if name not in pointers | {"rsp", "rip"} and (name in started or name not in self.arguments)
-        }
-        return Run(
-            trace, end, dict(notes), tuple(registers), start, fault, self.constant, frozenset(self._machine.noted | self.watch)  # type: ignore[union-attr]
-        )
-
-    def constant(self, address: int) -> bool:
-        """Tell whether memory never changes: what of the image cannot be written, and the return address."""
-        return address >> 4 in self._constant or address >> 3 == STACK_START >> 3 or address in self.pointers
-
-    # --- code as features and keys make it ---
-
-    def _image(self, chosen: Chosen) -> Image:
-        on = frozenset({ALWAYS, *(what[1] for what, v in chosen.items() if what[0] == "feature" and v)})
-        keys = frozenset(what[1] for what, v in chosen.items() if what[0] == "key" and v)
-        key = on, keys, len(self.reached)
-        if key not in self._images:
-            changes = {}
-            for address in self.reached:
-                code = self._code_at(address, on, keys)
-                if code is not None:
-                    changes[address] = code
-            self._images[key] = self.image.with_bytes(changes)
-        return self._images[key]
-
-    def _code_at(self, address: int, on: frozenset[int], keys: frozenset[str]) -> bytes | None:
-        branch = self.branches.get(address)
-        if branch is not None:
-            return branch.code(enabled=branch.key in keys)
-        site = self.sites[address]
-        asked = address, on.intersection(entry.feature for entry in site.entries)
-        if asked not in self._patches:
-            self._patches[asked] = alternatives.patch(self.image, site, on, self.how).code
-        return self._patches[asked]
-
-    def features_at(self, address: int) -> tuple[int, ...]:
-        """Return the features that a site at an address asks for, in order."""
-        site = self.sites.get(address)
-        asked = dict.fromkeys(entry.feature for entry in site.entries) if site else {}
-        return tuple(number for number in asked if number != ALWAYS)
-
-    def key_at(self, address: int) -> str | None:
-        """Return the static key that an address asks for."""
-        branch = self.branches.get(address)
-        return branch.key if branch else None
-
-    def _new_sites(self, run: Run) -> bool:
-        new = self.watch.intersection(run.steps) - self.reached
-        self.reached |= new
-        return bool(new)
-
-    # --- what is not in the image ---
-
-    def _new_functions(self, run: Run) -> bool:
-        """Make stubs of undefined functions that were called for the first time."""
-        called = {address: name for address, name in self._undefined}
-        new = [address for address in dict.fromkeys(run.steps) if address in called and called[address] not in self.functions]
-        for address in new:
-            name = called[address]
-            self.functions[name] = self._stub(name, address)
-        if new:
-            self._machine = None
-        return bool(new)
-
-    def _stub(self, name: str, address: int) -> bytes:
-        if RETURNS.fullmatch(name):
-            return b"\xc3"
-        thunk = INDIRECT.fullmatch(name)
-        if thunk and thunk[1] in REGISTERS:
-            number = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16))).index(thunk[1])
-            return bytes([0x41] * (number > 7)) + bytes([0xFF, 0xE0 | number & 7])
-        self._name(address + ROOM, name)
-        return _clobbering(address, address)
-
-    def _name(self, data: int, what: str) -> None:
-        for number, register in enumerate((*CHANGED, "flags")):
-            told = f"what {what} returns" if not number else f"{register} behind {what}"
-            self.names[data + 8 * number] = told
-
-    def _new_pointer(self, run: Run) -> bool:
-        """Give a pointer that leads nowhere a stub to lead to, where a call or jump went through it."""
-        if not run.end.startswith("fault") or not run.steps or len(self.pointers) >= MOST_THUNKS:
-            return False
-        last = run.trace.code[run.steps[-1]]
-        if not last.mnemonic.startswith(("call", "jmp")) or not last.operands.startswith("*") or "(" not in last.operands + "(":
-            return False
-        reads = [a for a in run.trace.raw_accesses if a[0] == len(run.steps) - 1 and not a[3] and a[2] == 8]
-        if not reads or reads[-1][1] in self.pointers or not self._outside(reads[-1][1]):
-            return False
-        place = reads[-1][1]
-        thunk = THUNKS + 0xB0 * len(self.pointers)
-        name = f"*{self.label(place)}"
-        self.pointers[place] = thunk, name
-        self._name(thunk + 0x50, name)
-        return True
-
-    def _outside(self, address: int) -> bool:
-        return bool(self._undefined) and self._undefined[0][0] <= address % GS_BASE < self._undefined[-1][0] + STUB_SIZE
-
-    def _steer(self, run: Run, chosen: Chosen) -> bool:
-        """Let a pointer that was found in memory, and leads nowhere, lead to where there is room; an index be 0."""
-        if run.fault is None or len(self.base) >= MOST_STEERED:
-            return False
-        step = len(run.steps) - 1
-        state = run.flow.states[len(run.steps)]
-        instruction = run.trace.code[run.steps[step]]
-        _, address, _ = run.fault
-        wanted = re.findall(r"%(\w+)", instruction.operands.partition("(")[2])
-        for name in map(family, wanted):
-            for one in sorted(state.taints.get(name, frozenset()), key=str):
-                if one in self.base or one in chosen or one.kind == "machine":
-                    continue
-                old = self.content(run, one)
-                places = (FLUSH_PAGES, (old + FLUSH_PAGES - address) & (1 << 64) - 1)
-                for value in (0,) if one.size < 8 else (VCPU,) if one.kind == "register" else places:
-                    self.base[one] = value
-                    further = self._once(chosen)
-                    if len(further.steps) > len(run.steps) and further.steps[: step + 1] == run.steps:
-                        return True
-                    del self.base[one]
-        return False
-
-    def content(self, run: Run, one: Input) -> int:
-        """Return what an input held in a run."""
-        if isinstance(one.where, int):
-            return int.from_bytes(bytes(run.initial(at) for at in one.places if isinstance(at, int)), "little")
-        held = run.notes[min(run.notes)][REGISTERS.index(one.where)] if run.notes and one.where != FLAGS else 0
-        return self._given(one.where, held)
-
-    def _given(self, register: str, held: int) -> int:
-        return self.arguments.get(register, self.base.get(Input("register", register, 8), held))
-
-    # --- names ---
-
-    def label(self, address: int) -> str:
-        """Name a place in memory: a function's answer, a variable, a field of the vCPU."""
-        if address in self.names:
-            return self.names[address]
-        owner = self._prepared({}).layout.owner(address)
-        if owner is Owner.VCPU:
-            return f"byte {address & 0xFFFF:#x} of the vCPU, or of what it points to"
-        if FLUSH_PAGES <= address < FLUSH_PAGES + FLUSH_SIZE:
-            return f"byte {address - FLUSH_PAGES:#x} of what a pointer leads to"
-        if STACK <= address < STACK + STACK_SIZE:
-            return "what the caller left on the stack"
-        plain, mine = (address - GS_BASE, "this CPU's ") if address >= GS_BASE else (address, "")
-        return mine + self.image.label(plain)
-
-    def told(self, one: Input) -> str:
-        """Name an input."""
-        if isinstance(one.where, int):
-            return self.label(one.where)
-        return f"register {one.where} at the start" if one.kind == "register" else f"{one.where.upper()}"
-
-
-def _clobbering(code: int, home: int) -> bytes:
-    """Return code for an address that reads every register a call may change, and the flags, from `home` + ROOM."""
-    out = bytearray()
-    for number, register in enumerate(CHANGED):
-        index = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16))).index(register)
-        out += bytes([0x4C if index > 7 else 0x48, 0x8B, 0x05 | (index & 7) << 3])
-        out += (home + ROOM + 8 * number - (code + len(out) + 4)).to_bytes(4, "little", signed=True)
-    out += b"\x80\x3d" + (home + ROOM + 8 * len(CHANGED) - (code + len(out) + 7)).to_bytes(4, "little", signed=True) + b"\0"
-    return bytes(out) + b"\xc3"
-
+def spread_over(first: dict[int, bytes], address: int, data: bytes) -> None:
+    """Put bytes over pages that are there."""
+    pages = {
+        page: bytearray(first.get(page, bytes(PAGE)))
+        for page in range(address // PAGE, (address + len(data) - 1) // PAGE + 1)
+    }
+    spread(pages, address, data)
+    first |= {page: bytes(held) for page, held in pages.items()}

@@ -18,8 +18,7 @@ from vmenter.code.instructions import decode
 from vmenter.emulator.machine import Budget, Machine
 from vmenter.emulator.memory import VCPU
 from vmenter.emulator.trace import End, Trace
-from vmenter.flow import recover
-from vmenter.flow.graph import Leave, Mark
+from vmenter.kernels.recorder import Recorder
 from vmenter.patching import alternatives, features
 from vmenter.patching.alternative_table import Rules, Site
 
@@ -29,7 +28,6 @@ MMIO = 4  # bit 2: the vCPU can reach host MMIO; since v6.17, and read by the st
 FLAG_BITS = range(1, 8)  # those that are tried in search of one that makes the stub clear
 REGS = 0x400  # in the vCPU's structure: where stubs that are told so find the guest's registers
 ROOM = 0x800  # another place in it, for a pointer to something else
-LEADS_TO_A_GUEST = frozenset({Leave.VM_ENTER, Leave.INDIRECT, Leave.TAIL})  # or may do so
 BUDGET = Budget(instructions=20_000, seconds=2.0)  # a stub takes about 50
 MOST_CLEARING = 4  # features; their subsets are all run
 VM_ENTER_CODE = {b"\x0f\x01\xc2": "VMLAUNCH", b"\x0f\x01\xc3": "VMRESUME", b"\x0f\x01\xd8": "VMRUN"}
@@ -123,7 +121,7 @@ class Runner:
     def __init__(self, image: Image, stub: Stub, how: Rules, machine: Machine | None = None) -> None:
         self.image, self.stub, self.how = image, stub, how
         self.sites = sites(image, stub, how)
-        self.machine = machine or Machine(image, budget=BUDGET)
+        self.machine = machine or Recorder(image, budget=BUDGET)
         self._patched: dict[frozenset[int], Image] = {}
         self.candidates = tuple(sorted({entry.feature for site in self.sites for entry in site.entries}))
         self.arguments, self.flags = self._convention()
@@ -244,23 +242,6 @@ class Runner:
                         yield Run(
                             self.stub.name, chosen, mmio, resume, trace.vm_enter or "", trace.verw, trace.distance
                         )
-
-    def goes_around(self, feature: int) -> bool:
-        """Tell whether a way through the stub, patched for a feature, passes no VERW of it.
-
-        A run takes one way only; what memory holds, or a static key, may choose another.
-        """
-        graph = recover.graph(self.patched(frozenset({feature})), self.stub.name, how=self.how)
-        seen, waiting = set(), [graph.blocks[0].key]
-        while waiting:
-            block = graph.by_key[waiting.pop()]
-            if block.key in seen or block.mark is Mark.VERW:
-                continue
-            if block.leave in LEADS_TO_A_GUEST:
-                return True
-            seen.add(block.key)
-            waiting += [edge.head for edge in graph.edges if edge.tail == block.key]
-        return False
 
 
 CLEARS_ALWAYS = frozenset({"CLEAR_CPU_BUF", "CLEAR_CPU_BUF_VM"})

@@ -116,14 +116,14 @@ def look(image: Image, stub: Stub, how: Rules, around: tuple[Around, ...]) -> St
         runner = Runner(image, stub, how)
         runs = tuple(runner.runs())
         bare = StubReport(stub, mechanism, runs, dict.fromkeys(runner.clearing, ""))
-        names = {
-            one.feature: _name(one, image.kernel, expected) for one in bare.cleared
-        }
+        names = {one.feature: _name(one, image.kernel, expected) for one in bare.cleared}
         ways = stub_ways.of_runner(runner)
         others = tuple(sorted(set(runner.candidates).difference(names)))
         others_with_verw = elsewhere(image, stub, how)
         beside = _beside(image, runner, names, ways)
-        found = StubReport(stub, mechanism, runs, names, others, around, others_with_verw, None, None, ways, beside, expected)
+        found = StubReport(
+            stub, mechanism, runs, names, others, around, others_with_verw, None, None, ways, beside, expected
+        )
         return _judged(found)
     except LabError as error:
         said = str(error).removeprefix(f"{image.name}: ")
@@ -205,7 +205,9 @@ def _beside(image: Image, runner: Runner, names: dict[int, str], ways: StubWays)
         if told:
             what = next((means for name in told for begins, means in MEANS if name.startswith(begins)), told[0])
             before = site.address in ways.reached
-            found.append((site.address, Beside(what, before, tuple(dict.fromkeys(told)), image.label(site.address))))
+            found.append(
+                (site.address, Beside(what, before, tuple(dict.fromkeys(told)), image.label(site.address)))
+            )
     ecx: int | None = None
     inside = [(site.address, site.address + site.length) for site in runner.sites]
     for one in decode(image.read(stub.start, stub.end - stub.start), stub.start, strict=False):
@@ -217,4 +219,3 @@ def _beside(image: Image, runner: Runner, names: dict[int, str], ways: StubWays)
     told = {(one.what, one.before) for _, one in found if one.features}
     ordered = [one for _, one in sorted(found, key=lambda pair: pair[0])]
     return tuple(one for one in ordered if one.features or (one.what, one.before) not in told)
-

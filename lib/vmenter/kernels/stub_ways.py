@@ -14,7 +14,7 @@ from vmenter.emulator.memory import Owner
 from vmenter.emulator.trace import EventKind
 from vmenter.kernels.decisions import Deciding, Item, Question, Way, deciding, entering, outcomes, questions
 from vmenter.kernels.explore import Explorer
-from vmenter.kernels.recorder import Runs
+from vmenter.kernels.runs import Runs
 from vmenter.kernels.stub import BUDGET, RESUME, Runner
 
 READS_FLAGS = f"reads {Owner.FLAGS}"
@@ -73,7 +73,9 @@ class StubWays:
         """Return the accesses to memory behind the last VERW, in any way, other than a read of the run flags."""
         found: dict[str, None] = {}
         for way in self.ways.values():
-            for items, _ in entering(outcomes(way, lambda _: None, lambda item: _is_verw(item) or item.kind == "access")):
+            for items, _ in entering(
+                outcomes(way, lambda _: None, lambda item: _is_verw(item) or item.kind == "access")
+            ):
                 last = max((n for n, item in enumerate(items) if _is_verw(item)), default=len(items))
                 found |= dict.fromkeys(i.what for i in items[last + 1 :] if not i.what.startswith(READS_FLAGS))
         return tuple(found)
