@@ -8,7 +8,7 @@ be followed is told as such. Functions that the module does not have are taken t
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from vmenter import LabError
@@ -27,6 +27,7 @@ from vmenter.kernels.decisions import (
     arms,
     deciding,
     entering,
+    nodes,
     open_to,
     outcomes,
     questions,
@@ -37,6 +38,7 @@ from vmenter.kernels.stub import MMIO, Stub, callers
 from vmenter.patching import alternatives
 from vmenter.patching.alternative_table import Rules
 
+FLUSH_KEY, COND_KEY = "vmx_l1d_should_flush", "vmx_l1d_flush_cond"
 USUAL = ("vmx_vcpu_enter_exit", "svm_vcpu_enter_exit", "vmx_vcpu_run", "svm_vcpu_run")  # up to a suffix
 ASSIGNED = "what kvm_arch_has_assigned_device returns"
 MMIO_BIT = f"bit {MMIO.bit_length() - 1} of register"
@@ -88,16 +90,24 @@ class Around:
     features: tuple[int, ...] = ()  # of the alternatives on the way
     why_not: str | None = None  # why something cannot be told
     arms: tuple[Told, ...] = ()  # the ways to its VERW
+    flushes_rightly: bool | None = (
+        None  # exactly where KVM's keys and flags ask for it; None: the module knows no such key
+    )
+    flags_from: str | None = None  # the register whose bit for MMIO is handed on to the stub, and nothing else
     ways: Way | None = field(default=None, repr=False, compare=False)
 
 
-def around(image: Image, found: Iterable[Stub], how: Rules) -> tuple[Around, ...]:
-    """Return what each C function that calls a stub does before; nested checks, which run no guest, left out."""
+def around(image: Image, found: Iterable[Stub], how: Rules, register: str | None = None) -> tuple[Around, ...]:
+    """Return what each C function that calls a stub does before; nested checks, which run no guest, left out.
+
+    `register`: in which the stub is given run flags, if it is.
+    """
     found = tuple(found)
     names = dict.fromkeys(name for stub in found[:1] for name in callers(image, stub.start))
     usual = [name for name in names if name.split(".")[0] in USUAL]
     starts = [stub.start for stub in found]
-    return tuple(_around(image, name, starts, how) for name in usual or names if not name.startswith("nested_"))
+    wanted = [name for name in usual or names if not name.startswith("nested_")]
+    return tuple(_around(image, name, starts, how, register) for name in wanted)
 
 
 def elsewhere(image: Image, stub: Stub, how: Rules) -> tuple[str, ...]:
@@ -108,13 +118,13 @@ def elsewhere(image: Image, stub: Stub, how: Rules) -> tuple[str, ...]:
             for match in VERW.finditer(section.data):
                 address = section.address + match.start()
                 name, _ = image.symbols.at(address) or (stub.name, 0)
-                if name != stub.name and any(
+                if not stub.start <= address < stub.end and any(
                     i.address == address and i.is_clear
                     for i in decode(_bytes(image, name), image.symbols.extent(name)[0], strict=False)
                 ):
                     found.append(name)
     for site in alternatives.sites(image, alternatives.entries(image, how.record_size)):
-        for entry in site.entries:
+        for entry in () if stub.start <= site.address < stub.end else site.entries:
             code = image.read(entry.replacement, entry.replacement_length) if entry.replacement_length else b""
             if VERW.search(code) and any(i.is_clear for i in decode(code, strict=False)):
                 found.append(image.label(site.address).split("+")[0])
@@ -144,11 +154,14 @@ def disables(item: Item) -> bool:
     return item.kind == EventKind.FB_CLEAR_DIS_SET
 
 
-def _around(image: Image, name: str, starts: list[int], how: Rules) -> Around:
+def _around(image: Image, name: str, starts: list[int], how: Rules, register: str | None) -> Around:
     try:
         start, _ = image.symbols.extent(name)
-        explorer = Explorer(Runs(image, start, how, {"rdi": VCPU}, starts, BUDGET))
-        return _read(name, explorer.explore(), explorer)
+        probe = (register, MMIO) if register else None
+        explorer = Explorer(Runs(image, start, how, {"rdi": VCPU}, starts, BUDGET), probe=probe)
+        found = _read(name, explorer.explore(), explorer)
+        known = FLUSH_KEY in image.undefined or image.symbols.get(FLUSH_KEY) is not None
+        return found if known else replace(found, flushes_rightly=None)
     except LabError as error:
         return Around(name, None, None, None, None, why_not=f"{name}: {error}")
 
@@ -157,7 +170,10 @@ def _read(name: str, ways: Way, explorer: Explorer) -> Around:
     """Answer the questions from all its ways."""
     if not entering(outcomes(ways, open_to, lambda _: False)):
         return Around(name, None, None, None, None, why_not=f"{name}: no way from its start to the call was found")
+    ends = {end for _, end in entering(outcomes(ways, open_to, lambda _: False))}
     unsure = explorer.unsure[0] if explorer.unsure else None
+    if ends != {"call"}:
+        unsure = f"{name} comes to {' and '.join(sorted(ends - {'call'}))} without a call of the stub"
     asked = [question.ask for question in questions(ways)]
     verw, flush, disabled = (deciding(ways, wanted) for wanted in (clears, flushes, disables))
     perhaps = deciding(ways, lambda item: item.kind == "perhaps") is not False
@@ -172,8 +188,36 @@ def _read(name: str, ways: Way, explorer: Explorer) -> Around:
         features=tuple(sorted({int(str(ask.what)) for ask in asked if ask.kind == "feature"})),
         why_not=unsure,
         arms=found,
+        flushes_rightly=_rightly(flush),
+        flags_from=_handed_on(deciding(ways, lambda item: item.kind == "raised")),
         ways=ways,
     )
+
+
+def _rightly(flush: Deciding | bool | None) -> bool:
+    """Tell whether the L1D is flushed as KVM means it: never, always, or where a flag is set, by its two keys."""
+    flags = {one.ask.name for one in nodes(flush) if one.ask.kind == "input" and one.values[0] == 0}
+    others = {one.ask.name for one in nodes(flush)} - flags - {FLUSH_KEY, COND_KEY}
+    off = {FLUSH_KEY: False}
+    always = {FLUSH_KEY: True, COND_KEY: False}
+    cond = {FLUSH_KEY: True, COND_KEY: True}
+    told = [
+        answered(flush, off) == {False},
+        answered(flush, always) == {True},
+        answered(flush, cond | dict.fromkeys(flags, False)) == {False},
+        bool(flags) and all(answered(flush, cond | {flag: True}) <= {True, False} for flag in flags),
+        answered(flush, cond | dict.fromkeys(flags, True)) == {True},
+    ]
+    return all(told) and not others
+
+
+def _handed_on(found: Deciding | bool | None) -> str | None:
+    """Return the register of which alone it depends, and by its own bit, what the stub is given."""
+    whole = found if isinstance(found, Deciding) else None
+    if whole is None or whole.no is not False or whole.yes is not True or len(whole.ask.inputs) != 1:
+        return None
+    one = whole.ask.inputs[0]
+    return str(one.where) if one.kind == "register" and whole.values == (0, MMIO) else None
 
 
 def _told(arm: Arm) -> Told:
@@ -221,15 +265,19 @@ class Raised:
     told: str
 
 
-def raised(image: Image, name: str, how: Rules, feature: int | None) -> Raised:
+def raised(image: Image, one: Around, how: Rules, feature: int | None) -> Raised:
     """Follow the run flags of a C function that calls the stub back to what makes them.
 
-    Run is, in each caller, the code from the last function called to the call of `name`. The flag is raised rightly
-    if it is raised in some way and not in all, only where what is asked is true, and with `feature` on if any.
+    Run is, in each caller, the code from the last function called to the call of the C function. The flag is raised
+    rightly if it is raised in some way and not in all, only where what is asked is true, and with `feature` on if
+    any; and if the C function hands it on to the stub.
     """
+    name = one.function
+    if one.flags_from is None:
+        return Raised(False, f"{name} does not hand it on to the stub, or not always")
     try:
         target = image.symbols.extent(name)[0]
-        found = [_raise(image, caller, target, how, feature) for caller in callers(image, target)]
+        found = [_raise(image, caller, target, how, feature, one.flags_from) for caller in callers(image, target)]
     except LabError as error:
         return Raised(None, str(error))
     if not found:
@@ -237,30 +285,28 @@ def raised(image: Image, name: str, how: Rules, feature: int | None) -> Raised:
     return next((one for one in found if not one.rightly), found[0])
 
 
-def _raise(image: Image, caller: str, target: int, how: Rules, feature: int | None) -> Raised:
+def _raise(image: Image, caller: str, target: int, how: Rules, feature: int | None, register: str) -> Raised:
     """Follow the run flags in one caller."""
     start, maker = _maker(image, caller, target)
     if start is None:
         return Raised(None, f"what makes the run flags was not found in {caller}")
-    whole: Deciding | bool | None = False
-    for register in ("rsi", "rdx"):
-        explorer = Explorer(Runs(image, start, how, {}, [target], BUDGET), probe=(register, MMIO))
-        ways = explorer.explore()
-        whole = deciding(ways, lambda item: item.kind == "raised")
-        if explorer.unsure:
-            return Raised(None, f"{maker}: {explorer.unsure[0]}")
-        if isinstance(whole, Deciding) and not _left_over(whole):
-            break
+    explorer = Explorer(Runs(image, start, how, {}, [target], BUDGET), probe=(register, MMIO))
+    whole = deciding(explorer.explore(), lambda item: item.kind == "raised")
+    if explorer.unsure:
+        return Raised(None, f"{maker}: {explorer.unsure[0]}")
     if whole is None:
         return Raised(None, f"{maker}: no way to the call was found")
     if isinstance(whole, Deciding) and _left_over(whole):
         return Raised(None, f"the run flags are not made by {maker}")
     if not isinstance(whole, Deciding):
-        return Raised(bool(whole) and None, f"{maker} {'always' if whole else 'never'} raises it")
+        return Raised(None if whole else False, f"{maker} {'always' if whole else 'never'} raises it")
     if not all(_true(one) for one in _last(whole)):
         return Raised(False, f"{maker} raises it where {_last(whole)[0].ask.name} says no")
     if feature is not None and True not in answered(whole, {str(feature): True}):
         return Raised(False, f"{maker} does not raise it under the feature that asks for it")
+    others = {one.ask.name for one in nodes(whole) if one.ask.kind == "feature"} - {str(feature)}
+    if others:
+        return Raised(False, f"{maker} raises it under feature {min(others)}, which does not ask for it")
     return Raised(True, f"{maker} raises it by {' or '.join(dict.fromkeys(one.ask.name for one in _last(whole)))}")
 
 
@@ -285,21 +331,14 @@ def _maker(image: Image, caller: str, target: int) -> tuple[int | None, str]:
 
 def _left_over(found: Deciding) -> bool:
     """Tell whether it depends on what registers held before."""
-    return any(one.kind == "register" for node in _nodes(found) for one in node.ask.inputs)
-
-
-def _nodes(found: Deciding | bool) -> Iterable[Deciding]:
-    if isinstance(found, Deciding):
-        yield found
-        yield from _nodes(found.no)
-        yield from _nodes(found.yes)
+    return any(one.kind == "register" for node in nodes(found) for one in node.ask.inputs)
 
 
 def _last(found: Deciding) -> list[Deciding]:
     """Return the questions behind which nothing more is asked."""
     return [
         one
-        for one in _nodes(found)
+        for one in nodes(found)
         if one.ask.kind == "input" and not isinstance(one.no, Deciding) and not isinstance(one.yes, Deciding)
     ]
 

@@ -147,6 +147,14 @@ def deciding(way: Way, happens: Callable[[Item], bool], ends: Collection[str] = 
     return of(way, False)  # noqa: FBT003
 
 
+def nodes(found: Deciding | bool | None) -> Iterator[Deciding]:
+    """Yield every question that makes a difference."""
+    if isinstance(found, Deciding):
+        yield found
+        yield from nodes(found.no)
+        yield from nodes(found.yes)
+
+
 class Arm(NamedTuple):
     """One way to something: what must hold, in the order in which it is asked: (question, answer)."""
 

@@ -95,6 +95,12 @@ def _with_both(
         return unknown(why, f"{did}; {why}")
     if not raised.rightly:
         return f"clears for {always} but not for MMIO Stale Data alone", f"{did}; but {raised.told}"
+    wrongly = next((one for one in report.around if one.flushes_rightly is False), None)
+    if wrongly:
+        return (
+            "clears as 6.19 does, but does not flush the L1D as it does",
+            f"{did}; none in C; but {wrongly.function} does not flush the L1D exactly where its keys ask for it",
+        )
     if far:
         more = f"; behind it: {report.behind[0]}" if report.behind else ""
         return "clears as 6.19 does, but not right before VM-Enter", f"{did}; none in C{more}"

@@ -19,6 +19,7 @@ from vmenter.kernels import stub as stubs
 from vmenter.kernels.around import Around, Asks, Raised
 from vmenter.kernels.find import Kernel
 from vmenter.kernels.form import HAS_FORM, unknown, verdict
+from vmenter.kernels.stub import Runner, Stub
 from vmenter.kernels.stub_report import StubReport, look
 from vmenter.patching import static_keys
 from vmenter.patching.alternative_table import Engine, Rules, entries, rules
@@ -79,10 +80,19 @@ def inspect_image(image: Image, file: str) -> Report:
         how, known_by = _engine(image)
     except LabError as error:
         return Report(file, image.kernel, None, "", (), *unknown(_plain(error, image)))
-    around = in_c.around(image, found, how)
-    reports = tuple(look(image, stub, how, around) for stub in found)
+    runners = tuple(_runner(image, stub, how) for stub in found)
+    flags = next((one.flags for one in runners[:1] if isinstance(one, Runner)), None)
+    around = in_c.around(image, found, how, flags)
+    reports = tuple(look(image, stub, how, around, one) for stub, one in zip(found, runners, strict=True))
     raised = _raised(image, reports, around, how)
     return Report(file, image.kernel, how.engine, known_by, reports, *verdict(reports, raised), raised, image)
+
+
+def _runner(image: Image, stub: Stub, how: Rules) -> Runner | LabError:
+    try:
+        return Runner(image, stub, how)
+    except LabError as error:
+        return error
 
 
 def _plain(error: LabError, image: Image) -> str:
@@ -119,7 +129,7 @@ def _raised(
     asked = any(told.asks is Asks.MMIO for one in around for told in one.arms)
     if first.stub.kind != "VMX" or not around or (number is None and not asked):
         return None
-    return in_c.raised(image, around[0].function, how, number)
+    return in_c.raised(image, around[0], how, number)
 
 
 def of_kernels(kernels: Iterable[Kernel]) -> tuple[Report, ...]:

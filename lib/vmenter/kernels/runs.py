@@ -115,7 +115,9 @@ class Runs:
             for page in range(section.address >> 4, (section.end >> 4) + 1)
         )
         self._machine: Recorder | None = None
-        self.watch = frozenset({*self.sites, *self.branches})
+        self.patched_at = {site.address + n: site.address for site in self.sites.values() for n in range(site.length)}
+        self.patched_at |= {address: address for address in self.branches}
+        self.watch = frozenset(self.patched_at)
 
     # --- one run ---
 
@@ -222,8 +224,8 @@ class Runs:
         return self._patches[asked]
 
     def features_at(self, address: int) -> tuple[int, ...]:
-        """Return the features that a site at an address asks for, in order."""
-        site = self.sites.get(address)
+        """Return the features that a site at or around an address asks for, in order."""
+        site = self.sites.get(self.patched_at.get(address, address))
         asked = dict.fromkeys(entry.feature for entry in site.entries) if site else {}
         return tuple(number for number in asked if number != ALWAYS)
 
@@ -233,7 +235,7 @@ class Runs:
         return branch.key if branch else None
 
     def _new_sites(self, run: Run) -> bool:
-        new = self.watch.intersection(run.steps) - self.reached
+        new = {self.patched_at[address] for address in self.watch.intersection(run.steps)} - self.reached
         self.reached |= new
         return bool(new)
 

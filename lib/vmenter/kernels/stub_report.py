@@ -107,13 +107,16 @@ class StubReport:
         return self.ways.behind() if self.ways else ()
 
 
-def look(image: Image, stub: Stub, how: Rules, around: tuple[Around, ...]) -> StubReport:
+def look(
+    image: Image, stub: Stub, how: Rules, around: tuple[Around, ...], runner: Runner | LabError
+) -> StubReport:
     """Look at one stub, run it on a plain day and then in every way."""
     mechanism = stubs.OTHER
     expected = _expected(image.kernel)
     try:
         mechanism = stubs.mechanism(image, stub, how)
-        runner = Runner(image, stub, how)
+        if isinstance(runner, LabError):
+            raise runner
         runs = tuple(runner.runs())
         bare = StubReport(stub, mechanism, runs, dict.fromkeys(runner.clearing, ""))
         names = {one.feature: _name(one, image.kernel, expected) for one in bare.cleared}
