@@ -14,7 +14,7 @@ from vmenter.code.assembler import assemble
 from vmenter.code.image import Image, from_bytes, load
 from vmenter.code.instructions import decode
 from vmenter.emulator.memory import LAB_BASE
-from vmenter.patching import alternatives
+from vmenter.patching import alternatives, static_keys
 from vmenter.patching.alternative_table import AltEntry, rules
 
 Edit = Callable[[Image], Mapping[int, bytes]]
@@ -319,3 +319,81 @@ LOSES_FORM = (
     amd("PREFETCHW behind VERW", site_at(SVM, f"{SVM}+0x8b", "prefetchw (%rsp)", 14), RIGHT),
     amd("CLFLUSH behind VERW", site_at(SVM, f"{SVM}+0x8b", "clflush (%rsp)", 14), RIGHT),
 )  # fmt: skip
+
+
+# --- what keeps the form: the other side ---
+
+KEEPS_FORM = (
+    intel("another way to ask for VMRESUME", raw(f"{STUB}+0xb6", "f7042401000000", "f60424010f1f00")),
+    intel("other NOPs in the padding", raw(ROOM, "9090", "6690")),
+    intel("what stands behind the VM-Exit", replacement(STUB, RSB_LITE, 2, "e801000000", "0f1f440000")),
+    intel("the guest's SPEC_CTRL is written where it is equal", raw(f"{STUB}+0x2e", "740d", "750d")),
+    intel("another MSR is written for SPEC_CTRL", raw(f"{STUB}+0x36", "b948000000", "b949000000")),
+    intel("CR2 is loaded always", raw(f"{ENTER}+0x58", "7403", "6690")),
+    amd("the guest's SPEC_CTRL is written where it is equal", raw(f"{SEV}+0xaa", "7491", "7591")),
+)  # fmt: skip
+
+
+# --- what changes the audit's count, or must be refused ---
+
+
+def older(name: str, edit: Edit) -> Mutant:
+    return Mutant(name, "6.12.117", "intel", edit)
+
+
+ASKS, TESTS, JUMPS, CLEARS = (f"{ENTER}+{offset}" for offset in ("0x1a4", "0x1a9", "0x1ab", "0x1b1"))
+OLD_FLUSH, OLD_FB = f"{ENTER}+0xe6", f"{ENTER}+0x29"
+
+
+def key(place: str, other: str) -> Edit:
+    """Let a static branch go by another key."""
+
+    def edit(image: Image) -> Mapping[int, bytes]:
+        found = {branch.site: branch for branch in static_keys.branches(image)}
+        one = found[at(image, place)]
+        there = next(branch for branch in found.values() if branch.key == other)
+        word = int.from_bytes(image.read(there.address + 8, 8), "little", signed=True)
+        moved_by = there.address - one.address
+        return {one.address + 8: (word + moved_by).to_bytes(8, "little", signed=True)}
+
+    return edit
+
+
+CHANGES_COUNT = (
+    older("JNE for JE behind the question", raw(JUMPS, "0f84", "0f85")),
+    older("XOR for TEST", raw(TESTS, "84c0", "30c0")),
+    older("OR of 1 for TEST", raw(TESTS, "84c0", "0c01")),
+    older("TEST of BL", raw(TESTS, "84c0", "84db")),
+    older("TEST of CL", raw(TESTS, "84c0", "84c9")),
+    older("TEST of DL", raw(TESTS, "84c0", "84d2")),
+    older("TEST of AH", raw(TESTS, "84c0", "84e4")),
+    older("another function is asked", calls(ASKS, "rcu_note_context_switch")),
+    older("the flush is called in place of the question", calls(ASKS, FLUSH)),
+    older("nobody is asked: no", put(ASKS, "xor %eax, %eax", 5)),
+    older("nobody is asked: yes", put(ASKS, "mov $1, %eax", 5)),
+    older("no VERW in C", put(CLEARS, "nop", 7)),
+    older("VERW of a register in C", put(CLEARS, "verw %ax", 7)),
+    older("VERW stands behind another key", key(f"{ENTER}+0x1d", "context_tracking_key")),
+    older("the flush stands behind another key", key(f"{ENTER}+0x18", "mmio_stale_data_clear")),
+    older("the flush is not called", put(OLD_FLUSH, "nop", 5)),
+    older("the flush writes 0", lambda image: _after(image, FLUSH, "b90b010000", "b801000000", "b800000000")),
+    older("the flush writes another MSR", lambda image: _after(image, FLUSH, "", "b90b010000", "b90a010000")),
+    older("the stub's VERW asks for another feature", feature(STUB, CPU_BUF, VM)),
+    older("the stub's VERW asks for an unknown feature", feature(STUB, CPU_BUF, 700)),
+    older("no VERW in the stub", replacement(STUB, CPU_BUF, 0, "0f002d", "0f1f80")),
+    intel("the stub never clears", both(
+        replacement(STUB, VM, 0, "0f002d", "0f1f80"), replacement(STUB, VM_MMIO, 9, "0f002d", "0f1f80"))),
+    intel("no flush in C", put(f"{ENTER}+0x1b", "nop", 5)),
+    intel("FB_CLEAR_DIS the other way round", raw(f"{ENTER}+0x27", "7422", "7522")),
+    intel("FB_CLEAR_DIS is never set", raw(f"{ENTER}+0x3e", "4883c808", "4883c804")),
+    intel("the flags do not come to the stub", raw(f"{ENTER}+0x5d", "89ee", "31f6")),
+    intel("the MMIO flag is never raised", raw(f"{FLAGS}+0x76", "c1e002", "c1e003")),
+)  # fmt: skip
+
+
+def _after(image: Image, symbol: str, first: str, old: str, new: str) -> Mapping[int, bytes]:
+    """Replace bytes of a function where they stand behind others."""
+    start, end = image.symbols.extent(symbol)
+    code, found = image.read(start, end - start), bytes.fromhex(first) + bytes.fromhex(old)
+    assert code.count(found) == 1, (symbol, first, old)
+    return {start + code.index(found) + len(bytes.fromhex(first)): bytes.fromhex(new)}

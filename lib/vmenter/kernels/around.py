@@ -19,9 +19,9 @@ from vmenter.emulator.memory import VCPU
 from vmenter.emulator.trace import EventKind
 from vmenter.kernels.decisions import (
     Arm,
-    Ask,
     Deciding,
     Item,
+    Question,
     Way,
     answered,
     arms,
@@ -224,7 +224,7 @@ def _told(arm: Arm) -> Told:
     """Put one way in words."""
     keys = [(one.ask.name, answer) for one, answer in arm.conditions if one.ask.kind == "key"]
     rest = tuple((one.ask.name, answer) for one, answer in arm.conditions if one.ask.kind == "input")
-    kinds = [asks(one.ask) for one, _ in arm.conditions if one.ask.kind == "input"]
+    kinds = [asks(one) for one, _ in arm.conditions if one.ask.kind == "input"]
     return Told(
         tuple(sorted(name for name, answer in keys if answer)),
         tuple(sorted(name for name, answer in keys if not answer)),
@@ -233,11 +233,21 @@ def _told(arm: Arm) -> Told:
     )
 
 
-def asks(ask: Ask) -> Asks:
-    """Tell what of a vCPU a question is about."""
-    if ask.name == ASSIGNED:
+def asks(one: Deciding | Question) -> Asks:
+    """Tell what of a vCPU a question is about. What is no plain no and yes (0 and 1) is something else."""
+    if one.ask.name == ASSIGNED and one.values == (0, 1):
         return Asks.ASSIGNED
-    return Asks.MMIO if ask.name.startswith(MMIO_BIT) else Asks.OTHER
+    return Asks.MMIO if one.ask.name.startswith(MMIO_BIT) and one.values == (0, MMIO) else Asks.OTHER
+
+
+def contrary(found: Around) -> str | None:
+    """Return the question that its VERW asks the wrong way round: it runs where the answer is no, and not where yes."""
+    if found.ways is None:
+        return None
+    for one in nodes(deciding(found.ways, clears)):
+        if one.no is True and one.yes is False and asks(one) in (Asks.ASSIGNED, Asks.MMIO):
+            return one.ask.name
+    return None
 
 
 def _guarded(found: tuple[Told, ...]) -> Guarded:

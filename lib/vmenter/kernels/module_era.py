@@ -16,7 +16,7 @@ from vmenter import LabError
 from vmenter.code.image import Image
 from vmenter.emulator.machine import FB_CLEAR_DIS, IA32_MCU_OPT_CTRL
 from vmenter.emulator.trace import Event, EventKind, Trace
-from vmenter.kernels.around import Around, Asks, asks, clears, disables, flushes
+from vmenter.kernels.around import Around, Asks, asks, clears, contrary, disables, flushes
 from vmenter.kernels.decisions import Deciding, Item, Outcome, Question, deciding, entering, outcomes
 from vmenter.kernels.inspect import Report, inspect_image
 from vmenter.kernels.stub import RESUME, Runner
@@ -137,7 +137,7 @@ class _Answers:
                 return "FLUSH_L1D" in state.features
             names = {number: name for name, number in self.parts.numbers.items()}
             return names[ask.what] in state.features if ask.what in names else None
-        asked = asks(ask)
+        asked = asks(question)
         if asked is Asks.ASSIGNED:
             return state.mmio is Reach.ASSIGNED
         if asked is Asks.MMIO:
@@ -164,7 +164,7 @@ def _asked(found: Deciding | bool | None) -> set[str]:
 
 
 def _is_flag(found: Deciding) -> bool:
-    return asks(found.ask) is Asks.OTHER and all(
+    return asks(found) is Asks.OTHER and all(
         one.kind == "memory" and one.size == 1 for one in found.ask.inputs
     )
 
@@ -215,6 +215,8 @@ def of_report(image: Image, report: Report) -> ModuleEra:
         raise LabError(f"{file}: whether C raises the run flag for MMIO was not followed: {report.raised.told}")
     if any(one.fb_clear_dis is None for one in first.around):
         raise LabError(f"{file}: whether FB_CLEAR_DIS is set before the stub runs cannot be told")
+    if wrong := next(filter(None, map(contrary, first.around)), None):
+        raise LabError(f"{file}: C clears where {wrong} says no, and not where it says yes: it cannot be meant so")
     keys = {key for one in first.around for key in one.keys}
     promised = generation_of(image, report)
     era = ModuleEra(
