@@ -310,14 +310,17 @@ def _raise(image: Image, caller: str, target: int, how: Rules, feature: int | No
         return Raised(None, f"the run flags are not made by {maker}")
     if not isinstance(whole, Deciding):
         return Raised(None if whole else False, f"{maker} {'always' if whole else 'never'} raises it")
-    if not all(_true(one) for one in _last(whole)):
-        return Raised(False, f"{maker} raises it where {_last(whole)[0].ask.name} says no")
+    last = _last(whole)
+    if not last or any(True in (one.no, one.yes) and one not in last for one in nodes(whole)):
+        return Raised(None, f"{maker} raises it in some way without asking anything")
+    if not all(_true(one) for one in last):
+        return Raised(False, f"{maker} raises it where {last[0].ask.name} says no")
     if feature is not None and True not in answered(whole, {str(feature): True}):
         return Raised(False, f"{maker} does not raise it under the feature that asks for it")
     others = {one.ask.name for one in nodes(whole) if one.ask.kind == "feature"} - {str(feature)}
     if others:
         return Raised(False, f"{maker} raises it under feature {min(others)}, which does not ask for it")
-    return Raised(True, f"{maker} raises it by {' or '.join(dict.fromkeys(one.ask.name for one in _last(whole)))}")
+    return Raised(True, f"{maker} raises it by {' or '.join(dict.fromkeys(one.ask.name for one in last))}")
 
 
 def _maker(image: Image, caller: str, target: int) -> tuple[int | None, str]:

@@ -24,20 +24,11 @@ OF_BOTH = frozenset({"a", "be", "na", "nbe"})
 CONDITIONAL = re.compile(r"(?:j|set|cmov)(n?[a-z]{1,3}?)[lqw]?(?:,p[nt])?")
 ASKS_CARRY = ("adc", "sbb", "rcl", "rcr", "cmc")
 OF_THE_MACHINE = (
-    "rdtsc",
-    "rdmsr",
-    "cpuid",
-    "vmread",
-    "rdrand",
-    "rdseed",
-    "rdpmc",
-    "rdpid",
-    "str",
-    "sldt",
-    "sgdt",
-    "sidt",
-    "smsw",
-)
+    "rdtsc", "rdmsr", "cpuid", "vmread", "rdrand", "rdseed", "rdpmc", "rdpid", "rdpkru", "rdfsbase", "rdgsbase",
+    "rdssp", "xgetbv", "str", "sldt", "sgdt", "sidt", "smsw", "lar", "lsl", "pushf", "inb", "inw", "inl", "insb",
+    "insw", "insl", "sysenter", "vmcall", "vmmcall",
+)  # fmt: skip
+HELD = re.compile(r"[cd]r\d+|[xyz]?mm\d+|st\(?\d\)?|k\d|[c-gs]s|tr\d?|bnd\d")  # registers that are not followed
 LOW = ":low"  # the lowest byte of a register, which is a place of its own once it was written alone
 STACK = ("push", "pop", "call", "ret", "lret")
 TOUCHES = ("prefetch", "clflush", "clwb", "cldemote", "invlpg", "cache", "clzero", "movnt")
@@ -239,8 +230,15 @@ def _use(code: bytes, mnemonic: str) -> Use:
         reading,
         tuple(name for name in through if name),
         writing + (_flags_written(mnemonic) if FLAGS in written or mnemonic == "verw" else ()),
-        next((asked for asked in OF_THE_MACHINE if mnemonic.startswith(asked)), None),
+        next((asked for asked in OF_THE_MACHINE if mnemonic.startswith(asked)), None) or _held(one, operands),
     )
+
+
+def _held(one: Any, operands: Any) -> str | None:
+    """Return the register whose content is asked for and is not followed: control, debug, SIMD, segment."""
+    names = [one.reg_name(number) for number in one.regs_access()[0]]
+    segments = {one.reg_name(o.mem.segment) for o in operands if o.type == 3 and o.mem.segment}
+    return next((name for name in names if HELD.fullmatch(name) and name not in segments), None)
 
 
 def _flags_read(mnemonic: str) -> tuple[str, ...]:

@@ -23,8 +23,10 @@ from vmenter.kernels.dataflow import CARRY, FLAGS, TOUCHES, Input, Place, State,
 from vmenter.kernels.decisions import Ask, Item, Question, Way
 from vmenter.kernels.runs import Chosen, Run, Runs
 
-MOST_RUNS = 6000
+MOST_RUNS = 2000
+MOST_STEPS = 400_000  # of all runs together
 IMMEDIATE = re.compile(r"\$(-?(?:0x)?[0-9a-f]+)")
+TOO_MANY = "too many questions are asked on the way to VM-Enter to run them all"
 KINDS = frozenset(EventKind) - {EventKind.CALL}
 Live = frozenset[Any]  # places of a run, and ("feature", n), ("key", name)
 
@@ -60,7 +62,10 @@ class Explorer:
     def explore(self, chosen: Chosen | None = None) -> Way:
         """Return all ways from the function's start."""
         begin = dict(chosen or {})
-        return self._way(begin, self.runs.run(begin), 0)
+        try:
+            return self._way(begin, self.runs.run(begin), 0)
+        except RecursionError:
+            raise LabError(TOO_MANY) from None
 
     # --- one way, and the forks on it ---
 
@@ -191,8 +196,8 @@ class Explorer:
         )
         for one in inputs:
             for value in self._candidates(run, step, one, inputs):
-                if self.runs.count > MOST_RUNS:
-                    raise LabError("too many questions are asked on the way to VM-Enter to run them all")
+                if self.runs.count > MOST_RUNS or self.runs.steps > MOST_STEPS:
+                    raise LabError(TOO_MANY)
                 other = self.runs.run({**chosen, one: value})
                 if other.steps[: step + 1] == before and direction(other, step) not in (here, None):
                     found[one] = value, other

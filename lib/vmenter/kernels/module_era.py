@@ -164,9 +164,7 @@ def _asked(found: Deciding | bool | None) -> set[str]:
 
 
 def _is_flag(found: Deciding) -> bool:
-    return asks(found) is Asks.OTHER and all(
-        one.kind == "memory" and one.size == 1 for one in found.ask.inputs
-    )
+    return asks(found) is Asks.OTHER and all(one.kind == "memory" and one.size == 1 for one in found.ask.inputs)
 
 
 def _unanswered(found: Deciding | bool | None, answers: _Answers) -> Iterable[str]:

@@ -10,8 +10,10 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Any
 
+from vmenter import LabError
 from vmenter.code.image import STUB_SIZE, Image
 from vmenter.emulator.machine import REGISTERS, Budget
 from vmenter.emulator.memory import (
@@ -36,6 +38,7 @@ from vmenter.patching.static_keys import StaticBranch
 CALL_CUT = b"\x0f\x01\xc3"  # put where a run is to stop
 MOST_STEERED = 16
 MOST_TRIES = 64
+MOST_COUNTED = 1000  # instructions of one run: loops cost less than their length
 ALWAYS = 3 * 32 + 21  # X86_FEATURE_ALWAYS, in every kernel since 3.x
 
 Chosen = Mapping[Any, int]
@@ -98,7 +101,7 @@ class Runs:
         self.functions: dict[str, bytes] = {}  # what is undefined and was called
         self.pointers: dict[int, tuple[int, str]] = {}  # place of a pointer → its thunk, and a name
         self.base: dict[Input, int] = {}  # contents that keep runs inside what is mapped
-        self.count = 0
+        self.count = self.steps = 0  # runs, and instructions in them
         self.names: dict[int, str] = {}  # addresses of what stubs return → in words
         self._patches: dict[Any, bytes | None] = {}
         self._images: dict[Any, Image] = {}
@@ -115,7 +118,9 @@ class Runs:
             for page in range(section.address >> 4, (section.end >> 4) + 1)
         )
         self._machine: Recorder | None = None
-        self.patched_at = {site.address + n: site.address for site in self.sites.values() for n in range(site.length)}
+        self.patched_at = {
+            site.address + n: site.address for site in self.sites.values() for n in range(site.length)
+        }
         self.patched_at |= {address: address for address in self.branches}
         self.watch = frozenset(self.patched_at)
 
@@ -139,8 +144,10 @@ class Runs:
         machine, image = self._prepared(chosen), self._image(chosen)
         if machine.image is not image:
             machine.load(image)
+        found = machine.attempt(self.start, self._registers(chosen), self._memory(chosen))
         self.count += 1
-        return self._ended(*machine.attempt(self.start, self._registers(chosen), self._memory(chosen)), chosen)
+        self.steps += min(len(found[0].steps), MOST_COUNTED)
+        return self._ended(*found, chosen)
 
     def _prepared(self, chosen: Chosen) -> Recorder:
         if self._machine is None:
@@ -340,4 +347,8 @@ class Runs:
 def _tables(image: Image, record_size: int) -> tuple[dict[int, Site], dict[int, StaticBranch]]:
     """Return an image's alternative sites and static branches, by address."""
     found = alternatives.sites(image, alternatives.entries(image, record_size))
+    ordered = sorted(found, key=lambda site: site.address)
+    for one, other in pairwise(ordered):
+        if one.address + one.length > other.address:
+            raise LabError(f"the sites of two alternatives lie over each other at {image.label(other.address)}")
     return {site.address: site for site in found}, {one.site: one for one in static_keys.branches(image)}

@@ -9,7 +9,6 @@ after the other.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from vmenter import LabError
 from vmenter.emulator.memory import Owner
 from vmenter.emulator.trace import EventKind
 from vmenter.kernels.decisions import Deciding, Item, Question, Way, deciding, entering, outcomes, questions
@@ -100,10 +99,7 @@ def of_runner(runner: Runner) -> StubWays:
         # Before v5.18 the argument is no set of flags but "was it launched": all of its bits are one.
         fixed = {register: RESUME | reach if reach else 0xFFFF_FFFF} if register else {}
         explorer = Explorer(runs, fixed=fixed, accesses=True)
-        try:
-            ways[flags] = explorer.explore()
-        except RecursionError:
-            raise LabError(f"{runner.stub.name}: too many questions to follow them all") from None
+        ways[flags] = explorer.explore()
         unsure |= dict.fromkeys(explorer.unsure)
     return StubWays(ways, reach, tuple(unsure), frozenset(runs.reached))
 

@@ -321,6 +321,79 @@ LOSES_FORM = (
 )  # fmt: skip
 
 
+def skips(name: str, code: str, says: str = "") -> Mutant:
+    """A VERW of the strict choice that is jumped over by what some code asks, in at most nine bytes."""
+    return intel(f"skipped by {name}", moved(STUB, VM, RSB, before=code), says)
+
+
+OVER = "; .byte 0x75, 7"  # JNE over VERW
+RED_TEAM = (
+    skips("the carry flag", ".byte 0x72, 7"),
+    skips("the time", f"rdtsc; test $1, %al{OVER}"),
+    skips("CR3", f"mov %cr3, %rax; test $1, %al{OVER}"),
+    skips("the machine status word", f"smsw %eax; test $8, %al{OVER}"),
+    skips("an SSE register", f"movd %xmm0, %eax; test %al, %al{OVER}"),
+    skips("XCR0", f"xgetbv; test $4, %al{OVER}"),
+    skips("the interrupt flag", f"pushf; pop %rax; test $2, %ah{OVER}"),
+    skips("the task register", f"str %eax; test %al, %al{OVER}"),
+    skips("a segment register", f"mov %ds, %eax; test %al, %al{OVER}"),
+    skips("a debug register", f"mov %dr7, %rax; test %al, %al{OVER}"),
+    skips("CPUID", f"cpuid; test $1, %al{OVER}"),
+    skips("the GS base", f"rdgsbase %rax; test %al, %al{OVER}"),
+    skips("chance", "rdrand %eax; .byte 0x72, 7"),
+    skips("an I/O port", f"in $0x80, %al; test %al, %al{OVER}"),
+    skips("one value of the run flags", "cmpb $0x5a, (%rsp); .byte 0x74, 7"),
+    skips("a host register on the stack", "cmpw $0x1234, 0x30(%rsp); .byte 0x74, 7"),
+    skips("the caller's stack", f"testb $1, 0x70(%rsp){OVER}"),
+    skips("a guest's register", "cmp $0x1234, %ax; .byte 0x74, 7"),
+    skips("a guest's register that is zero", ".byte 0xe3, 7"),
+    skips("a count of a guest's register", ".byte 0xe2, 7"),
+    skips("a product of a guest's register", "imul $77, %eax, %eax; cmp $1, %al; .byte 0x74, 7"),
+    intel("a guest's register decides about a load behind VERW", moved(
+        STUB, VM, RSB, after="cmp $0x55, %al; .byte 0x75, 1; push %rax")),
+    intel("VERW, LFENCE and a load", moved(STUB, VM, RSB, after="lfence; mov (%rsp), %al")),
+    intel("VERW and a string load", moved(STUB, VM, RSB, after="lodsb")),
+    intel("the MMIO choice clears at VMLAUNCH alone", replacement(
+        STUB, VM_MMIO, 0, "f7042404000000 74", "833c2404 0f1f00 75")),
+    intel("the strict choice is a direct call", lambda image: {entries(image, STUB, VM)[0].address + 10: b"\2\0"}),
+    intel("around it under a static key", lambda image: _keyed(image, "context_tracking_key")),
+    intel("two sites lie over each other", lambda image: _overlaid(image)),
+    intel("C calls the stub behind VERW", calls(f"{ENTER}+0x62", f"{STUB}+0xb6")),
+    intel("the stub is called past C", calls("vmx_vcpu_run+0x191", STUB)),
+    intel("the MMIO flag is raised where the answer is no", raw(f"{FLAGS}+0x76", "c1e002", "83e801")),
+    intel("the MMIO flag is raised always", raw(f"{FLAGS}+0x76", "c1e002", "83f004")),
+    intel("the MMIO flag is raised by another field", raw(f"{FLAGS}+0x85", "0fb680ac180000", "b801000000 6690")),
+    intel("the software flush reads half", lambda image: _after(image, FLUSH, "", "bf00000100", "bf00800000")),
+    amd("skipped by a guest's register", lambda image: {
+        at(image, f"{SVM}+0x8b"): asm("cmp $0x1234, %ax; .byte 0x74, 8; nop")}),
+)  # fmt: skip
+
+
+def _keyed(image: Image, name: str) -> Mapping[int, bytes]:
+    """Put a static branch into the stub that jumps past VERW where its key is on."""
+    one = next(branch for branch in static_keys.branches(image) if branch.key == name and not branch.likely)
+    word = int.from_bytes(image.read(one.address + 8, 8), "little", signed=True)
+    site, target = at(image, f"{STUB}+0x3d"), at(image, f"{STUB}+0xb6")
+    return {
+        site: bytes.fromhex("0f1f440000 6690"),
+        one.address: (site - one.address).to_bytes(4, "little", signed=True)
+        + (target - one.address - 4).to_bytes(4, "little", signed=True)
+        + word.to_bytes(8, "little", signed=True),
+    }
+
+
+def _overlaid(image: Image) -> Mapping[int, bytes]:
+    """Let a record of another site put NOPs over VERW under the same feature."""
+    one, site = entries(image, STUB, RSB_LITE)[0], entries(image, STUB, VM)[0].site + 2
+    room = at(image, ROOM)
+    return {
+        room: b"\x90" * 5,
+        one.address: (site - one.address).to_bytes(4, "little", signed=True),
+        one.address + 4: (room - one.address - 4).to_bytes(4, "little", signed=True),
+        one.address + 8: VM.to_bytes(2, "little") + bytes([0, 0, 5, 5]),
+    }
+
+
 # --- what keeps the form: the other side ---
 
 KEEPS_FORM = (
