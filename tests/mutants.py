@@ -321,6 +321,18 @@ LOSES_FORM = (
 )  # fmt: skip
 
 
+def _overlaid(image: Image) -> Mapping[int, bytes]:
+    """Let a record of another site put NOPs over VERW under the same feature."""
+    one, site = entries(image, STUB, RSB_LITE)[0], entries(image, STUB, VM)[0].site + 2
+    room = at(image, ROOM)
+    return {
+        room: b"\x90" * 5,
+        one.address: (site - one.address).to_bytes(4, "little", signed=True),
+        one.address + 4: (room - one.address - 4).to_bytes(4, "little", signed=True),
+        one.address + 8: VM.to_bytes(2, "little") + bytes([0, 0, 5, 5]),
+    }
+
+
 def skips(name: str, code: str, says: str = "") -> Mutant:
     """A VERW of the strict choice that is jumped over by what some code asks, in at most nine bytes."""
     return intel(f"skipped by {name}", moved(STUB, VM, RSB, before=code), says)
@@ -357,7 +369,7 @@ RED_TEAM = (
         STUB, VM_MMIO, 0, "f7042404000000 74", "833c2404 0f1f00 75")),
     intel("the strict choice is a direct call", lambda image: {entries(image, STUB, VM)[0].address + 10: b"\2\0"}),
     intel("around it under a static key", lambda image: _keyed(image, "context_tracking_key")),
-    intel("two sites lie over each other", lambda image: _overlaid(image)),
+    intel("two sites lie over each other", _overlaid),
     intel("C calls the stub behind VERW", calls(f"{ENTER}+0x62", f"{STUB}+0xb6")),
     intel("the stub is called past C", calls("vmx_vcpu_run+0x191", STUB)),
     intel("the MMIO flag is raised where the answer is no", raw(f"{FLAGS}+0x76", "c1e002", "83e801")),
@@ -379,18 +391,6 @@ def _keyed(image: Image, name: str) -> Mapping[int, bytes]:
         one.address: (site - one.address).to_bytes(4, "little", signed=True)
         + (target - one.address - 4).to_bytes(4, "little", signed=True)
         + word.to_bytes(8, "little", signed=True),
-    }
-
-
-def _overlaid(image: Image) -> Mapping[int, bytes]:
-    """Let a record of another site put NOPs over VERW under the same feature."""
-    one, site = entries(image, STUB, RSB_LITE)[0], entries(image, STUB, VM)[0].site + 2
-    room = at(image, ROOM)
-    return {
-        room: b"\x90" * 5,
-        one.address: (site - one.address).to_bytes(4, "little", signed=True),
-        one.address + 4: (room - one.address - 4).to_bytes(4, "little", signed=True),
-        one.address + 8: VM.to_bytes(2, "little") + bytes([0, 0, 5, 5]),
     }
 
 

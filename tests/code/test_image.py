@@ -316,7 +316,7 @@ def test_the_nearest_symbol_below_is_found_in_any_list(entries, address):
         (b"", "neither an ELF file nor a vmlinuz"),
         (b"#!/bin/sh\n", r"neither an ELF file nor a vmlinuz, packed or not \(starts 23 21 2f 62"),
         (b"\x7fELF", "damaged ELF file"),
-        (elf([Sec(".text", b"\xc3")], machine=183), "a 64-bit ELF for EM_AARCH64; only 64-bit x86 is understood"),
+        (elf([Sec(".text", b"\xc3")], machine=183), "built for arm64, 64-bit; only 64-bit x86 is understood"),
         (vmlinux()[:-30], "damaged ELF file"),
         (vmlinux()[:0x200], "damaged ELF file"),
     ],

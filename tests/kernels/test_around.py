@@ -85,7 +85,9 @@ def test_the_ways_of_the_c_function_agree_with_runs_of_all_of_it(era):
         for states in product((0, 1), repeat=len(era.keys))
     ):
         for reach, pending, disable in product(Reach, (False, True), (False, True)):
-            state = State(frozenset({"FLUSH_L1D"}), keys, reach, pending, disable_fb_clear=disable and era.fb_clear_dis)
+            state = State(
+                frozenset({"FLUSH_L1D"}), keys, reach, pending, disable_fb_clear=disable and era.fb_clear_dis
+            )
             ran = [(event.kind, event.neutralised) for event in eras.run(era, state).clears]
             found = [(event.kind, event.neutralised) for event in module.run(state).clears]
             assert found == ran

@@ -29,6 +29,11 @@ SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 STT_SECTION, STT_FILE = 3, 4
 SHN_UNDEF, SHN_LORESERVE, SHN_ABS = 0, 0xFF00, 0xFFF1
 
+MACHINES = {  # as distributions call them
+    "EM_X86_64": "amd64 (x86-64)", "EM_386": "i386 (x86)", "EM_AARCH64": "arm64", "EM_ARM": "arm",
+    "EM_PPC64": "ppc64", "EM_RISCV": "riscv", "EM_S390": "s390x", "EM_MIPS": "mips", "EM_LOONGARCH": "loongarch",
+}  # fmt: skip
+
 # Relocation number -> (width in bytes, relative to the place it stands). psABI, table 4.9.
 RELOCATIONS = {
     1: (8, False),  # 64
@@ -272,7 +277,8 @@ class _Elf:
             detail = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise LabError(f"{name}: damaged ELF file: {detail}") from None
         if what != (64, True, "EM_X86_64"):
-            raise LabError(f"{name}: a {what[0]}-bit ELF for {what[2]}; only 64-bit x86 is understood")
+            machine = MACHINES.get(what[2], what[2])
+            raise LabError(f"{name}: built for {machine}, {what[0]}-bit; only 64-bit x86 is understood")
         if not self.headers:
             raise LabError(f"{name}: the ELF has no section headers, so its tables cannot be found")
 

@@ -1,9 +1,10 @@
 """The C function around a VM-Enter stub (vmx_vcpu_enter_exit, as a rule): what it does before the call.
 
-It is run, up to the call, in every way it can take (`explore`): each static key off and on, each question answered
-with no and yes. What decides about VERW, the L1D flush and FB_CLEAR_DIS comes from these ways, whatever the code
-looks like; a static key is named by the kernel's symbol, a question by the function that answers it. What could not
-be followed is told as such. Functions that the module does not have are taken to do nothing but return something.
+It is run, up to the call, in every way it can take (`explore`): each static key off and on, each question
+answered with no and yes. What decides about VERW, the L1D flush and FB_CLEAR_DIS comes from these ways, whatever
+the code looks like; a static key is named by the kernel's symbol, a question by the function that answers it.
+What could not be followed is told as such. Functions that the module does not have are taken to do nothing but
+return something.
 """
 
 import re
@@ -20,6 +21,7 @@ from vmenter.emulator.trace import EventKind
 from vmenter.kernels.decisions import (
     Arm,
     Deciding,
+    Decision,
     Item,
     Question,
     Way,
@@ -194,7 +196,7 @@ def _read(name: str, ways: Way, explorer: Explorer) -> Around:
     )
 
 
-def _rightly(flush: Deciding | bool | None) -> bool:
+def _rightly(flush: Decision) -> bool:
     """Tell whether the L1D is flushed as KVM means it: never, always, or where a flag is set, by its two keys."""
     flags = {one.ask.name for one in nodes(flush) if one.ask.kind == "input" and one.values[0] == 0}
     others = {one.ask.name for one in nodes(flush)} - flags - {FLUSH_KEY, COND_KEY}
@@ -211,7 +213,7 @@ def _rightly(flush: Deciding | bool | None) -> bool:
     return all(told) and not others
 
 
-def _handed_on(found: Deciding | bool | None) -> str | None:
+def _handed_on(found: Decision) -> str | None:
     """Return the register of which alone it depends, and by its own bit, what the stub is given."""
     whole = found if isinstance(found, Deciding) else None
     if whole is None or whole.no is not False or whole.yes is not True or len(whole.ask.inputs) != 1:
@@ -241,7 +243,7 @@ def asks(one: Deciding | Question) -> Asks:
 
 
 def contrary(found: Around) -> str | None:
-    """Return the question that its VERW asks the wrong way round: it runs where the answer is no, and not where yes."""
+    """Return the question that VERW asks the wrong way round: it runs where the answer is no, and only there."""
     if found.ways is None:
         return None
     for one in nodes(deciding(found.ways, clears)):
@@ -269,7 +271,7 @@ def _guarded(found: tuple[Told, ...]) -> Guarded:
 
 @dataclass(frozen=True)
 class Raised:
-    """Whether C raises the MMIO run flag. `rightly` is None where that was not followed; `told` says what was seen."""
+    """Whether C raises the MMIO run flag (None: not followed), and what was seen."""
 
     rightly: bool | None
     told: str
@@ -278,20 +280,20 @@ class Raised:
 def raised(image: Image, one: Around, how: Rules, feature: int | None) -> Raised:
     """Follow the run flags of a C function that calls the stub back to what makes them.
 
-    Run is, in each caller, the code from the last function called to the call of the C function. The flag is raised
-    rightly if it is raised in some way and not in all, only where what is asked is true, and with `feature` on if
+    Run is, in each caller, the code from the last function called to the call of the C function. The flag is
+    raised rightly if it is raised in some way and not in all, only where what is asked is true, and with `feature` on if
     any; and if the C function hands it on to the stub.
     """
     name = one.function
     if one.flags_from is None:
-        return Raised(False, f"{name} does not hand it on to the stub, or not always")
+        return Raised(rightly=False, told=f"{name} does not hand it on to the stub, or not always")
     try:
         target = image.symbols.extent(name)[0]
         found = [_raise(image, caller, target, how, feature, one.flags_from) for caller in callers(image, target)]
     except LabError as error:
-        return Raised(None, str(error))
+        return Raised(rightly=None, told=str(error))
     if not found:
-        return Raised(None, f"no function that calls {name} was found")
+        return Raised(rightly=None, told=f"no function that calls {name} was found")
     return next((one for one in found if not one.rightly), found[0])
 
 
@@ -299,28 +301,32 @@ def _raise(image: Image, caller: str, target: int, how: Rules, feature: int | No
     """Follow the run flags in one caller."""
     start, maker = _maker(image, caller, target)
     if start is None:
-        return Raised(None, f"what makes the run flags was not found in {caller}")
+        return Raised(rightly=None, told=f"what makes the run flags was not found in {caller}")
     explorer = Explorer(Runs(image, start, how, {}, [target], BUDGET), probe=(register, MMIO))
     whole = deciding(explorer.explore(), lambda item: item.kind == "raised")
     if explorer.unsure:
-        return Raised(None, f"{maker}: {explorer.unsure[0]}")
+        return Raised(rightly=None, told=f"{maker}: {explorer.unsure[0]}")
     if whole is None:
-        return Raised(None, f"{maker}: no way to the call was found")
+        return Raised(rightly=None, told=f"{maker}: no way to the call was found")
     if isinstance(whole, Deciding) and _left_over(whole):
-        return Raised(None, f"the run flags are not made by {maker}")
+        return Raised(rightly=None, told=f"the run flags are not made by {maker}")
     if not isinstance(whole, Deciding):
-        return Raised(None if whole else False, f"{maker} {'always' if whole else 'never'} raises it")
+        return Raised(rightly=None if whole else False, told=f"{maker} {'always' if whole else 'never'} raises it")
     last = _last(whole)
     if not last or any(True in (one.no, one.yes) and one not in last for one in nodes(whole)):
-        return Raised(None, f"{maker} raises it in some way without asking anything")
+        return Raised(rightly=None, told=f"{maker} raises it in some way without asking anything")
     if not all(_true(one) for one in last):
-        return Raised(False, f"{maker} raises it where {last[0].ask.name} says no")
+        return Raised(rightly=False, told=f"{maker} raises it where {last[0].ask.name} says no")
     if feature is not None and True not in answered(whole, {str(feature): True}):
-        return Raised(False, f"{maker} does not raise it under the feature that asks for it")
+        return Raised(rightly=False, told=f"{maker} does not raise it under the feature that asks for it")
     others = {one.ask.name for one in nodes(whole) if one.ask.kind == "feature"} - {str(feature)}
     if others:
-        return Raised(False, f"{maker} raises it under feature {min(others)}, which does not ask for it")
-    return Raised(True, f"{maker} raises it by {' or '.join(dict.fromkeys(one.ask.name for one in last))}")
+        return Raised(
+            rightly=False, told=f"{maker} raises it under feature {min(others)}, which does not ask for it"
+        )
+    return Raised(
+        rightly=True, told=f"{maker} raises it by {' or '.join(dict.fromkeys(one.ask.name for one in last))}"
+    )
 
 
 def _maker(image: Image, caller: str, target: int) -> tuple[int | None, str]:

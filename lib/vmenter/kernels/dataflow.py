@@ -9,7 +9,7 @@ that VERW looks at decides about nothing but ZF, which is always the same.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -93,15 +93,15 @@ class Flow:
 
 def follow(
     steps: Sequence[int],
-    code: dict[int, Instruction],
+    code: Mapping[int, Instruction],
     accesses: Sequence[RawAccess],
-    start: dict[str, Taint],
+    start: Mapping[str, Taint],
     constant: Any,
     watched: frozenset[int],
 ) -> Flow:
-    """Follow a run. `start` has the inputs in registers; `constant(address)` tells of memory that never changes."""
+    """Follow a run. `start` has the inputs in registers; `constant(address)`: memory never changes there."""
     found = Flow()
-    registers: dict[Place, Taint] = dict(start)
+    registers: dict[Place, Taint] = dict(start.items())
     memory: dict[int, Taint] = {}
     written: dict[int, int] = {}
     rounds: dict[int, int] = {}
@@ -155,7 +155,9 @@ def follow(
 
 def _state(registers: dict[Place, Taint], memory: dict[int, Taint], written: dict[int, int]) -> State:
     names = [name for name in registers if isinstance(name, str) and not name.endswith(LOW)]
-    return State({**{name: _of_register(registers, name) for name in names}, **memory}, written)
+    taints: dict[Place, Taint] = {name: _of_register(registers, name) for name in names}
+    taints.update(memory.items())
+    return State(taints, written)
 
 
 def _of_register(registers: dict[Place, Taint], name: str) -> Taint:
@@ -207,9 +209,9 @@ def _use(code: bytes, mnemonic: str) -> Use:
     read = [_part(one.reg_name(number)) for number in reads]
     written = [one.reg_name(number) for number in writes]
     operands = [operand for operand in one.operands if operand.type != 2]  # no constants
-    if mnemonic.startswith(("xor", "sub")) and len(operands) == 2 and operands[0].type == operands[1].type == 1:
-        if operands[0].reg == operands[1].reg:
-            read = []
+    two = len(operands) == 2 and operands[0].type == operands[1].type == 1
+    if two and mnemonic.startswith(("xor", "sub")) and operands[0].reg == operands[1].reg:
+        read = []
     through: list[str] = []
     if not mnemonic.startswith("lea"):
         values = {_part(one.reg_name(o.reg)) for o in operands if o.type == 1 and o.access & 1}

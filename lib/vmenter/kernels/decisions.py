@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from vmenter.kernels.dataflow import Input
+from vmenter.kernels.dataflow import Input  # noqa: TC001  (a NamedTuple's field)
 
 
 class Item(NamedTuple):
@@ -147,7 +147,11 @@ def deciding(way: Way, happens: Callable[[Item], bool], ends: Collection[str] = 
     return of(way, False)  # noqa: FBT003
 
 
-def nodes(found: Deciding | bool | None) -> Iterator[Deciding]:
+Decision = Deciding | bool | None
+"""What something comes to: True, False, or what decides it; None where nothing is come to at all."""
+
+
+def nodes(found: Decision) -> Iterator[Deciding]:
     """Yield every question that makes a difference."""
     if isinstance(found, Deciding):
         yield found
@@ -161,7 +165,7 @@ class Arm(NamedTuple):
     conditions: tuple[tuple[Deciding, bool], ...]
 
 
-def arms(found: Deciding | bool | None) -> Iterator[Arm]:
+def arms(found: Decision) -> Iterator[Arm]:
     """Yield every way to the answer True."""
     if found is True:
         yield Arm(())
@@ -171,7 +175,7 @@ def arms(found: Deciding | bool | None) -> Iterator[Arm]:
                 yield Arm(((found, answer), *arm.conditions))
 
 
-def answered(found: Deciding | bool | None, answers: Mapping[str, bool]) -> frozenset[bool]:
+def answered(found: Decision, answers: Mapping[str, bool]) -> frozenset[bool]:
     """Return what it can come to where questions, by their names, are answered so; others stay open."""
     if not isinstance(found, Deciding):
         return frozenset() if found is None else frozenset({found})

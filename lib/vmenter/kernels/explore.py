@@ -3,9 +3,9 @@
 A run takes one way. At each place where another could have been taken (a site of an alternative whose feature is
 open, a static branch whose key is open, a jump or a WRMSR that something unknown reached) the run is done again
 with what turns it the other way, if there is such a thing, and so on until nothing is left to turn. What turns a
-jump is found by trying: contents that the instructions before it suggest, then single bits. So nothing is taken from
-what code looks like, only from what it does. Two ways are known to meet where they stand at the same instruction
-and all that is read from there on is the same in both; from there on they are one.
+jump is found by trying: contents that the instructions before it suggest, then single bits. So nothing is taken
+from what code looks like, only from what it does. Two ways are known to meet where they stand at the same
+instruction and all that is read from there on is the same in both; from there on they are one.
 
 What cannot be turned although nothing known forbids it, and what would take too long, is kept in `unsure`.
 """
@@ -106,7 +106,7 @@ class Explorer:
             now = {**chosen, what: state}
             ways.append(self._way(now, self.runs.run(now), step))
         ask = Ask(what[0], what[1], str(what[1]), self.runs.image.label(address))
-        return self._keep(Question(ask, *ways), chosen, run, step, "site", frozenset({what}))
+        return self._keep(Question(ask, ways[0], ways[1]), chosen, run, step, "site", frozenset({what}))
 
     def _at_branch(self, chosen: dict[Any, int], run: Run, step: int) -> Question | None:
         """Return the question of a jump or WRMSR that can be turned."""
@@ -208,7 +208,8 @@ class Explorer:
             other = self.runs.run({**chosen, **every})
             if other.steps[: step + 1] == before and direction(other, step) not in (here, None):
                 self.unsure.append(
-                    f"{self.runs.image.label(run.steps[step])} depends on {' and '.join(map(self.runs.told, free))} together"
+                    f"{self.runs.image.label(run.steps[step])} depends on "
+                    f"{' and '.join(map(self.runs.told, free))} together"
                 )
         return found
 
@@ -237,8 +238,7 @@ class Explorer:
         if one.size == 1 and step == len(run.steps) - 1:
             every = (0, 1)  # a byte that is passed on is a yes or a no
         tried = {now}
-        for value in every:
-            value &= mask
+        for value in (one_value & mask for one_value in every):
             if value not in tried and not (value ^ now) & keep:
                 tried.add(value)
                 yield value

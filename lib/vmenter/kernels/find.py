@@ -25,6 +25,9 @@ HOW = (
     "on Debian and its kin `vmenter fetch` gets one; else give a kernel package (.deb, .rpm) "
     "or a folder with kvm-intel.ko"
 )
+OTHER_ARCHITECTURES = re.compile(
+    r"[-_.](arm64|aarch64|armhf|armel|armv7hl|i386|i686|ppc64el|ppc64le|riscv64|s390x|mips64el|loong64)[._]"
+)
 PARTS = " (Debian 7.x has it in linux-binary-… and linux-modules-…, others in kernel-core, kernel-modules-core)"
 
 
@@ -102,8 +105,19 @@ def find(
     except OSError as error:
         raise LabError(f"{path}: {error.strerror or error}") from None
     if is_package(start, place.name):
-        return _kernels(_package(place, want), want, f"{path} is a package without a kernel{PARTS}")
+        return _kernels(_package(place, want), want, f"{path} is a package without a kernel{_parts(place.name)}")
     return _kernels(_file(place), FILES, f"{path} is no kernel")
+
+
+def _parts(package: str) -> str:
+    """Say where else the files may be that a package does not have: by its own name, if that tells."""
+    foreign = OTHER_ARCHITECTURES.search(package)
+    if foreign:
+        return f" for Intel or AMD: it is for {foreign[1]}, and their modules are in packages for amd64 or x86_64"
+    if package.startswith("linux-binary-"):
+        name = package.removeprefix("linux-binary-").partition("_")[0].removesuffix(".deb")
+        return f" module: it has the kernel alone; its modules are in linux-modules-{name}"
+    return PARTS
 
 
 def installed(root: str | Path = "/", want: Collection[str] = FILES) -> tuple[Kernel, ...]:

@@ -22,7 +22,7 @@ MOST_ACCESSES = 1  # behind VERW on Intel: the read of the run flags
 
 
 def verdict(reports: Sequence[StubReport], raised: Raised | None) -> tuple[str, str]:
-    """Return the verdict on a module, and the reason. `raised`: who raises the run flag, where one is asked for."""
+    """Return the verdict on a module, and the reason. `raised`: who raises the run flag, if it is asked."""
     for report in reports:
         if report.problem:
             return unknown(report.problem, report.why or "")

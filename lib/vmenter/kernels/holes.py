@@ -1,11 +1,10 @@
-"""Which hosts' VM-Enters get no clear though it was promised: the meaning of a module, where `form` tells its form.
+"""Which hosts' VM-Enters get no clear though it was promised: a module's meaning, where `form` tells its form.
 
-On Intel that is the audit's answer, over every configuration of the default space, with the promise of the module's
-version and what its code does. On AMD the promise is one feature (`svm`): a stub that does not always clear under it
-leaves the hosts without a clear for which boot selects it.
+On Intel that is the audit's answer, over every configuration of the default space, with the promise of the
+module's version and what its code does. On AMD the promise is one feature (`svm`): a stub that does not always
+clear under it leaves the hosts without a clear for which boot selects it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +80,7 @@ def _of_svm(report: Report) -> Holes:
 
 def to_json(found: Holes) -> dict[str, Any]:
     """Return the keys that `vmenter inspect --json` has for them."""
-    holes: Sequence[Hole] | None = found.found
+    holes = found.found
     return {
         "holes": None
         if holes is None

@@ -17,7 +17,7 @@ from vmenter.code.image import Image
 from vmenter.emulator.machine import FB_CLEAR_DIS, IA32_MCU_OPT_CTRL
 from vmenter.emulator.trace import Event, EventKind, Trace
 from vmenter.kernels.around import Around, Asks, asks, clears, contrary, disables, flushes
-from vmenter.kernels.decisions import Deciding, Item, Outcome, Question, deciding, entering, outcomes
+from vmenter.kernels.decisions import Deciding, Decision, Item, Outcome, Question, deciding, entering, outcomes
 from vmenter.kernels.inspect import Report, inspect_image
 from vmenter.kernels.stub import RESUME, Runner
 from vmenter.patching import features
@@ -79,8 +79,8 @@ class _Parts:
             if one.ways is None:
                 continue
             by = {what: _asked(deciding(one.ways, happens)) for what, happens in _ROLES.items()}
-            found |= {name: "flush" for name in by["flush"] - by["fb"]}
-            found |= {name: "fb" for name in by["fb"] - by["flush"]}
+            found |= dict.fromkeys(by["flush"] - by["fb"], "flush")
+            found |= dict.fromkeys(by["fb"] - by["flush"], "fb")
         return found
 
     def run(self, state: State) -> Trace:
@@ -155,7 +155,7 @@ class _Answers:
 _ROLES = {"flush": flushes, "fb": disables}
 
 
-def _asked(found: Deciding | bool | None) -> set[str]:
+def _asked(found: Decision) -> set[str]:
     """Return the names of the contents, a byte each, that something depends on."""
     if not isinstance(found, Deciding):
         return set()
@@ -167,7 +167,7 @@ def _is_flag(found: Deciding) -> bool:
     return asks(found) is Asks.OTHER and all(one.kind == "memory" and one.size == 1 for one in found.ask.inputs)
 
 
-def _unanswered(found: Deciding | bool | None, answers: _Answers) -> Iterable[str]:
+def _unanswered(found: Decision, answers: _Answers) -> Iterable[str]:
     """Yield the names of what something depends on and a state does not tell."""
     if isinstance(found, Deciding):
         answer = answers(found)
@@ -265,8 +265,8 @@ def _lab_question(image: Image, era: ModuleEra) -> None:
 def generation_of(image: Image, report: Report) -> Promised:
     """Tell whose selection a module goes by: its version's.
 
-    Where a version does not tell (a distribution's may have taken in anything), the names do that the module knows:
-    static keys and VERW's selector in its symbol table, which stay there whatever the code does with them.
+    Where a version does not tell (a distribution's may have taken in anything), the names do that the module
+    knows: static keys and VERW's selector in its symbol table, which stay there whatever the code does with them.
     """
     version = features.parse_version(image.kernel) if image.kernel else None
     known = {*image.undefined, *image.symbols.names}

@@ -1,8 +1,8 @@
 """What a module calls and does not have: little stubs that return, whatever is chosen for them to return.
 
-A function of another module or of the kernel, or what a pointer leads to that only the kernel fills in, becomes code
-that reads every register a call may change, and the flags, from memory of its own. So what it returns, and what it
-leaves behind, are contents like any other. Thunks that only return or jump on do just that.
+A function of another module or of the kernel, or what a pointer leads to that only the kernel fills in, becomes
+code that reads every register a call may change, and the flags, from memory of its own. So what it returns, and
+what it leaves behind, are contents like any other. Thunks that only return or jump on do just that.
 """
 
 import re

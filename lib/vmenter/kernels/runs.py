@@ -1,9 +1,9 @@
 """Runs of a function of a real kernel with chosen contents of memory, registers, features and static keys.
 
-The machine's runs (`recorder`), with what it takes for code out of its place: functions that the image does not have
-become stubs (`outside`); sites of alternatives and static branches are patched when a run comes to them; a pointer
-that was read from memory nobody wrote is steered to where there is room; and a run that cannot go on, or comes to
-the call it was to come to, is an end like any other.
+The machine's runs (`recorder`), with what it takes for code out of its place: functions that the image does not
+have become stubs (`outside`); sites of alternatives and static branches are patched when a run comes to them; a
+pointer that was read from memory nobody wrote is steered to where there is room; and a run that cannot go on, or
+comes to the call it was to come to, is an end like any other.
 """
 
 import re
@@ -82,7 +82,7 @@ class Run:
 
 
 class Runs:
-    """Runs from an address on. `until`: addresses (of what is called) at which they end. `arguments`: registers."""
+    """Runs from an address on. `until`: addresses of what is called, where they end. `arguments`: registers."""
 
     def __init__(
         self,
@@ -147,7 +147,8 @@ class Runs:
         found = machine.attempt(self.start, self._registers(chosen), self._memory(chosen))
         self.count += 1
         self.steps += min(len(found[0].steps), MOST_COUNTED)
-        return self._ended(*found, chosen)
+        trace, why, notes, registers, fault = found
+        return self._ended(trace, why, notes, registers, fault, chosen)
 
     def _prepared(self, chosen: Chosen) -> Recorder:
         if self._machine is None:
@@ -250,7 +251,7 @@ class Runs:
 
     def _new_functions(self, run: Run) -> bool:
         """Make stubs of undefined functions that were called for the first time."""
-        called = {address: name for address, name in self._undefined}
+        called = dict(self._undefined)
         new = [
             address
             for address in dict.fromkeys(run.steps)
@@ -288,7 +289,7 @@ class Runs:
         )
 
     def _steer(self, run: Run, chosen: Chosen) -> bool:
-        """Let a pointer that was found in memory, and leads nowhere, lead to where there is room; an index be 0."""
+        """Let a pointer that was found in memory and leads nowhere lead to where there is room; an index be 0."""
         if run.fault is None or len(self.base) >= MOST_STEERED:
             return False
         step = len(run.steps) - 1

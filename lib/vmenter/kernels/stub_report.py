@@ -1,6 +1,6 @@
 """What was found in one VM-Enter stub: how its VERW is switched, what its runs showed, what else stands in it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from vmenter import LabError
@@ -156,8 +156,7 @@ def _judged(found: StubReport) -> StubReport:
     if ways is None:
         return found
     problem, why = None, None
-    names = {number: name for number, name in found.names.items()}
-    every = tuple(names)
+    names, every = found.names, tuple(found.names)
     always = [one.feature for one in found.cleared if one.always]
     with_mmio = [one.feature for one in found.cleared if one.with_mmio]
     wrong = ways.wrong_entry()
@@ -168,9 +167,9 @@ def _judged(found: StubReport) -> StubReport:
     elif True in ways.clears((), every) and not any(run.verw for run in found.runs if not run.features):
         problem, why = f"{stub} clears under conditions that no known kernel has", ways.why((), every)
     for number in always:
-        if not problem and False in ways.clears((number,), _rest(with_mmio, number, found)):
+        if not problem and False in ways.clears((number,), _rest(with_mmio, found)):
             problem = f"{stub}: under {names[number]}, one of its ways to VM-Enter goes around VERW"
-            why = ways.why((number,), _rest(with_mmio, number, found))
+            why = ways.why((number,), _rest(with_mmio, found))
     for number in with_mmio:
         if not problem and False in ways.clears((number,), always, mmio=True):
             problem = f"{stub}: under {names[number]}, one of its ways to VM-Enter goes around VERW"
@@ -181,17 +180,13 @@ def _judged(found: StubReport) -> StubReport:
     if not problem:
         return found
     told = f"{problem}: that depends on {why}" if why else None
-    return StubReport(**{**_fields(found), "problem": problem, "why": told})
+    return replace(found, problem=problem, why=told)
 
 
-def _rest(with_mmio: list[int], number: int, found: StubReport) -> tuple[int, ...]:
+def _rest(with_mmio: list[int], found: StubReport) -> tuple[int, ...]:
     """Return the features that are taken as off: that both together go wrong is a verdict of its own."""
     both = [run for run in found.runs if set(run.features) == set(found.names) and len(run.features) > 1]
     return tuple(with_mmio) if not all(run.verw for run in both) else ()
-
-
-def _fields(found: StubReport) -> dict[str, object]:
-    return {name: getattr(found, name) for name in found.__dataclass_fields__}
 
 
 # --- what else stands there --------------------------------------------------------------------------------------
@@ -214,11 +209,11 @@ def _beside(image: Image, runner: Runner, names: dict[int, str], ways: StubWays)
     ecx: int | None = None
     inside = [(site.address, site.address + site.length) for site in runner.sites]
     for one in decode(image.read(stub.start, stub.end - stub.start), stub.start, strict=False):
-        if one.mnemonic.startswith("wrmsr") and ecx in (SPEC_CTRL, PRED_CMD):
-            if not any(start <= one.address < end for start, end in inside):
-                what = "SPEC_CTRL" if ecx == SPEC_CTRL else "IBPB"
-                found.append((one.address, Beside(what, one.address in written, (), image.label(one.address))))
+        plain = not any(start <= one.address < end for start, end in inside)
+        if plain and one.mnemonic.startswith("wrmsr") and ecx in (SPEC_CTRL, PRED_CMD):
+            what = "SPEC_CTRL" if ecx == SPEC_CTRL else "IBPB"
+            found.append((one.address, Beside(what, one.address in written, (), image.label(one.address))))
         ecx = ecx_after(one, ecx)
-    told = {(one.what, one.before) for _, one in found if one.features}
+    switched = {(one.what, one.before) for _, one in found if one.features}
     ordered = [one for _, one in sorted(found, key=lambda pair: pair[0])]
-    return tuple(one for one in ordered if one.features or (one.what, one.before) not in told)
+    return tuple(one for one in ordered if one.features or (one.what, one.before) not in switched)

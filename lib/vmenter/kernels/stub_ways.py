@@ -2,8 +2,8 @@
 
 `Runner` runs a stub as it is on a plain day: other features off, the vCPU's structure full of itself. Here each
 question on its way is answered both ways (`explore`): the guest's SPEC_CTRL equal to the host's or not, the host's
-RSP changed or not, every feature of every alternative that is come to, off and on. The run flags are given, one set
-after the other.
+RSP changed or not, every feature of every alternative that is come to, off and on. The run flags are given, one
+set after the other.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -11,7 +11,17 @@ from dataclasses import dataclass, field
 
 from vmenter.emulator.memory import Owner
 from vmenter.emulator.trace import EventKind
-from vmenter.kernels.decisions import Deciding, Item, Question, Way, deciding, entering, outcomes, questions
+from vmenter.kernels.decisions import (
+    Deciding,
+    Decision,
+    Item,
+    Question,
+    Way,
+    deciding,
+    entering,
+    outcomes,
+    questions,
+)
 from vmenter.kernels.explore import Explorer
 from vmenter.kernels.runs import Runs
 from vmenter.kernels.stub import BUDGET, RESUME, Runner
@@ -92,7 +102,8 @@ class StubWays:
 def of_runner(runner: Runner) -> StubWays:
     """Run a stub in every way. Raises `LabError` where there are too many."""
     register, reach = runner.flags, runner.reach
-    ways, unsure = {}, {}
+    ways: dict[int, Way] = {}
+    unsure: dict[str, None] = {}
     runs = Runs(runner.image, runner.stub.start, runner.how, runner.arguments, (), BUDGET)
     for flags in _sets_of_flags(register, reach):
         runs.arguments = {**runner.arguments, **({register: flags} if register else {})}
@@ -128,7 +139,7 @@ class _states:  # noqa: N801  (called like a function)
         return True if question.ask.what in self.on else False if question.ask.what in self.off else None
 
 
-def _open(found: Deciding | bool | None, choose: _states) -> Iterator[Deciding]:
+def _open(found: Decision, choose: _states) -> Iterator[Deciding]:
     """Yield the questions that are left open and make a difference."""
     left = _restricted(found, choose)
     if isinstance(left, Deciding):
@@ -137,7 +148,7 @@ def _open(found: Deciding | bool | None, choose: _states) -> Iterator[Deciding]:
         yield from _open(left.yes, choose)
 
 
-def _restricted(found: Deciding | bool | None, choose: _states) -> Deciding | bool | None:
+def _restricted(found: Decision, choose: _states) -> Decision:
     """Return what is left to be asked where some features are given."""
     if not isinstance(found, Deciding):
         return found
