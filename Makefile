@@ -18,8 +18,8 @@ help:  ## list the targets
 setup:  ## make .venv and install the pinned packages, if that has not been done
 	@PYTHON="$(PYTHON)" sh .ci/setup
 
-lab: setup  ## set everything up and open the course in JupyterLab
-	@$(PY) -m jupyterlab notebooks/00-start-here.ipynb --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
+lab: setup  ## set everything up and open your own copies of the course in JupyterLab
+	@$(PY) -m vmenter lab $(LAB_ARGS)
 
 test: lint type unit nbval  ## set everything up and run every test
 
@@ -36,7 +36,7 @@ unit: setup  ## run the tests of the library, the command line and the widgets
 	@$(PYTEST) -n $(JOBS) --dist loadfile tests
 
 nbval: setup  ## run every notebook and compare each output with the one committed
-	@VMENTER_PROGRESS=off $(PYTEST) -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 \
+	@VMENTER_PROGRESS=off VMENTER_REVEAL=1 $(PYTEST) -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 \
 		--nbval-sanitize-with tests/nbval.cfg notebooks
 
 hub-test: setup  ## fill a real JupyterHub with LEARNERS=3 who work at once, and then do what must not be done

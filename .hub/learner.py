@@ -1,7 +1,7 @@
-"""Start the server of one learner: an own copy of the course, an own progress file, a limit on memory.
+"""Start the server of one learner: own copies of the course, an own progress file, a limit on memory.
 
-A spawner runs this in place of jupyterhub-singleuser, as the learner and where the learner's files are. What the
-learner has changed is never written over; a notebook that was deleted or renamed comes anew at the next start.
+A spawner runs this in place of jupyterhub-singleuser, as the learner and where the learner's files are. The copies
+are made and brought up to date at each start, as by `vmenter lab`.
 """
 
 import os
@@ -9,24 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-COURSE = Path(__file__).resolve().parent.parent
-FOLDER = "vmenter-lab"  # under the learner's home
+from vmenter.course import copies
+
 SERVER = "jupyterhub.singleuser"
-FOR_LEADERS = {"INSTRUCTOR.md"}
-
-
-def copy_course(home: Path, course: Path = COURSE) -> Path:
-    """Put the notebooks that are not there yet under `home`, each whole or not at all. Returns their folder."""
-    folder = home / FOLDER
-    notebooks = folder / "notebooks"
-    notebooks.mkdir(parents=True, exist_ok=True)
-    for original in sorted((course / "notebooks").iterdir()):
-        own = notebooks / original.name
-        if original.suffix in {".ipynb", ".md"} and original.name not in FOR_LEADERS and not own.exists():
-            fresh = own.with_name(f".{own.name}.new")
-            fresh.write_bytes(original.read_bytes())
-            fresh.replace(own)
-    return folder
 
 
 def limit_memory(limit: str) -> None:
@@ -43,7 +28,8 @@ def limit_memory(limit: str) -> None:
 
 def main() -> None:
     """Become the learner's server."""
-    folder = copy_course(Path.home())
+    folder = Path.home() / copies.FOLDER
+    print(copies.update(folder).text, file=sys.stderr)
     os.environ.setdefault("VMENTER_PROGRESS", str(folder / "progress.json"))
     # Kernels and server talk through sockets that are files here. The folder is the learner's alone; its name is
     # short, because that of a socket may have some 100 characters.

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 from places import NOTEBOOKS
 
+from vmenter.course.prediction.questions import every
+
 HOSTS = {"lore.kernel.org", "git.kernel.org", "www.amd.com", "aka.ms"}  # a new one is looked at before it is cited
 LORE, COMMIT = "https://lore.kernel.org/all/", "https://git.kernel.org/linus/"
 LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)]*)\)")
@@ -163,22 +165,26 @@ def minutes(notebook: Notebook, course: Course) -> Iterator[str]:
 
 
 def predictions(notebook: Notebook, _course: Course) -> Iterator[str]:
-    """Each prediction is asked once and answered once, behind it, as often as it asks, with what was computed."""
-    asked: dict[str, ast.Call] = {}
+    """Each prediction is in its file, asked once and answered once, behind it, as often as it asks, by computing."""
+    asked: list[str] = []
     told: list[str] = []
     for call in _calls(notebook):
         name = ast.literal_eval(call.args[0]) if call.args and isinstance(call.args[0], ast.Constant) else None
         if call.func.id == "predict":  # type: ignore[attr-defined]
             if name != f"{notebook.number}-{chr(ord('a') + len(asked))}":
                 yield f"prediction {name} does not have the next letter"
-            asked[str(name)] = call
+            asked.append(str(name))
+            if name not in every() or len(call.args) != 1:
+                yield f"prediction {name} has no questions in its file, or more than its name in the cell"
         elif name not in asked or name in told:
             yield f"truth {name} has no question in front of it, or is told twice"
         else:
             told.append(name)
-            yield from _answers(name, asked[name], call)
+            yield from _answers(name, call)
     if missing := [name for name in asked if name not in told]:
         yield f"no truth is told for {', '.join(missing)}"
+    if unused := [name for name in every() if name.startswith(notebook.number) and name not in asked]:
+        yield f"the file has questions that nobody asks: {', '.join(unused)}"
     if not asked and notebook.number != "00":
         yield "nothing is to be predicted"
     if any(cell.kind == "code" and re.search(r"your guess|guess\w* = None", cell.text) for cell in notebook.cells):
@@ -198,11 +204,11 @@ def _calls(notebook: Notebook) -> Iterator[ast.Call]:
                     yield node
 
 
-def _answers(name: str, question: ast.Call, answer: ast.Call) -> Iterator[str]:
-    pair = question.args[1:], answer.args[1:]
-    if not any(isinstance(one, ast.Starred) for args in pair for one in args) and len(pair[0]) != len(pair[1]):
-        yield f"prediction {name} asks {len(pair[0])} questions, truth tells {len(pair[1])}"
-    for one in pair[1]:
+def _answers(name: str, answer: ast.Call) -> Iterator[str]:
+    questions, facts = every().get(name, ()), answer.args[1:]
+    if not any(isinstance(one, ast.Starred) for one in facts) and len(questions) != len(facts):
+        yield f"prediction {name} asks {len(questions)} questions, truth tells {len(facts)}"
+    for one in facts:
         if not any(isinstance(part, ast.Name) for part in ast.walk(one)):
             yield f"a truth of {name} is typed, not computed: {ast.unparse(one)}"
 

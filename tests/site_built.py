@@ -20,8 +20,14 @@ CELLS = (
     "EntryExplorer('mine', more=(mine,))",
     "from vmenter.views.host.widget import HostView\nHostView()",
     "from vmenter.views.exposure.widget import ExposureMap\nExposureMap()",
-    "from vmenter.course.prediction.widget import predict, truth\npredict('98-a', 'How many?', 'Which?')",
-    "truth('98-a', 7, 'the third')",
+    "from vmenter.course.prediction import ask, truth\nfrom vmenter.course.prediction.questions import question\n"
+    "many = question('98-a', {'question': 'How many?', 'number': '', 'near': 1, 'right': 'Just so.',"
+    " 'misconceptions': [{'at': 12, 'answer': 'Twice counted.'}]})\n"
+    "which = question('98-a', {'question': 'Which?', 'choices': {'a': 'A it is.', 'b': 'B it is not.'}})\n"
+    "all_of = question('98-a', {'question': 'All?', 'several': True, 'right': 'Both.',"
+    " 'choices': {'x': 'X holds.', 'y': 'Y holds.', 'z': 'Z does not.'}})\n"
+    'ask("98-a", many, which, all_of)',
+    'truth("98-a", 7, "a", ["x", "y"], show="the table")',
     "from vmenter.views.live import LiveText\nLiveText('What is here', 'this machine')",
 )
 WAIT = 600  # seconds that another worker's build may take

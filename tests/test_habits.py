@@ -12,6 +12,8 @@ import yaml
 from places import ROOT
 from tools import release
 
+from vmenter.course.prediction.questions import answer, every, question
+
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 CHANGELOG = release.entries((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
@@ -20,6 +22,7 @@ VERSION = tomllib.loads((ROOT / "lib" / "pyproject.toml").read_text(encoding="ut
 # What the worked examples make: not there before, and free for who follows them.
 MADE = {
     "lib/vmenter/course/exercises/11.toml",
+    "lib/vmenter/course/prediction/11.toml",
     "lib/vmenter/course/exercises/nb11.py",
     "lib/vmenter/patching/lab/ours.S",
     "notebooks/11-one-more-site.ipynb",
@@ -91,8 +94,23 @@ def test_the_example_of_an_exercise_is_a_whole_one():
     judge = names["_judge_length"]
     assert judge(17) is None
     wrong = re.search(r'"03-3": \[(.*?)\n   \]', CONTRIBUTING, re.DOTALL)[1]
-    for answer, reason in re.findall(r'\((\S+), "(.+?)"\)', wrong):
-        assert reason in judge(eval(answer))
+    for given, reason in re.findall(r'\((\S+), "(.+?)"\)', wrong):
+        assert reason in judge(eval(given))
+
+
+def test_the_example_of_a_prediction_answers_each_guess():
+    asked = tomllib.loads(
+        next(one for one in re.findall(r"```toml\n(.*?)```", CONTRIBUTING, re.DOTALL) if "03-c" in one)
+    )
+    size, both = (question("03-c", texts) for texts in asked["03-c"])
+    assert [answer(size.key(17), guess).verdict for guess in ("17", "15", "7", "20")] == [
+        "right",
+        "near",
+        "wrong",
+        "wrong",
+    ]
+    assert [answer(both.key("the same"), guess).verdict for guess in both.choices] == ["near", "right", "wrong"]
+    assert "03-c" not in every()
 
 
 # --- licences, citation, changelog, releases ------------------------------------------------------------------------

@@ -56,5 +56,7 @@ def test_every_package_of_the_library_has_a_floor():
 
     contract = tomllib.loads((ROOT / "lib/pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
     named = {name for floor in contract["contracts"][0]["layers"] for name in floor.split(" | ")}
-    there = {f"vmenter.{path.name}" for path in (ROOT / "lib/vmenter").iterdir() if (path / "__init__.py").exists()}
+    there = {
+        f"vmenter.{path.name}" for path in (ROOT / "lib/vmenter").iterdir() if (path / "__init__.py").exists()
+    }
     assert named == there | {"vmenter.cli"}

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
+from vmenter.course import copies
+
 LEARNER = ROOT / ".hub" / "learner.py"
 PINNED = re.compile(r"^([a-z0-9-]+)==(\S+)( ; .+)?$")
 
@@ -23,42 +25,6 @@ def learner():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def test_a_learner_gets_every_notebook_and_the_leaders_pages_stay_behind(learner, tmp_path):
-    own = learner.copy_course(tmp_path) / "notebooks"
-    course = {
-        path.name: path.read_bytes()
-        for path in (ROOT / "notebooks").glob("*.*")
-        if path.suffix in (".ipynb", ".md")
-    }
-    assert course.pop("INSTRUCTOR.md")
-    assert {path.name: path.read_bytes() for path in own.iterdir()} == course
-
-
-def test_what_a_learner_wrote_is_never_written_over_and_what_was_deleted_comes_anew(learner, tmp_path):
-    own = learner.copy_course(tmp_path) / "notebooks"
-    written, deleted, *_ = sorted(own.glob("*.ipynb"))
-    before = deleted.read_bytes()
-    written.write_text("mine", encoding="utf-8")
-    deleted.unlink()
-    learner.copy_course(tmp_path)
-    assert written.read_text(encoding="utf-8") == "mine"
-    assert deleted.read_bytes() == before
-
-
-def test_notebooks_point_at_nothing_that_a_learner_has_no_copy_of(learner, tmp_path):
-    own = learner.copy_course(tmp_path) / "notebooks"
-    links = {
-        (path.name, target)
-        for path in own.glob("*.ipynb")
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
-        if cell["cell_type"] == "markdown"
-        for target in re.findall(r"\]\(([^)#\s]+)", "".join(cell["source"]))
-        if "://" not in target
-    }
-    assert links
-    assert {link for link in links if not (own / link[1]).exists()} == set()
 
 
 @pytest.mark.parametrize(
@@ -89,6 +55,8 @@ def test_a_server_keeps_progress_beside_the_learners_notebooks(tmp_path, environ
     )
     arguments, progress, runtime, limit, nice = json.loads(done.stdout)
     folder = tmp_path / "vmenter-lab"
+    assert (folder / "notebooks" / "00-start-here.ipynb").is_file()
+    assert done.stderr.startswith(f"Your copies of the course are in {folder}.")
     assert arguments == [f"--ServerApp.root_dir={folder}", "--port=1"]
     assert progress == (str(folder / "progress.json") if expected == "home" else expected)
     assert stat.S_IMODE(Path(runtime).stat().st_mode) == 0o700
@@ -139,6 +107,11 @@ def test_binder_installs_the_pins_and_opens_the_course(tmp_path):
     opened = set(
         re.findall(r'"default_url": "/lab/tree/([^"]+)"', (binder / "postBuild").read_text(encoding="utf-8"))
     )
-    assert len(opened) == 1
-    assert (ROOT / opened.pop()).is_file()
+    made = re.findall(
+        r"^python -m vmenter lab --no-open --folder (\S+)$",
+        (binder / "postBuild").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert opened == {f"{made[0]}/{copies.FIRST}"}
+    assert (ROOT / copies.FIRST).is_file()
     assert (binder / "postBuild").stat().st_mode & 0o111

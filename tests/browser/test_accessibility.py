@@ -48,11 +48,18 @@ def unfold(root):
 
 
 VIEWS = {
+    "a recorded VM-Enter": View(
+        "from vmenter.views.entry.widget import EntryExplorer\n"
+        "EntryExplorer(recorded='7.3.4, FB_CLEAR_DIS, then VERW', show=('events', 'verdict'))",
+        "Recorded: 7.3.4, FB_CLEAR_DIS, then VERW",
+        (("without it the eras are as before", choose("Code of", "v4"), "Version 4, patch 4/8"),),
+    ),
     "PatchBench": View(
         "from vmenter.views.patch.widget import PatchBench\nPatchBench(features=('CLEAR_CPU_BUF_VM',))",
-        "step 5 of 5: merge",
+        "step 1 of 5: choose",
         (
             ("stepped", press("button", "2 copy"), "step 2 of 5: copy"),
+            ("at the end", press("button", "5 merge"), "step 5 of 5: merge"),
             ("layered", press("radio", "layered"), "engine: layered"),
             ("open", unfold, ""),
             ("mistaken", fill("Original code at the site", "verw foo(%rix)", "Control+Enter"), "invalid register name"),
@@ -87,7 +94,7 @@ VIEWS = {
     ),
     "ExposureMap": View(
         "from vmenter.views.exposure.widget import ExposureMap\nExposureMap()",
-        "679,477,248 configurations",
+        "1,358,954,496 configurations",
         (
             ("zoomed", press("button", "VERW asked: for guests that reach MMIO; zoom in"), "Narrowed to  VERW asked"),
             ("other columns", choose("Columns", "mds="), "Columns      mds="),
@@ -106,12 +113,17 @@ VIEWS = {
         stops=10,
     ),
     "Prediction": View(
-        "from vmenter.course.prediction.widget import predict, truth\npredict('05-a', 'How many?', 'Why?')",
+        "from vmenter.course.prediction import predict, truth\npredict('05-a')",
         "Keep my guess",
-        (("kept", lambda root: (root.get_by_label("How many?").fill("3"), press("button", "Keep my guess")(root)), "ept"),),
+        (("kept", lambda root: (root.get_by_label("How many").fill("3"), press("button", "Keep my guess")(root)), "ept"),),
         stops=3,
     ),
-    "Prediction, truth": View("truth('05-a', 4, 'because')", "You guessed", stops=0),
+    "Prediction, truth": View(
+        "_ = predict('06-b')\ntruth('06-b', 'VMLAUNCH', show='a table')",
+        "The truth comes when",
+        (("shown", press("button", "Show me without a guess"), "It is"),),
+        stops=1,
+    ),
     "LiveText": View("from vmenter.views.live import LiveText\nLiveText('What works', 'all of it')", "all of it", stops=0),
     "timeline": View(
         "from vmenter.views.drawings.timeline import timeline\ntimeline(here='650b68a0622f')",

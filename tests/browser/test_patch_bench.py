@@ -11,7 +11,7 @@ from .looks import CONTRAST
 
 CELL = """\
 from vmenter.views.patch.widget import PatchBench
-bench = PatchBench(sample="three_way", features=("CLEAR_CPU_BUF_VM",))
+bench = PatchBench(sample="three_way", features=("CLEAR_CPU_BUF_VM",), step=None)
 bench"""
 
 
@@ -44,6 +44,20 @@ def test_by_mouse(open_notebook):
     assert "decides" in page.locator('.vm-decision [data-key="e2"]').get_attribute("class")
     page.get_by_label("Site", exact=True).select_option("unless_smap")
     wait_for_twin(page, "entry 1  NOT SMAP  matches, decides")
+    assert not page.mistakes
+
+
+def test_it_opens_on_its_first_step_and_compares_the_patchers_only_when_asked(open_notebook):
+    page = open_notebook([CELL.replace(", step=None", "")])
+    wait_for_twin(page, "step 1 of 5: choose")
+    compared, verdict = page.locator(".vm-compare"), page.locator(".vm-decision figcaption")
+    assert compared.is_hidden()
+    assert verdict.is_hidden()
+    page.get_by_text("The same site under each patcher").first.click()
+    assert compared.is_visible()
+    page.get_by_role("slider", name="Step").press("End")
+    wait_for_twin(page, "step 5 of 5: merge")
+    assert verdict.is_visible()
     assert not page.mistakes
 
 
@@ -98,9 +112,11 @@ def test_a_mistake_is_shown_in_place_and_the_kernel_lives(open_notebook):
     assert "replacement 2, line 2, column 10: invalid register name" in mistake.inner_text()
     assert mistake.locator("pre").text_content() == "verw foo(%rix)\n         ^"
     assert code.get_attribute("aria-invalid") == "true"
-    assert "0f 00 2d 57" in twin(page)  # the last good state
+    assert "Still shown: the last good state." in twin(page)
     code.fill("call helper")
     code.press("Control+Enter")
+    wait_for_twin(page, "step 1 of ")
+    page.get_by_role("slider", name="Step").press("End")
     wait_for_twin(page, "callq helper")
     assert mistake.is_hidden()
     assert code.input_value() == "call helper"

@@ -6,12 +6,20 @@ from vmenter.course import progress
 
 from .looks import CONTRAST
 
-FILE = "import os; os.environ['VMENTER_PROGRESS'] = {!r}"
+FILE = "import os; os.environ['VMENTER_PROGRESS'] = {!r}; os.environ.pop('VMENTER_REVEAL', None)"
 ASK = """\
-from vmenter.course.prediction.widget import predict, truth
-predict("99-a", "How many of the six break it?", "Is `cond`, the default, among them?")"""
-TELL = 'truth("99-a", 1, "yes")'
+from vmenter.course.prediction import ask, truth
+from vmenter.course.prediction.questions import question
+ask("99-a",
+    question("99-a", {"question": "How many of the six break it?", "number": "of six", "near": 1, "right": "Just one.",
+                      "misconceptions": [{"at": 3, "answer": "You counted both flags."}]}),
+    question("99-a", {"question": "Is `cond`, the default, among them?", "because": "It is the default.",
+                      "choices": {"yes": "Indeed.", "no": "Look again."}}),
+    question("99-a", {"question": "Which modes clear?", "several": True, "right": "Both.",
+                      "choices": {"never": "VERW does.", "always": "The flush does.", "cond": "Not always."}}))"""
+TELL = 'truth("99-a", 1, True, ["never", "always"], show="mode   flag\\nnever  clear")'
 TOLD = ".vm-prediction tbody tr"
+COUNT = "How many of the six"
 
 
 @pytest.fixture
@@ -21,17 +29,20 @@ def cells(tmp_path, monkeypatch):
     return [FILE.format(str(tmp_path / "progress.json")), ASK, TELL]
 
 
-def told(page):
-    """Return what stands beside the truth: the guesses, row by row."""
-    return page.locator(f"{TOLD} td:nth-child(2)").all_inner_texts()
+def folded(page):
+    """Wait until the box of the truth is there; return whether it tells nothing."""
+    box = page.locator(".vm-prediction").nth(1)
+    box.wait_for()
+    return page.locator(".vm-prediction table").is_hidden() and "Just one" not in box.inner_text()
 
 
-def wait_until_told(page, *guesses):
-    page.wait_for_function(
-        "([rows, guesses]) => [...document.querySelectorAll(rows + ' td:nth-child(2)')].map(td => td.textContent).join() === guesses",
-        arg=[TOLD, ",".join(guesses)],
-        timeout=10_000,
-    )
+def wait_until_told(page, *words):
+    for row, some in enumerate(words):
+        page.locator(f"{TOLD}:nth-child({row + 1}) td:nth-child(3)").filter(has_text=some).wait_for(timeout=10_000)
+
+
+def keep_it(page):
+    page.get_by_role("button", name="Keep my guess").click()
 
 
 def run_all_anew(page):
@@ -44,73 +55,93 @@ def run_all_anew(page):
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
 
 
-def test_by_mouse(open_notebook, cells):
+def test_by_mouse_a_guess_unfolds_the_truth_and_is_answered(open_notebook, cells):
     page = open_notebook(cells)
-    wait_until_told(page, "(no guess)", "(no guess)")
-    page.get_by_label("How many of the six").click()
-    page.keyboard.type("two")
-    page.get_by_label("among them").click()
-    page.keyboard.type("no")
-    page.get_by_role("button", name="Keep my guess").click()
-    wait_until_told(page, "two", "no")
+    assert folded(page)
+    page.get_by_label(COUNT).click()
+    page.keyboard.type("3")
+    page.get_by_role("radio", name="yes").check()
+    page.get_by_role("checkbox", name="never").check()
+    keep_it(page)
+    wait_until_told(page, "Not so. You counted both flags.", "Right. Indeed.", "Near. The flush does.")
     page.get_by_role("status").get_by_text("Kept.", exact=True).wait_for()
-    assert page.locator(f"{TOLD} td:nth-child(3)").all_inner_texts() == ["1", "yes"]
-    assert page.locator(".vm-guess code").inner_text() == "cond"
-    assert progress.load().predictions == {"99-a/1": "two", "99-a/2": "no"}
+    facts = page.locator(f"{TOLD} .vm-fact").all_inner_texts()
+    assert facts == ["1 of six", "yes", "never; always"]
+    assert page.locator(f"{TOLD} td:nth-child(2)").all_inner_texts() == ["3", "yes", "never"]
+    assert page.locator(".vm-extra pre").inner_text().startswith("mode   flag")
+    assert page.get_by_role("button", name="Show me without").is_hidden()
+    assert progress.load().predictions == {"99-a/1": "3", "99-a/2": "yes", "99-a/3": "never"}
     assert not page.mistakes
 
 
 def test_by_keyboard_alone(open_notebook, cells):
     page = open_notebook(cells)
-    wait_until_told(page, "(no guess)", "(no guess)")
-    page.get_by_label("How many of the six").focus()
-    page.keyboard.type("dd 3 a")  # letters that are commands of JupyterLab's stay in the field
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.matches('.vm-guess input')")
+    assert folded(page)
+    page.get_by_label(COUNT).focus()
+    page.keyboard.type("1")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    page.keyboard.type("yes")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")  # the first choice, and JupyterLab does not scroll
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
     page.keyboard.press("Enter")
-    wait_until_told(page, "dd 3 a", "yes")
+    wait_until_told(page, "Right. Just one.", "Not so. Look again.", "Near.")
     page.get_by_role("status").get_by_text("Kept.", exact=True).wait_for()
     assert page.locator(".jp-CodeCell").count() == len(cells)
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Keep my guess"
+    assert not page.mistakes
+
+
+def test_by_keyboard_the_truth_is_asked_for(open_notebook, cells):
+    page = open_notebook(cells)
+    assert folded(page)
+    page.get_by_role("button", name="Show me without a guess").focus()
+    page.keyboard.press("Enter")
+    wait_until_told(page, "Just one.", "It is the default.", "Both.")
+    assert page.locator(f"{TOLD} td:nth-child(2)").all_inner_texts() == ["(no guess)"] * 3
+    assert page.evaluate("document.activeElement.matches('.vm-prediction')")
+    assert progress.load().predictions == {"99-a/shown": "shown"}
     assert not page.mistakes
 
 
 def test_an_empty_guess_is_asked_for_again(open_notebook, cells):
     page = open_notebook(cells)
-    wait_until_told(page, "(no guess)", "(no guess)")
-    page.get_by_role("button", name="Keep my guess").click()
-    page.get_by_role("status").get_by_text("Write a guess first").wait_for()
+    assert folded(page)
+    keep_it(page)
+    page.get_by_role("status").get_by_text("A guess is missing").wait_for()
     assert page.evaluate("document.activeElement.matches('.vm-guess input')")
+    assert folded(page)
     assert progress.load().predictions == {}
 
 
-def test_who_goes_on_without_the_button_loses_nothing(open_notebook, cells):
+def test_who_goes_on_without_the_button_loses_no_number(open_notebook, cells):
     page = open_notebook(cells)
-    wait_until_told(page, "(no guess)", "(no guess)")
-    page.get_by_label("How many of the six").fill("two")
+    assert folded(page)
+    page.get_by_label(COUNT).fill("2")
     page.locator(".jp-CodeCell .cm-content").last.click()
-    wait_until_told(page, "two", "(no guess)")
-    assert progress.load().predictions["99-a/1"] == "two"
+    wait_until_told(page, "Near.", "…", "…")
+    assert progress.load().predictions["99-a/1"] == "2"
+    assert page.locator(".vm-extra pre").count() == 0
 
 
 def test_a_guess_survives_a_reload_and_a_restarted_kernel(open_notebook, cells):
     page = open_notebook(cells)
-    wait_until_told(page, "(no guess)", "(no guess)")
-    page.get_by_label("How many of the six").fill("two")
-    page.get_by_label("among them").fill("no")
-    page.keyboard.press("Enter")
-    wait_until_told(page, "two", "no")
+    assert folded(page)
+    page.get_by_label(COUNT).fill("3")
+    page.get_by_role("radio", name="no", exact=True).check()
+    page.get_by_role("checkbox", name="always").check()
+    keep_it(page)
+    wait_until_told(page, "You counted", "Look again", "Near")
     page.evaluate("jupyterapp.commands.execute('docmanager:save')")
     page.wait_for_function("!jupyterapp.shell.currentWidget.context.model.dirty")
     page.reload()
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
     page.wait_for_function("jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
     run_all_anew(page)
-    wait_until_told(page, "two", "no")
-    assert page.get_by_label("How many of the six").input_value() == "two"
+    wait_until_told(page, "You counted", "Look again", "Near")
+    assert page.get_by_label(COUNT).input_value() == "3"
+    assert page.get_by_role("radio", name="no", exact=True).is_checked()
+    assert page.get_by_role("checkbox", name="always").is_checked()
     assert [one for one in page.mistakes if "Canceled future" not in one] == []  # JupyterLab's own, at a restart
 
 
@@ -120,10 +151,14 @@ def test_looks(open_notebook, keep, cells, theme, width):
     page = open_notebook(cells, theme=theme, width=width)
     if width < 1000:
         page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
-    wait_until_told(page, "(no guess)", "(no guess)")
-    page.get_by_label("How many of the six").fill("two, I think: those without a pending flush, in either mode")
-    page.keyboard.press("Enter")
+    assert folded(page)
+    page.locator(".vm-prediction").nth(1).screenshot(path=keep / f"prediction-folded-{theme}-{width}.png")
+    page.get_by_label(COUNT).fill("3")
+    page.get_by_role("radio", name="yes").check()
+    page.get_by_role("checkbox", name="cond").check()
+    page.get_by_label(COUNT).press("Enter")
     page.get_by_role("status").get_by_text("Kept.", exact=True).wait_for()
+    wait_until_told(page, "You counted", "Indeed", "Not so")
     for name, view in zip(("asked", "told"), page.locator(".vm-prediction").all(), strict=True):
         view.screenshot(path=keep / f"prediction-{name}-{theme}-{width}.png")
         ratio, text = view.evaluate(CONTRAST)

@@ -1,13 +1,16 @@
 """The site as a reader opens it: from a folder, with the network cut, by mouse and by keyboard."""
 
+import json
 import random
 import re
 import time
 
 import pytest
+from bs4 import BeautifulSoup
 from site_built import ALL_VIEWS
 
 from vmenter.boot.processors import PRESETS
+from vmenter.course.prediction.questions import answer
 from vmenter.course.site.frames import COMMAND_LINES
 from vmenter.story.history import ERAS
 from vmenter.story.promise import Reach
@@ -264,15 +267,80 @@ def test_the_map_by_mouse_and_keyboard(visit):
     assert not page.mistakes
 
 
-def test_a_guess_is_kept_and_shown_beside_the_truth(visit, site):
-    page = visit()
-    asks, tells = room(page, "Prediction"), room(page, "Prediction", 1)
-    asks.get_by_label("How many?").fill("5")
+def fill_in(page, many, which, *some):
+    asks = room(page, "Prediction")
+    asks.get_by_label("How many?").fill(many)
+    asks.get_by_role("radio", name=which, exact=True).check()
+    for one in some:
+        asks.get_by_role("checkbox", name=one, exact=True).check()
     asks.get_by_role("button", name="Keep my guess").click()
-    assert tells.locator("tbody tr").first.inner_text().split() == ["How", "many?", "5", "7"]
+
+
+def test_a_truth_is_folded_until_the_guess_is_kept_and_answers_it(visit):
+    page = visit()
+    tells = room(page, "Prediction", 1)
+    assert tells.locator("table").is_hidden()
+    assert not any(secret in tells.inner_text() for secret in ("7", "Just so", "the table"))
+    fill_in(page, "12", "b", "x", "z")
+    rows = tells.locator("tbody tr").all_inner_texts()
+    assert ["Not so. Twice counted." in rows[0], "7" in rows[0]] == [True, True]
+    assert "Not so. B it is not." in rows[1]
+    assert "Not so. Y holds. Z does not." in rows[2]
+    assert tells.locator(".vm-extra").inner_text() == "the table"
     page.reload()
     page.wait_for_function(READY)
-    assert room(page, "Prediction").get_by_label("How many?").input_value() == "5"
+    assert room(page, "Prediction").get_by_label("How many?").input_value() == "12"
+    assert "Twice counted" in room(page, "Prediction", 1).inner_text()
+    assert not page.mistakes
+
+
+def test_who_asks_to_be_shown_a_truth_is_shown_it_and_again_later(visit):
+    page = visit()
+    tells = room(page, "Prediction", 1)
+    tells.get_by_role("button", name="Show me without a guess").press("Enter")
+    assert "Just so." in tells.inner_text()
+    assert "(no guess)" in tells.inner_text()
+    page.reload()
+    page.wait_for_function(READY)
+    assert "Just so." in room(page, "Prediction", 1).inner_text()
+    assert not page.mistakes
+
+
+GUESSES = [
+    *("7", "7.0", " 7 ", "6", "8", "5.99", "8.01", "12", "1,000", "-3", "10 %", "many", "1e3"),
+    *("a", "b", "c", "x", "x; y", "y; x", "x; y; z", "z", "x; z", "y; none"),
+]
+
+
+def test_the_page_answers_every_guess_as_the_library_does(visit, site):
+    page = visit()
+    rooms = BeautifulSoup((site / f"{ALL_VIEWS}.html").read_text(encoding="utf-8"), "html.parser")
+    start = json.loads(rooms.select('[data-view="Prediction"] script')[1].string)
+    for guess in GUESSES:
+        rows = page.evaluate(
+            """([id, guess]) => {
+              const model = vmSite.models[id];
+              model.set("guesses", [guess, guess, guess]);
+              model.save_changes();
+              return model.get("rows").map(({ verdict, text }) => [verdict, text]);
+            }""",
+            [room(page, "Prediction", 1).get_attribute("id"), guess],
+        )
+        assert rows == [list(answer(key, guess)) for key in start["answers"]], guess
+
+
+def test_what_comes_out_between_question_and_truth_is_folded_with_it(visit):
+    page = visit("03-the-last-match-wins")
+    folds = page.locator('details[data-prediction="03-a"]')
+    assert folds.count() >= 2
+    assert not any(fold.get_attribute("open") is not None for fold in folds.all())
+    asks = room(page, "Prediction")
+    asks.get_by_role("radio", name="depends", exact=True).check()
+    asks.get_by_role("button", name="Keep my guess").click()
+    assert all(fold.get_attribute("open") is not None for fold in folds.all())
+    other = page.locator('details[data-prediction="03-b"]')
+    assert not any(fold.get_attribute("open") is not None for fold in other.all())
+    assert not page.mistakes
 
 
 def test_without_scripts_the_twins_are_there(visit):

@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 from hub.learner import Learner, TroubleError, said
+from hub.room import ROOT
 
 EXERCISE = "02-1"
+TRUTH = re.compile(r"Prediction \S+: the truth")
 STARTER = 'answer = "00 00 00 00"'
 RIGHT = f"""
 from vmenter.course.exercises import check, exercise
@@ -22,23 +26,36 @@ def own_answer(number: int) -> str:
     return f"{number % 256:02x} {number // 256 % 256:02x} ee ee"
 
 
+def asserts(cell: dict[str, Any]) -> bool:
+    """Tell whether a cell is none of a learner's."""
+    return "assertion" in cell["metadata"].get("tags", [])
+
+
 async def go_through(learner: Learner, path: str, answer: str | None = None) -> float:
     """Run every code cell of a notebook in order, answer an exercise in one's own words, save. Returns seconds.
 
-    Raises `TroubleError` at the first cell that says anything else than the committed notebook.
+    Raises `TroubleError` at the first cell that says anything else than the committed notebook, or tells a truth
+    that nobody has guessed at.
     """
     start = time.monotonic()
     cells = await learner.open(path)
+    original = json.loads((ROOT / path).read_text(encoding="utf-8"))["cells"]
+    outputs = iter([said(one["outputs"]) for one in original if one["cell_type"] == "code" and not asserts(one)])
     for number, cell in enumerate(cells):
         if cell["cell_type"] != "code":
             continue
-        source, committed = "".join(cell["source"]), said(cell["outputs"])
+        source, committed = "".join(cell["source"]), next(outputs)
+        if cell["outputs"]:
+            raise TroubleError(f"{path}, cell {number}: a fresh copy has outputs")
         own = answer is not None and STARTER in source
         if own:
             source = source.replace(STARTER, f'answer = "{answer}"')
         cell["source"], cell["outputs"] = source, await learner.run(source)
         heard = said(cell["outputs"])
-        if any(kind in ("error", "stderr") for kind, _ in heard) or not (own or heard == committed):
+        folded = TRUTH.match(committed[0][1] if committed else "")
+        if folded and "guess first" not in heard[0][1]:
+            raise TroubleError(f"{path}, cell {number}: a truth is told before the guess")
+        if any(kind in ("error", "stderr") for kind, _ in heard) or not (own or folded or heard == committed):
             raise TroubleError(f"{path}, cell {number}: {heard!r:.300} instead of {committed!r:.300}")
         if own and "Not yet" not in heard[0][1]:
             raise TroubleError(f"{path}, cell {number}: the exercise says {heard!r:.300}")

@@ -7,7 +7,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-os.environ["VMENTER_PROGRESS"] = "off"  # what is committed depends on nobody's progress
+os.environ["VMENTER_PROGRESS"] = "off"  # what is committed depends on nobody's progress …
+os.environ["VMENTER_REVEAL"] = "1"  # … and tells every truth
 KEPT_CELL_METADATA = ("tags", "jupyter")
 
 

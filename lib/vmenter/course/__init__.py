@@ -1,1 +1,1 @@
-"""What only the course needs: exercises, progress, predictions, doctor, site, slides, pictures."""
+"""What only the course needs: copies, exercises, progress, predictions, doctor, site, slides, pictures."""

@@ -37,8 +37,7 @@ from vmenter.kernels.decisions import (
 from vmenter.kernels.explore import Explorer
 from vmenter.kernels.runs import Runs
 from vmenter.kernels.stub import MMIO, Stub, callers
-from vmenter.patching import alternatives
-from vmenter.patching.alternative_table import Rules
+from vmenter.patching.alternative_table import Rules, read
 
 FLUSH_KEY, COND_KEY = "vmx_l1d_should_flush", "vmx_l1d_flush_cond"
 USUAL = ("vmx_vcpu_enter_exit", "svm_vcpu_enter_exit", "vmx_vcpu_run", "svm_vcpu_run")  # up to a suffix
@@ -125,7 +124,7 @@ def elsewhere(image: Image, stub: Stub, how: Rules) -> tuple[str, ...]:
                     for i in decode(_bytes(image, name), image.symbols.extent(name)[0], strict=False)
                 ):
                     found.append(name)
-    for site in alternatives.sites(image, alternatives.entries(image, how.record_size)):
+    for site in read(image, how).sites:
         for entry in () if stub.start <= site.address < stub.end else site.entries:
             code = image.read(entry.replacement, entry.replacement_length) if entry.replacement_length else b""
             if VERW.search(code) and any(i.is_clear for i in decode(code, strict=False)):
@@ -281,8 +280,8 @@ def raised(image: Image, one: Around, how: Rules, feature: int | None) -> Raised
     """Follow the run flags of a C function that calls the stub back to what makes them.
 
     Run is, in each caller, the code from the last function called to the call of the C function. The flag is
-    raised rightly if it is raised in some way and not in all, only where what is asked is true, and with `feature` on if
-    any; and if the C function hands it on to the stub.
+    raised rightly if it is raised in some way and not in all, only where what is asked is true, and with
+    `feature` on if any; and if the C function hands it on to the stub.
     """
     name = one.function
     if one.flags_from is None:

@@ -11,6 +11,7 @@ something else, that is an error, not a guess.
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from vmenter import LabError
 from vmenter.code.image import Image
@@ -21,7 +22,7 @@ from vmenter.kernels.decisions import Deciding, Decision, Item, Outcome, Questio
 from vmenter.kernels.inspect import Report, inspect_image
 from vmenter.kernels.stub import RESUME, Runner
 from vmenter.patching import features
-from vmenter.patching.alternative_table import Rules, rules
+from vmenter.patching.alternative_table import Nops, Rules, rules
 from vmenter.story.eras import FLUSH_L1D, State
 from vmenter.story.history import Era
 from vmenter.story.promise import Reach
@@ -66,6 +67,8 @@ class _Parts:
     runner: Runner
     around: tuple[Around, ...]
     raises: bool  # whether C raises the run flag for MMIO
+    traces: dict[Any, Trace] = field(default_factory=dict)  # of the stub, remembered
+    done: dict[State, tuple[EventKind, ...]] = field(default_factory=dict)  # by C, remembered
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -86,15 +89,24 @@ class _Parts:
     def run(self, state: State) -> Trace:
         reaches = state.mmio is not Reach.NONE and self.raises
         flags = RESUME * state.resume | self.runner.reach * reaches
-        in_c = self._in_c(state)
+        in_c = self._in_c(replace(state, resume=False, host_rsp_changed=True, cr2_changed=True))
         disabled = EventKind.FB_CLEAR_DIS_SET in in_c
         chosen = frozenset(self.numbers[name] for name in state.features if name in self.numbers)
-        trace = self.runner.trace(chosen, flags, {IA32_MCU_OPT_CTRL: FB_CLEAR_DIS * disabled})
+        trace = self._of_stub(chosen, flags, disabled, state.host_rsp_changed)
         events = tuple(Event(kind, -1, 0) for kind in in_c if kind != EventKind.FB_CLEAR_DIS_SET)
         return replace(trace, raw_events=events + trace.raw_events)
 
+    def _of_stub(self, chosen: frozenset[int], flags: int, disabled: bool, changed: bool) -> Trace:  # noqa: FBT001
+        key = chosen, flags, disabled, changed
+        if key not in self.traces:
+            msrs = {IA32_MCU_OPT_CTRL: FB_CLEAR_DIS * disabled}
+            self.traces[key] = self.runner.trace(chosen, flags, msrs, host_rsp_changed=changed)
+        return self.traces[key]
+
     def _in_c(self, state: State) -> tuple[EventKind, ...]:
         """Return what C does before the stub is called, in order."""
+        if state in self.done:
+            return self.done[state]
         found: set[tuple[EventKind, ...]] = set()
         for one in self.around:
             if one.ways is not None:
@@ -106,7 +118,8 @@ class _Parts:
             raise LabError(
                 f"what C clears depends on something that is not known: {why or 'which function is called'}"
             )
-        return found.pop()
+        self.done[state] = found.pop()
+        return self.done[state]
 
     def _answers(self, state: State) -> "_Answers":
         return _Answers(self, state)
@@ -201,7 +214,7 @@ def of_report(image: Image, report: Report) -> ModuleEra:
         raise LabError(
             f"{file}: only a kvm-intel.ko can be audited" if report.stubs else f"{file}: {report.reason}"
         )
-    first, how = report.stubs[0], rules(image)
+    first, how = report.stubs[0], rules(image, nops=Nops.P6)
     if first.problem or any(one.why_not for one in first.around):
         raise LabError(f"{file}: {report.verdict}: {report.reason}")
     names = tuple(first.names.values())

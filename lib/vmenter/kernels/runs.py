@@ -32,7 +32,7 @@ from vmenter.kernels import outside
 from vmenter.kernels.dataflow import FLAGS, Flow, Input, Taint, family, follow
 from vmenter.kernels.recorder import Held, Recorder
 from vmenter.patching import alternatives, static_keys
-from vmenter.patching.alternative_table import Rules, Site
+from vmenter.patching.alternative_table import Rules, Site, read
 from vmenter.patching.static_keys import StaticBranch
 
 CALL_CUT = b"\x0f\x01\xc3"  # put where a run is to stop
@@ -96,7 +96,7 @@ class Runs:
         self.image = image.with_bytes(dict.fromkeys(until, CALL_CUT))
         self.start, self.how, self.until, self.budget = start, how, frozenset(until), budget
         self.arguments = dict(arguments)
-        self.sites, self.branches = _tables(image, how.record_size)
+        self.sites, self.branches = _tables(image, how)
         self.reached: set[int] = set()  # sites and branches that a run came to
         self.functions: dict[str, bytes] = {}  # what is undefined and was called
         self.pointers: dict[int, tuple[int, str]] = {}  # place of a pointer → its thunk, and a name
@@ -345,9 +345,9 @@ class Runs:
 
 
 @lru_cache(maxsize=4)
-def _tables(image: Image, record_size: int) -> tuple[dict[int, Site], dict[int, StaticBranch]]:
+def _tables(image: Image, how: Rules) -> tuple[dict[int, Site], dict[int, StaticBranch]]:
     """Return an image's alternative sites and static branches, by address."""
-    found = alternatives.sites(image, alternatives.entries(image, record_size))
+    found = read(image, how).sites
     ordered = sorted(found, key=lambda site: site.address)
     for one, other in pairwise(ordered):
         if one.address + one.length > other.address:

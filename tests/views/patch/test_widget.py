@@ -1,10 +1,14 @@
 import json
+import struct
 import time
+from dataclasses import replace
 
 import pytest
+from pieces import TEXT, Alt, Place, build
 
 from vmenter import LabError
-from vmenter.patching.alternative_table import Engine
+from vmenter.code.image import Section
+from vmenter.patching.alternative_table import ALWAYS, Engine, read
 from vmenter.patching.alternatives import ORIGINS
 from vmenter.views.patch.bench import SAMPLES, TypedError, sample, typed
 from vmenter.views.patch.frame import frame, twin
@@ -12,6 +16,7 @@ from vmenter.views.patch.widget import PatchBench
 
 VM = "CLEAR_CPU_BUF_VM"
 MMIO = "CLEAR_CPU_BUF_VM_MMIO"
+RETURNS = 0xF0_0000  # behind all that pieces.build lays out
 
 TWIN = """\
 three_way: Nothing, clear if the vCPU can reach MMIO, or clear always.
@@ -28,8 +33,8 @@ replacement and 0x57 from the site. Same target, new distance.
   +0  0f 00 2d 57 00 00 00     C2 C2 C2 R2 R2 R2 R2     verw 0x57(%rip)  → verw_selector
   +7  90 90 90 90 90 90 90 90  O O O O O O O O          nop (8 times)
  +15  90 90                    O O                      nop (2 times)
- +17  c3                       -                        retq
-
+ +17  c3                       -                        retq"""
+FOOT = """\
 Entry 2 of 2 is the only match: its 7 bytes stand at the site.
 early    other bytes at +3 to +16, 1 write. It is broken: verw should reach verw_selector, but
          reaches 0xffffffffbffffff8, outside this code.
@@ -51,6 +56,7 @@ def letters(step):
 
 def test_twin_says_all_that_is_shown():
     assert twin(shown(), 2) == TWIN
+    assert twin(shown(), None).endswith(f"\n\n{FOOT}")
 
 
 def test_twin_without_a_step_is_the_last_one():
@@ -237,9 +243,19 @@ def test_representation_is_the_twin():
 
 def test_a_new_state_makes_a_new_frame():
     bench = PatchBench(features=(VM,))
-    bench.state = {**bench.state, "features": []}
+    bench.state = {**bench.state, "features": [], "step": None}
     assert bench.frame["verdict"].startswith("No entry matches")
     assert "eb 0f" in repr(bench)
+
+
+def test_it_opens_on_its_first_step_and_tells_with_the_last_what_the_steps_lead_to():
+    bench = PatchBench(features=(VM,))
+    assert "step 1 of 5: choose" in repr(bench)
+    assert bench.frame["verdict"] not in repr(bench)
+    assert "layered" not in repr(bench)
+    bench.state = {**bench.state, "step": None}
+    assert bench.frame["verdict"] in repr(bench)
+    assert "\nlayered " in repr(bench)
 
 
 def test_stepping_makes_no_new_frame():
@@ -280,3 +296,54 @@ def test_an_unknown_name_is_refused_at_once():
         PatchBench(features=("CLEAR_CPU_BUFF",))
     with pytest.raises(LabError, match="no engine is called"):
         PatchBench(engine="late")
+
+
+# --- what a real kernel's site has besides ------------------------------------------------------------------
+
+
+def old_site(kernel: str | None = "5.10.262", *, feature: int = 1, also: bool = False) -> tuple:
+    """Return an image with one site of padding behind one instruction, and the site."""
+    image = build(Place(b"\xfa\x90\x90\x90", (Alt(feature, b"\xfb"),)), record_size=12, kernel=kernel)
+    if also:
+        named = Section(
+            ".return_sites", RETURNS, 4, struct.pack("<i", TEXT - RETURNS), executable=False, writable=False
+        )
+        image = replace(image, sections=(*image.sections, named))
+    return image, read(image).sites[0]
+
+
+def test_a_kernel_whose_cpu_decides_its_nops_leaves_a_site_undecided_until_they_are_chosen():
+    bench = PatchBench.of(*old_site(), engine="early", step=None)
+    assert "NOPs: by cpu" in bench.text
+    assert "p6 or k8" in bench.text
+    assert [one["on"] for one in bench.frame["nops"]] == [False, False]
+    bench.state = {**bench.state, "nops": "k8"}
+    assert "NOPs: k8" in bench.text
+    assert "66 66 90" in bench.text
+    assert [one["on"] for one in bench.frame["nops"]] == [False, True]
+
+
+def test_nops_may_be_given_and_only_the_early_patcher_asks_for_them():
+    assert "66 66 90" in PatchBench.of(*old_site(), engine="early", nops="k8", step=None).text
+    assert "0f 1f 00" in PatchBench.of(*old_site(), engine="early", nops="p6", step=None).text
+    assert "0f 1f 00" in PatchBench.of(*old_site("5.15.0"), engine="early", step=None).text
+    later = PatchBench.of(*old_site(), engine="once", nops="k8", step=None)
+    assert later.frame["nops"] == []
+    assert "0f 1f 00" in later.text
+    with pytest.raises(LabError, match="no NOPs are called 'p5'; there are p6 and k8"):
+        PatchBench.of(*old_site(), engine="early", nops="p5")
+
+
+def test_every_cpu_has_always_and_it_cannot_be_switched_off():
+    bench = PatchBench.of(*old_site(None, feature=ALWAYS), names={ALWAYS: "ALWAYS"}, step=None)
+    assert bench.frame["features"] == [{"name": "ALWAYS", "on": True, "fixed": True}]
+    assert "Entry 1 of 1 is the only match" in bench.text
+    bench.state = {**bench.state, "features": []}
+    assert "Entry 1 of 1 is the only match" in bench.text
+
+
+@pytest.mark.parametrize("also", [True, False])
+def test_a_site_that_another_patcher_writes_says_so(also):
+    bench = PatchBench.of(*old_site("6.1.192", also=also))
+    assert bool(bench.frame["also"]) == also
+    assert ("also in return_sites: another patcher" in bench.text) == also

@@ -34,14 +34,24 @@ def notebook_page(
 
     `picture` is HTML to stand under the first cell's text.
     """
-    parts = []
+    parts, guessing, told = [], "", ""  # the predictions that are asked and not told yet, and told right before
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
-            parts.append(f'<div class="text">{_markdown(cell.source, rename)}</div>')
+            parts.append(f'<div class="text">{_markdown(cell.source, rename, told)}</div>')
             parts += [picture] if number == 0 and picture else []
+            told = ""
         elif cell.cell_type == "code" and not _hidden(cell):
-            parts += _code(cell, number in views, views.get(number))
+            if found := _named("truth", cell):
+                guessing, told = "", found
+            parts += _code(cell, number in views, views.get(number), guessing)
+            guessing = _named("predict", cell) or guessing
     return _page(name, "\n".join(parts))
+
+
+def _named(function: str, cell: Any) -> str:
+    """Return the prediction that a cell asks or tells, "" if it does not."""
+    found = re.search(rf"^{function}\(\"([^\"]+)\"", cell.source, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def text_page(name: str, markdown: str, rename: Rename) -> Page:
@@ -65,8 +75,12 @@ def _hidden(cell: Any) -> bool:
 # --- text --------------------------------------------------------------------------------------------------------
 
 
-def _markdown(source: str, rename: Rename) -> str:
+def _markdown(source: str, rename: Rename, told: str = "") -> str:
+    """Return text as HTML. `told`: the prediction whose truth stands right before; its prose opens with it."""
     page = BeautifulSoup(markdown2html(source), "html.parser")
+    first = next((one for one in page.children if isinstance(one, Tag)), None)
+    if told and first is not None and first.name == "details":
+        first["data-prediction"] = told
     for anchor in page.select("a.anchor-link"):
         anchor.string = "#"
         anchor["aria-label"] = "Link to this section"
@@ -100,7 +114,8 @@ def _relink(element: Tag, attribute: str, rename: Rename) -> None:
 # --- code and outputs --------------------------------------------------------------------------------------------
 
 
-def _code(cell: Any, is_view: bool, view: Live | None) -> Iterator[str]:  # noqa: FBT001
+def _code(cell: Any, is_view: bool, view: Live | None, guessing: str = "") -> Iterator[str]:  # noqa: FBT001
+    """Yield a code cell. What comes out while a prediction is `guessing` tells the truth, so it is folded."""
     source = cell.source.strip()
     task = re.search(r"^exercise\(", source, re.MULTILINE)
     answer = re.search(r"^check\(", source, re.MULTILINE)
@@ -112,12 +127,14 @@ def _code(cell: Any, is_view: bool, view: Live | None) -> Iterator[str]:  # noqa
             '<div class="needs"><p>Your answer goes here. To have it checked you need a kernel: '
             f"{HOW}. To this beginning the checker says:</p>{''.join(shown)}</div>"
         )
-    elif view is not None:
-        yield from shown
-        yield _mount(view)
+        return
+    if view is not None:
+        shown.append(_mount(view))
     elif is_view:
-        yield from shown
-        yield f'<div class="needs"><p>The view itself needs a kernel; here are its words: {HOW}.</p></div>'
+        shown.append(f'<div class="needs"><p>The view itself needs a kernel; here are its words: {HOW}.</p></div>')
+    if guessing and shown and not task:
+        summary = f"<summary>What this cell gives, folded until your guess ({guessing})</summary>"
+        yield f'<details class="later" data-prediction="{guessing}">{summary}{"".join(shown)}</details>'
     else:
         yield from shown
 
@@ -130,9 +147,12 @@ def _highlighted(source: str) -> str:
 def _mount(view: Live) -> str:
     """Return the room for a view: the text twin, until a script puts the view there."""
     start = json.dumps(view.start, ensure_ascii=False, sort_keys=True).replace("<", "\\u003c")
+    twin = f'<pre tabindex="0">{escape(view.text)}</pre>'
+    if view.folded:
+        twin = f"<details><summary>The truth, folded</summary>{twin}</details>"
     room = (
         f'<div class="live" id="{view.id}" data-view="{view.kind}">'
-        f'<script type="application/json">{start}</script><pre tabindex="0">{escape(view.text)}</pre></div>'
+        f'<script type="application/json">{start}</script>{twin}</div>'
     )
     said = WITHOUT[view.kind]
     return f'{room}<div class="needs after"><p>{escape(said)} {HOW}.</p></div>' if said else room

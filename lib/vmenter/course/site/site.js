@@ -98,7 +98,8 @@ const vmSite = { views: {}, packed: {}, models: {} };
     return (state) => {
       const code = state.sample ?? own;
       const on = uses[code]?.filter((name) => state.features.includes(name));
-      return unpacked(frames[JSON.stringify([code, on, state.engine])], store);
+      const patcher = state.engine === "early" && state.nops === "k8" ? "early k8" : state.engine;
+      return unpacked(frames[JSON.stringify([code, on, patcher])], store);
     };
   }
 
@@ -144,13 +145,24 @@ const vmSite = { views: {}, packed: {}, models: {} };
       return withExplorer(state, ({ eras, split, narrowed, cell }) =>
         unpacked(frames[JSON.stringify([book, eras ?? null, split, narrowed, cell ?? null])], store));
     },
-    async Prediction({ name, questions, truths }) {
-      const id = `guess-${name}`;
-      const guesses = JSON.parse(kept(id) ?? "[]");
-      const model = makeModel({ name, questions, truths, guesses, said: "" }, (what, value) => {
-        if (what !== "guesses") return {};
+    async Prediction({ name, questions, tells, answers, show }) {
+      const [id, shownId] = [`guess-${name}`, `shown-${name}`];
+      const values = { name, questions, tells, guesses: JSON.parse(kept(id) ?? "[]"), given_up: kept(shownId) !== null, said: "" };
+      const unfolded = (all) => {
+        const rows = answers.map((key, index) => (all.given_up || all.guesses[index] ? told(key, all.guesses[index]) : {}));
+        const whole = rows.every((row) => row.told !== undefined);
+        if (tells && whole) for (const fold of document.querySelectorAll(`details[data-prediction="${name}"]`)) fold.open = true;
+        return { rows, shown: whole ? show : {} };
+      };
+      const model = makeModel({ ...values, ...unfolded(values) }, (what, value, all) => {
+        if (what === "given_up") keep(shownId, "shown");
+        if (what !== "guesses" || tells) return tells ? unfolded(all) : {};
         keep(id, JSON.stringify(value));
-        for (const other of predictions) if (other !== model && other.get("name") === name) other.set("guesses", value);
+        for (const other of predictions) {
+          if (other === model || other.get("name") !== name) continue;
+          other.set("guesses", value);
+          other.save_changes();
+        }
         return { said: kept(id) === null ? "This browser keeps nothing: it lasts as long as this page." : "Kept in this browser." };
       });
       predictions.push(model);
@@ -158,6 +170,29 @@ const vmSite = { views: {}, packed: {}, models: {} };
     },
   };
   const predictions = [];
+
+  // What is said to a guess; the same as `answer` and `right` in course/prediction/questions.py.
+  function told(key, guess) {
+    const [verdict, text] = guess ? answered(key, guess) : ["", key.kind === "choice" ? key.said[key.told][1] : key.kind === "text" ? "" : key.right];
+    return { told: key.told, verdict, text, because: key.because };
+  }
+
+  function answered(key, guess) {
+    if (key.kind === "text") return ["open", key.wrong];
+    if (key.kind === "choice") return key.said[guess] ?? ["open", "That is none of the choices any more."];
+    if (key.kind === "number") {
+      const value = Number(guess.replaceAll(",", "").replace("%", ""));
+      if (!guess.trim() || Number.isNaN(value)) return ["open", "Your guess is no number."];
+      const [, , verdict, text] = key.ranges.find(([low, high]) => (low ?? -Infinity) <= value && value <= (high ?? Infinity));
+      return [verdict, text];
+    }
+    const chosen = new Set(guess.split("; "));
+    const parts = Object.entries(key.parts);
+    const differ = parts.filter(([one, [holds]]) => chosen.has(one) !== holds).map(([, [, text]]) => text);
+    if (!differ.length) return ["right", key.right];
+    const some = parts.some(([one, [holds]]) => holds && chosen.has(one));
+    return [differ.length === 1 && some ? "near" : "wrong", [...differ, key.wrong].filter(Boolean).join(" ")];
+  }
 
   // A view that opens an explorer in itself: the explorer's model is a part of its own.
   async function withExplorer(state, find, opens) {

@@ -55,6 +55,7 @@ class Live:
     kind: str
     start: Mapping[str, Any]  # the model's first values, without frames
     text: str  # the text twin, for readers without scripts
+    folded: bool = False  # it tells a truth, and so is folded
 
 
 def live(id_: str, widget: AnyWidget) -> Live | None:
@@ -63,14 +64,15 @@ def live(id_: str, widget: AnyWidget) -> Live | None:
     if kind not in WITHOUT:
         return None
     if isinstance(widget, Prediction):
-        start: dict[str, Any] = {"name": widget.name, "questions": widget.questions, "truths": widget.truths}
+        start: dict[str, Any] = {"name": widget.name, "questions": widget.questions, **widget.told_later()}
     else:
         start = {"state": dict(widget.state)}
     if isinstance(widget, PatchBench):
         start["own"] = own_code(widget)
     elif isinstance(widget, EntryExplorer | ExposureMap):
         start["book"] = book(id_, widget)
-    return Live(id_, kind, start, widget.text)
+    tells = isinstance(widget, Prediction) and widget.tells
+    return Live(id_, kind, start, widget.whole if tells else widget.text, tells)
 
 
 def scripts(widgets: Mapping[str, AnyWidget]) -> dict[str, str]:

@@ -37,12 +37,14 @@ function render({ model, el }) {
       const value = select.value;
       if (value === "@typed") choose({ sample: null, typed: typed ?? editorText() });
       else if (value === "@own") choose({ sample: null, typed: null });
-      else choose({ sample: value, step: null });
+      else choose({ sample: value, step: 0 });
     },
   });
   const about = make("p", { className: "vm-about" });
   const features = make("div", { className: "vm-chips" });
   const engines = make("div", { className: "vm-chips" });
+  const nops = make("div", { className: "vm-chips" });
+  const nopSet = make("fieldset", { className: "vm-set" }, make("legend", {}, "Its NOPs, by CPU up to v5.12"), nops);
   let typed = state().typed;
 
   function drawChoices() {
@@ -55,7 +57,7 @@ function render({ model, el }) {
       say(option, text);
     });
     select.value = state().sample ?? (state().typed ? "@typed" : "@own");
-    say(about, `${frame().about} ${frame().where}`);
+    say(about, `${frame().about} ${frame().where}${frame().also ? ` Also ${frame().also}.` : ""}`);
     list(
       features,
       frame().features,
@@ -63,7 +65,20 @@ function render({ model, el }) {
         make("input", { type: "checkbox", onchange: () => toggle(index) }), make("span")),
       (label, one) => {
         label.firstChild.checked = one.on;
+        label.firstChild.disabled = one.fixed; // every CPU has it
         say(label.lastChild, one.name);
+      },
+    );
+    nopSet.hidden = !frame().nops.length;
+    list(
+      nops,
+      frame().nops,
+      (index) => make("label", { className: "vm-chip" },
+        make("input", { type: "radio", name: `${id}-nops`, onchange: () => choose({ nops: frame().nops[index].id }) }),
+        make("span")),
+      (label, one) => {
+        label.firstChild.checked = one.on;
+        say(label.lastChild, one.id);
       },
     );
     list(
@@ -296,7 +311,7 @@ function render({ model, el }) {
 
   function assemble() {
     typed = editorText();
-    choose({ sample: null, typed, step: null });
+    choose({ sample: null, typed, step: 0 });
   }
 
   function fillEditor(text) {
@@ -334,12 +349,13 @@ function render({ model, el }) {
     make("div", { className: "vm-head" },
       make("div", { className: "vm-what" }, make("label", { htmlFor: select.id }, "Site"), select, about),
       make("fieldset", { className: "vm-set" }, make("legend", {}, "Features of the CPU"), features),
-      make("fieldset", { className: "vm-set" }, make("legend", {}, "The kernel\u2019s patcher"), engines)),
+      make("fieldset", { className: "vm-set" }, make("legend", {}, "The kernel\u2019s patcher"), engines),
+      nopSet),
     stepper, status,
     region, legend,
     make("div", { className: "vm-outcome" }, figure,
-      make("div", { className: "vm-compared" }, make("table", { className: "vm-compare" },
-        make("caption", {}, "The same site under each patcher"),
+      make("details", { className: "vm-more vm-compared" }, make("summary", {}, "The same site under each patcher"), make("table", { className: "vm-compare" },
+        make("caption", { className: "vm-hidden" }, "The same site under each patcher"),
         make("thead", {}, make("tr", {}, ...["Patcher", "Kernels", "Outcome"].map((text) => make("th", { scope: "col" }, text)))),
         compared))),
     editor,
@@ -350,7 +366,9 @@ function render({ model, el }) {
     drawBytes();
     const { head, foot, error } = frame();
     const wrong = error ? ["", `not assembled: ${error.text}`, "Still shown: the last good state."] : [];
-    say(twin, [...head, "", ...steps()[shown()].text, "", ...foot, ...wrong].join("\n"));
+    const atTheEnd = shown() === steps().length - 1;
+    verdict.hidden = !atTheEnd; // what the steps lead to comes after them
+    say(twin, [...head, "", ...steps()[shown()].text, ...(atTheEnd ? ["", ...foot] : []), ...wrong].join("\n"));
   }
 
   function drawAll() {

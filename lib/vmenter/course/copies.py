@@ -1,0 +1,191 @@
+"""The learner's own copies of the course: made, brought up to date, opened. Behind `vmenter lab`, hub, and Binder.
+
+The repository's notebooks are executed and tell everything. A copy has no outputs and no cells that only assert;
+pictures and the pages beside the notebooks come along, so that every relative link works. What the learner touched
+is never written over: the new one is laid beside it, under a name with the day. What a copy was when it was made
+stands as a hash in `.vmenter-copies.json`, in the folder itself.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from vmenter import LabError
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+FOLDER = "vmenter-lab"  # under the learner's home
+FIRST = "notebooks/00-start-here.ipynb"
+STATE = ".vmenter-copies.json"
+FOR_LEADERS = {"INSTRUCTOR.md"}
+ASSERTION = "assertion"  # the tag of cells that only hold the prose to what the lab computes
+PARTS = {"notebooks": (".ipynb", ".md"), "images": (".svg", ".png")}
+
+
+@dataclass(frozen=True)
+class Update:
+    """What became of the copies in `folder`, by their path in it: new, replaced, and kept → laid beside."""
+
+    folder: Path
+    made: tuple[str, ...]
+    replaced: tuple[str, ...]
+    kept: dict[str, str]
+
+    @property
+    def text(self) -> str:
+        """Say it in a few lines."""
+        lines = [f"Your copies of the course are in {self.folder}."]
+        if self.made:
+            lines.append(f"New: {len(self.made)} files.")
+        if self.replaced:
+            lines.append(f"Brought up to date: {', '.join(map(_name, self.replaced))}.")
+        lines += [
+            f"{_name(own)} is as you left it. The course has a new one; it stands beside yours: {_name(beside)}."
+            for own, beside in self.kept.items()
+        ]
+        return "\n".join(lines)
+
+
+def update(folder: Path, course: Path = CHECKOUT, today: date | None = None) -> Update:
+    """Make the copies in `folder`, or bring them up to date. `course` is a checkout, with `notebooks` in it.
+
+    Raises `LabError` where there is no course, where the folder is the course itself, or cannot be written.
+    """
+    folder, files = folder.expanduser().absolute(), dict(derived(course))
+    if (folder / "notebooks").resolve() == (course / "notebooks").resolve():
+        raise LabError(f"{folder} is the course itself; name another folder for your copies (--folder DIR)")
+    try:
+        return _written(folder, files, today or date.today())  # noqa: DTZ011  (the learner's own day)
+    except OSError as error:
+        place = error.filename or folder
+        raise LabError(
+            f"{place}: no copy can be made there ({error.strerror or error}); name another --folder"
+        ) from error
+
+
+def derived(course: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield what belongs into a learner's folder: (path in it, content). `LabError` if there is no course."""
+    if not (course / FIRST).is_file():
+        raise LabError(f"{course}: no notebooks of the course are here; name its checkout with --course DIR")
+    for part, endings in PARTS.items():
+        for file in sorted((course / part).glob("*")):
+            if file.suffix in endings and file.name not in FOR_LEADERS:
+                yield f"{part}/{file.name}", _copy(file)
+
+
+def learners_copy(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Return a notebook as a learner first meets it: no outputs, no numbers, no cells that only assert."""
+    cells = [
+        {**cell, "outputs": [], "execution_count": None} if cell["cell_type"] == "code" else cell
+        for cell in notebook["cells"]
+        if ASSERTION not in cell["metadata"].get("tags", ())
+    ]
+    return {**notebook, "cells": cells}
+
+
+def open_lab(folder: Path, arguments: Sequence[str] = ()) -> None:
+    """Become a JupyterLab over `folder` that opens at notebook 00; `arguments` are JupyterLab's own.
+
+    Raises `LabError` if JupyterLab is not installed.
+    """
+    from importlib.util import find_spec  # noqa: PLC0415
+
+    if find_spec("jupyterlab") is None:
+        raise LabError(
+            'JupyterLab is not installed here; install it with: python -m pip install "vmenter[course]"'
+        )
+    command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--ServerApp.root_dir={folder}"]
+    command.append(f"--LabApp.default_url=/lab/tree/{FIRST}")  # so that the address it prints leads there, too
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    os.chdir(folder)
+    sys.stdout.flush()
+    if sys.platform == "win32":  # there, exec returns to the shell at once
+        import subprocess  # noqa: PLC0415
+
+        sys.exit(subprocess.call([*command, *arguments]))
+    os.execv(sys.executable, [*command, *arguments])  # noqa: S606
+
+
+# --- one file ----------------------------------------------------------------------------------------------------
+
+
+def _copy(file: Path) -> bytes:
+    """Return what a learner gets for a file of the course."""
+    if file.suffix != ".ipynb":
+        return file.read_bytes()
+    copy = learners_copy(json.loads(file.read_text(encoding="utf-8")))
+    return (json.dumps(copy, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _written(folder: Path, files: dict[str, bytes], today: date) -> Update:
+    recorded = _read_state(folder / STATE)
+    made, replaced, kept = [], [], {}
+    for path, content in files.items():
+        own, mark = folder / path, _mark(path, content)
+        if not own.exists():
+            _write(own, content)
+            made.append(path)
+        elif (found := _mark(path, own.read_bytes())) == mark or recorded.get(path) == mark:
+            pass  # it is the same, or the course has nothing newer than what the learner began with
+        elif found == recorded.get(path):
+            _write(own, content)
+            replaced.append(path)
+        else:
+            kept[path] = _beside(folder, path, content, today)
+        recorded[path] = mark
+    _write(folder / STATE, (json.dumps(recorded, indent=1) + "\n").encode())
+    return Update(folder, tuple(made), tuple(replaced), kept)
+
+
+def _beside(folder: Path, path: str, content: bytes, today: date) -> str:
+    """Lay a new copy beside the learner's own file. Returns its path."""
+    whole = PurePosixPath(path)
+    for number in count(1):
+        more = "" if number == 1 else f"-{number}"
+        name = str(whole.with_name(f"{whole.stem}-new-{today.isoformat()}{more}{whole.suffix}"))
+        if not (folder / name).exists():
+            _write(folder / name, content)
+            return name
+        if (folder / name).read_bytes() == content:
+            return name
+    raise AssertionError  # count does not end
+
+
+def _mark(path: str, content: bytes) -> str:
+    """Return a hash of what a learner can change. Opening a notebook changes bytes of it, but no cell."""
+    if path.endswith(".ipynb"):
+        try:
+            cells = json.loads(content)["cells"]
+            parts = [(one["cell_type"], "".join(one["source"]), one.get("outputs", [])) for one in cells]
+            content = json.dumps(parts, sort_keys=True).encode()
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass  # no notebook any more: then its bytes count
+    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
+
+
+def _read_state(file: Path) -> dict[str, str]:
+    """Return the hashes that were kept. Without them every copy that differs counts as touched."""
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return {str(path): str(mark) for path, mark in kept.items()} if isinstance(kept, dict) else {}
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.write_bytes(content)
+    fresh.replace(file)
+
+
+def _name(path: str) -> str:
+    return PurePosixPath(path).name

@@ -1,0 +1,157 @@
+"""What a learner's copy must not tell, as rules. Each yields what is told too early, as (what, where).
+
+A rule takes one notebook as `vmenter lab` hands it out: a list of cells (kind, text). `told` are the facts that its
+truths tell, by the prediction's id, as they stand in the outputs of the notebook as it is committed.
+"""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from vmenter.course.copies import ASSERTION, learners_copy
+from vmenter.course.exercises import every
+
+LONG = 20  # characters of a solution's line; shorter ones stand anywhere
+IMPORT = re.compile(r"(from|import) \w")
+FOLD = re.compile(r"<details>.*?</details>", re.DOTALL)
+
+
+class Cell(NamedTuple):
+    """One cell: "markdown" or "code", and its text."""
+
+    kind: str
+    text: str
+
+
+def cells(notebook: dict[str, Any]) -> list[Cell]:
+    """Return the cells of a learner's copy."""
+    return [Cell(one["cell_type"], "".join(one["source"])) for one in learners_copy(notebook)["cells"]]
+
+
+def told(notebook: dict[str, Any]) -> dict[str, list[str]]:
+    """Return what the truths of a committed notebook tell, by the prediction's id."""
+    found = {}
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            text = "".join(output.get("data", {}).get("text/plain", ""))
+            if name := re.match(r"Prediction (\S+): the truth", text):
+                found[name[1]] = re.findall(r"It is: (.*?)(?:\. |\.?$)", text, re.MULTILINE)
+    return found
+
+
+def literal_truths(copy: Sequence[Cell], _told: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """A truth is given what was computed, not what is written in the copy."""
+    fixed = set()
+    for tree in (ast.parse(cell.text) for cell in copy if cell.kind == "code"):
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and _only_one(node.value):
+                fixed |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    for call in calls(copy, "truth"):
+        name = ast.unparse(call.args[0]) if call.args else "?"
+        for fact in call.args[1:]:
+            if _only_one(fact) or (isinstance(fact, ast.Name) and fact.id in fixed):
+                yield name.strip("'"), f"typed: {ast.unparse(fact)}"
+
+
+def _only_one(node: ast.expr) -> bool:
+    """Tell whether an expression can give one value alone, that stands in it. `"a" if x else "b"` gives two."""
+    names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    return not names and not any(isinstance(part, ast.Call | ast.Attribute) for part in ast.walk(node))
+
+
+def told_numbers(copy: Sequence[Cell], told: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """No text outside a fold has the number that a truth tells (those of one digit stand anywhere)."""
+    for name, facts in told.items():
+        for fact in facts:
+            number = re.fullmatch(r"([\d,]+(?:\.\d+)?)(?: [a-z]+)?", fact)
+            if number is None or len(number[1]) < 2:
+                continue
+            for at, cell in enumerate(copy):
+                text = FOLD.sub("", cell.text) if cell.kind == "markdown" else ""
+                if re.search(rf"(?<![\w.,-]){re.escape(number[1])}(?![\w,-]|\.\d)", text):
+                    yield name, f"{number[1]} in cell {at}"
+
+
+def open_prose(copy: Sequence[Cell], _told: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """The text right behind a truth is folded, unless a new section begins."""
+    for at, cell in enumerate(copy[:-1]):
+        found = list(calls([cell], "truth"))
+        behind = copy[at + 1]
+        if found and behind.kind == "markdown" and not re.match(r"<details>|#", behind.text):
+            yield ast.literal_eval(found[0].args[0]), f"unfolded: {behind.text[:40]!r}"
+
+
+def solutions_above(copy: Sequence[Cell], _told: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """No cell above an exercise holds a line of its solution, but for what its own starter gives, and imports."""
+    for at, cell in enumerate(copy):
+        for call in calls([cell], "exercise"):
+            task = every()[ast.literal_eval(call.args[0])]
+            given = {line.strip() for line in task.starter.splitlines()}
+            lines = {line.strip() for line in task.solution.splitlines()} - given
+            for line in sorted(line for line in lines if len(line) > LONG and not IMPORT.match(line)):
+                yield from ((task.id, line) for above in copy[:at] if line in above.text)
+
+
+def calls(copy: Sequence[Cell], name: str) -> Iterator[ast.Call]:
+    """Yield the calls of a function by its plain name, in order."""
+    for cell in copy:
+        if cell.kind == "code":
+            for node in ast.walk(ast.parse(cell.text)):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+                    yield node
+
+
+def printed_early(notebook: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what cells between a question and its truth print in a committed notebook; `later` holds that back."""
+    waiting: list[str] = []
+    for at, cell in enumerate(notebook["cells"]):
+        source = "".join(cell["source"])
+        if cell["cell_type"] != "code" or ASSERTION in cell["metadata"].get("tags", ()):
+            continue
+        here = [Cell("code", source)]
+        for call in calls(here, "truth"):
+            waiting = [name for name in waiting if name != ast.literal_eval(call.args[0])]
+        text = "".join("".join(one["text"]) for one in cell["outputs"] if one["output_type"] == "stream")
+        left = [
+            line for line in text.splitlines() if not line.startswith("(What this prints comes with the truth of")
+        ]
+        if left and not any(calls(here, "check")):
+            yield from ((name, f"cell {at} prints {left[0]!r}") for name in waiting)
+        waiting += [ast.literal_eval(call.args[0]) for call in calls(here, "predict")]
+
+
+RULES = (literal_truths, told_numbers, open_prose, solutions_above)
+
+
+def borrowed(notebook: dict[str, Any]) -> Iterator[str]:
+    """Yield names that a learner's cells use and that only cells of the tag `assertion` have bound before."""
+    own: set[str] = set(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__)
+    lent: set[str] = set()
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        tree = ast.parse("".join(cell["source"]))
+        if ASSERTION in cell["metadata"].get("tags", ()):
+            lent |= _bound(tree) - own
+            continue
+        own |= _bound(tree)
+        used = {
+            node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        }
+        yield from sorted(used & (lent - own))
+
+
+def _bound(tree: ast.AST) -> set[str]:
+    """Return the names that code binds, at any depth."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.alias):
+            found.add((node.asname or node.name).split(".")[0])
+        elif isinstance(node, ast.arg):
+            found.add(node.arg)
+    return found
