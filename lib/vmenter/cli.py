@@ -261,7 +261,11 @@ def enter(
 @commands.command()
 @click.option("--era", "era_ids", metavar="ERA", multiple=True, help="Only this era; repeat.")
 @click.option(
-    "--module", "files", metavar="FILE", multiple=True, help="A real kvm-intel.ko in place of an era; repeat."
+    "--module",
+    "files",
+    metavar="FILE",
+    multiple=True,
+    help="A real kvm-intel.ko in place of an era, also in a folder or package; repeat.",
 )
 @click.option("--space", "name", type=click.Choice(["default", "full"]), default="default", show_default=True)
 @JSON
@@ -269,18 +273,16 @@ def audit(era_ids: tuple[str, ...], files: tuple[str, ...], name: str, *, as_jso
     """Try every configuration of every era: exit status 1 if any breaks its promise, with the smallest that does.
 
     A configuration is a CPU with its flaws and facts, a command line, and a vCPU about to be entered. Of a module
-    the VM-Enter stub is run, as it is; what C does before it is modelled from its control-flow graph.
+    the VM-Enter stub and the C function around it are run, as they are; what is promised is its version's.
     """
-    from vmenter.code.image import load  # noqa: PLC0415
-    from vmenter.emulator.memory import LAB_BASE  # noqa: PLC0415
-    from vmenter.kernels.module_era import of_module  # noqa: PLC0415
+    from vmenter.kernels.module_era import of_path  # noqa: PLC0415
     from vmenter.story import audit_text  # noqa: PLC0415
     from vmenter.story.audit import audit  # noqa: PLC0415
     from vmenter.story.history import ERAS, era  # noqa: PLC0415
     from vmenter.story.space import SPACES  # noqa: PLC0415
 
     space, chosen, done = SPACES[name], [era(id_) for id_ in era_ids], []
-    chosen += [of_module(load(file, LAB_BASE), file) for file in files]
+    chosen += [one for file in files for one in of_path(file)]
     chosen = chosen or list(ERAS.values())
     if not as_json:
         _print([*audit_text.space_lines(space), ""])

@@ -213,12 +213,14 @@ def _rightly(flush: Decision) -> bool:
 
 
 def _handed_on(found: Decision) -> str | None:
-    """Return the register of which alone it depends, and by its own bit, what the stub is given."""
-    whole = found if isinstance(found, Deciding) else None
-    if whole is None or whole.no is not False or whole.yes is not True or len(whole.ask.inputs) != 1:
+    """Return the register that alone decides, by its own bit and in every way, what the stub is given."""
+    if not isinstance(found, Deciding):
         return None
-    one = whole.ask.inputs[0]
-    return str(one.where) if one.kind == "register" and whole.values == (0, MMIO) else None
+    (one, *more) = found.ask.inputs or (None,)
+    if one is not None and not more and one.kind == "register" and found.values == (0, MMIO):
+        return str(one.where) if found.no is False and found.yes is True else None
+    both = {_handed_on(found.no), _handed_on(found.yes)}
+    return both.pop() if len(both) == 1 else None
 
 
 def _told(arm: Arm) -> Told:

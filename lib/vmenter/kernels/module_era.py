@@ -16,10 +16,13 @@ from typing import Any
 from vmenter import LabError
 from vmenter.code.image import Image
 from vmenter.emulator.machine import FB_CLEAR_DIS, IA32_MCU_OPT_CTRL
+from vmenter.emulator.memory import LAB_BASE
 from vmenter.emulator.trace import Event, EventKind, Trace
 from vmenter.kernels.around import Around, Asks, asks, clears, contrary, disables, flushes
 from vmenter.kernels.decisions import Deciding, Decision, Item, Outcome, Question, deciding, entering, outcomes
+from vmenter.kernels.find import find
 from vmenter.kernels.inspect import Report, inspect_image
+from vmenter.kernels.packages import MODULES
 from vmenter.kernels.stub import RESUME, Runner
 from vmenter.patching import features
 from vmenter.patching.alternative_table import Nops, Rules, rules
@@ -31,6 +34,7 @@ FLUSH_KEYS = ("vmx_l1d_should_flush", "vmx_l1d_flush_cond")
 CLEAR_KEYS = ("mds_user_clear", "mmio_stale_data_clear", "cpu_buf_vm_clear")
 FEATURES = ("CLEAR_CPU_BUF", "CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO")
 SELECTORS = frozenset({"x86_verw_sel", "mds_verw_sel"})  # what VERW in assembly looks at, since 6613d82e617d
+INTEL = "kvm-intel.ko"
 ASSIGNED = "kvm_arch_has_assigned_device"
 
 
@@ -202,6 +206,14 @@ def _kinds(items: Outcome | tuple[Item, ...]) -> tuple[EventKind, ...]:
 # --- a module as an era ------------------------------------------------------------------------------------------
 
 
+def of_path(path: str) -> tuple[ModuleEra, ...]:
+    """Put every kvm-intel.ko of a folder, a package or a file in an era's place. `LabError` if there is none."""
+    blobs = [blob for kernel in find(path, MODULES) for name, blob in kernel.modules.items() if name == INTEL]
+    if not blobs:
+        raise LabError(f"{path}: only a kvm-intel.ko can be audited, and there is none in it")
+    return tuple(of_module(blob.load(LAB_BASE), blob.name) for blob in blobs)
+
+
 def of_module(image: Image, file: str) -> ModuleEra:
     """Put a kvm-intel.ko, loaded at `memory.LAB_BASE`, in an era's place. `LabError` if it was not understood."""
     return of_report(image, inspect_image(image, file))
@@ -232,7 +244,8 @@ def of_report(image: Image, report: Report) -> ModuleEra:
     promised = generation_of(image, report)
     era = ModuleEra(
         id=report.version or file,
-        title=f"{file}: its stub and its C part run, selection of kernel {promised.kernel} ({promised.known_by})",
+        title=f"{file}: its stub and its C part run, selection of kernel {promised.kernel} ({promised.known_by})"
+        + (f"; built without {promised.without}" if promised.without else ""),
         commit=None,
         author="",
         date="",
