@@ -214,13 +214,25 @@ def _rightly(flush: Decision) -> bool:
 
 def _handed_on(found: Decision) -> str | None:
     """Return the register that alone decides, by its own bit and in every way, what the stub is given."""
+    for register in {str(_asked_of(one)) for one in nodes(found)} - {"None"}:
+        if _given(found, register, raised_=False) == {False} and _given(found, register, raised_=True) == {True}:
+            return register
+    return None
+
+
+def _asked_of(one: Deciding) -> int | str | None:
+    """Return the register whose bit for MMIO alone a question is about; None for another question."""
+    alone = one.ask.inputs[0] if len(one.ask.inputs) == 1 else None
+    return alone.where if alone and alone.kind == "register" and one.values == (0, MMIO) else None
+
+
+def _given(found: Decision, register: str, *, raised_: bool) -> set[bool]:
+    """Return what it can come to where a register has the bit for MMIO, or has it not."""
     if not isinstance(found, Deciding):
-        return None
-    (one, *more) = found.ask.inputs or (None,)
-    if one is not None and not more and one.kind == "register" and found.values == (0, MMIO):
-        return str(one.where) if found.no is False and found.yes is True else None
-    both = {_handed_on(found.no), _handed_on(found.yes)}
-    return both.pop() if len(both) == 1 else None
+        return set() if found is None else {found}
+    if _asked_of(found) == register:
+        return _given(found.yes if raised_ else found.no, register, raised_=raised_)
+    return _given(found.no, register, raised_=raised_) | _given(found.yes, register, raised_=raised_)
 
 
 def _told(arm: Arm) -> Told:
