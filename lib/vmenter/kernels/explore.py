@@ -23,8 +23,8 @@ from vmenter.kernels.dataflow import CARRY, FLAGS, TOUCHES, Input, Place, State,
 from vmenter.kernels.decisions import Ask, Item, Question, Way
 from vmenter.kernels.runs import Chosen, Run, Runs
 
-MOST_RUNS = 2000
-MOST_STEPS = 400_000  # of all runs together
+MOST_RUNS = 800
+MOST_STEPS = 60_000  # of all runs together
 IMMEDIATE = re.compile(r"\$(-?(?:0x)?[0-9a-f]+)")
 TOO_MANY = "too many questions are asked on the way to VM-Enter to run them all"
 KINDS = frozenset(EventKind) - {EventKind.CALL}
