@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from vmenter import LabError
-from vmenter.code.image import Image, from_bytes
+from vmenter.code.image import Image, from_bytes, older_first
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels import around as in_c
 from vmenter.kernels import stub as stubs
@@ -76,11 +76,14 @@ def inspect(data: bytes, name: str, file: str | None = None) -> Report:
 
 def inspect_image(image: Image, file: str) -> Report:
     """Do what `inspect` does with an image that was loaded at `memory.LAB_BASE`."""
-    found = stubs.find(image)
+    try:
+        found = stubs.find(image)
+    except LabError as error:
+        raise older_first(image, error) from None
     try:
         how, known_by = _engine(image)
     except LabError as error:
-        return Report(file, image.kernel, None, "", (), *unknown(_plain(error, image)))
+        return Report(file, image.kernel, None, "", (), *unknown(_plain(older_first(image, error), image)))
     runners = tuple(_runner(image, stub, how) for stub in found)
     flags = next((one.flags for one in runners[:1] if isinstance(one, Runner)), None)
     around = in_c.around(image, found, how, flags)

@@ -11,7 +11,7 @@ from vmenter.kernels.inspect import Report
 from vmenter.kernels.stub import Run
 from vmenter.kernels.stub_report import Beside, StubReport
 from vmenter.patching import features
-from vmenter.story.entry_text import table
+from vmenter.patching.text import table
 
 YES_NO = {True: "yes", False: "no", None: "cannot tell"}
 LONGEST = 40  # characters of a file's name in a table
