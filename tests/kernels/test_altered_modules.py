@@ -1,7 +1,7 @@
 """Altered modules: none that does something else may be said to have the form, or to keep what it kept."""
 
 import pytest
-from mutants import CHANGES_COUNT, KEEPS_FORM, LOSES_FORM, RED_TEAM, module
+from altered_modules import CHANGES_COUNT, KEEPS_FORM, LOSES_FORM, RED_TEAM, module
 
 from vmenter import LabError
 from vmenter.code.image import Image
