@@ -59,7 +59,7 @@ def test_both_of_amds_stubs_run_to_vmrun_and_clear_under_one_feature(version, nu
     assert [stub.name for stub in stubs.find(image)] == ["__svm_vcpu_run", "__svm_sev_es_vcpu_run"]
     runs = [*runner(image, number).runs()]
     assert [(r.features, r.vm_enter, r.verw) for r in runs] == [((), "VMRUN", 0), ((VM,), "VMRUN", 1)]
-    assert stubs.callers(image, stubs.find(image)[number]) == ("svm_vcpu_enter_exit",)
+    assert stubs.callers(image, stubs.find(image)[number].start) == ("svm_vcpu_enter_exit",)
 
 
 @pytest.mark.parametrize("era", ["before-mds", "650b68a0622f"])
