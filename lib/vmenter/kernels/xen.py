@@ -1,9 +1,9 @@
 """Xen's alternatives and its two ways into a guest: the same ideas as Linux's, in another hypervisor's code.
 
-Xen patches itself by a table between the symbols `__alt_instructions` and `__alt_instructions_end`. A record has 14
-bytes, as Linux's has, but not the same: s32 offsets of site and replacement, each from its own field, u16 feature,
-u8 lengths of the original code, of the replacement and of the padding behind the original, and a byte for the
-patcher's own use (`struct alt_instr`, xen/arch/x86/include/asm/alternative.h). Read in order, written in order, so
+Xen patches itself by a table between the symbols `__alt_instructions` and `__alt_instructions_end`. A record has
+14 bytes, as Linux's has, but not the same: s32 offsets of site and replacement, each from its own field, u16
+feature, u8 lengths of the original code, of the replacement and of the padding behind the original, and a byte for
+the patcher's own use (`struct alt_instr`, xen/arch/x86/include/asm/alternative.h). Read in order, written in order, so
 the last match stays; of what is copied only a lone 5-byte CALL or JMP is relocated (xen/arch/x86/alternative.c).
 
 `entries` reads such a table for the engine of `patching`; `ways` runs the two ways into a guest. What a booted Xen
@@ -41,7 +41,7 @@ BUDGET = Budget(instructions=2_000, seconds=2.0)  # a way takes about 60
 NO_VCPU = VCpu(fields={0: bytes(0x4000)})
 
 
-# --- the table -----------------------------------------------------------------------------------------------------
+# --- the table ---------------------------------------------------------------------------------------------------
 
 
 def entries(image: Image) -> tuple[AltEntry, ...]:
@@ -78,7 +78,7 @@ def all_sites(image: Image) -> tuple[Site, ...]:
     return sites(image, entries(image))
 
 
-# --- the ways into a guest -----------------------------------------------------------------------------------------
+# --- the ways into a guest ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def ways(image: Image) -> tuple[Way, ...]:
     return tuple(runner.way(kind, verw=verw, entered_before=before)[1] for kind, verw, before in asked)
 
 
-# --- what was recorded ---------------------------------------------------------------------------------------------
+# --- what was recorded -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """A mail as an answer. Whether it is a good one a reader judges, by a rubric; here only what a program can tell.
 
-For each point of the rubric the learner names the words of the mail that meet it. The checker asks that these words
-stand in the mail, that no two points lean on the same ones, and that the mail has a subject and is short. Whether
-they do meet the point, the learner judges, and says so.
+For each point of the rubric the learner names the words of the mail that meet it. The checker asks that these
+words stand in the mail, that no two points lean on the same ones, and that the mail has a subject and is short.
+Whether they do meet the point, the learner judges, and says so.
 """
 
 from __future__ import annotations

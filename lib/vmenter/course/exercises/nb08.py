@@ -1,6 +1,4 @@
-"""Exercises of notebook 08: the promise as a function, a repair that an audit proves, a clearing of one's own; a line
-that shows one hole alone, a mail, and what a dimension costs.
-"""
+"""Exercises of notebook 08: a promise, a repair, a clearing of one's own; one hole alone, a mail, a dimension."""
 
 from __future__ import annotations
 
@@ -250,8 +248,8 @@ def _judge_one_hole(answer: Any) -> str | None:
     if not mended.verdict.kept:
         mode = mended.selection.l1d_flush
         return (
-            f"{KEPT} breaks its promise there, too: {mended.verdict.reason}. KVM's mode is {mode}, and no flush is "
-            "pending: that is the other hole, the skipped arm"
+            f"{KEPT} breaks its promise there, too: {mended.verdict.reason}. KVM's mode is {mode}, and no flush "
+            "is pending: that is the other hole, the skipped arm"
         )
     return None
 

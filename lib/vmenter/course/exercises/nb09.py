@@ -1,6 +1,4 @@
-"""Exercises of notebook 09: where five real kernels clear for one machine, the verdict as a function, a mutant among
-three modules, and what a report does not say.
-"""
+"""Exercises of notebook 09: where real kernels clear, the verdict as a function, a mutant, what a report says."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -16,7 +14,7 @@ from vmenter.course.exercises.variants import changed
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels import stub
 from vmenter.kernels.recorded import Inspected, inspected
-from vmenter.patching import features
+from vmenter.patching.features import number
 from vmenter.patching.alternative_table import rules
 from vmenter.story.history import era
 
@@ -163,7 +161,7 @@ def _runner(letter: str) -> stub.Runner:
 def clears(letter: str, on: frozenset[str], *, mmio: bool, resume: bool) -> int:
     """Return how many VERWs a module of the three executes at one VM-Enter."""
     image = three_modules()[letter]
-    numbers = frozenset(features.number(name, image.kernel) for name in on)
+    numbers = frozenset(number(name, image.kernel) for name in on)
     return _runner(letter).trace(numbers, stub.MMIO * mmio | stub.RESUME * resume).verw
 
 

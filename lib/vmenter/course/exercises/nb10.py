@@ -1,6 +1,4 @@
-"""Exercises of notebook 10: a boot option for two kernels, a copy that knows its CPU, the facts of a report; Xen's
-record, and what may stand between a flag's writer and its reader.
-"""
+"""Exercises of notebook 10: a boot option, a copy that knows its CPU, a report; Xen's record, flags that travel."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -9,6 +7,7 @@ from typing import Any, NamedTuple
 
 from vmenter import LabError
 from vmenter.boot import tsa
+from vmenter.boot.host import Host
 from vmenter.boot.tsa import AmdHost
 from vmenter.code.image import Image
 from vmenter.course.exercises._limited import PAIR
@@ -24,6 +23,7 @@ from vmenter.patching.alternative_table import Engine, Rules, read
 from vmenter.patching.alternatives import apply, patch_all
 from vmenter.patching.features import number
 from vmenter.story import eras, svm
+from vmenter.story.promise import Reach, VCpuState
 
 # --- 10-1: only before VMRUN ---------------------------------------------------------------------------------
 
@@ -184,8 +184,8 @@ def _left_open(era: str) -> str:
     """Return for which flaw an era's VM-Enter may still clear nothing: one of `OPEN`."""
     skips = []
     for word, bug, known in (("mds", "mds", ("md_clear",)), ("mmio", "mmio_stale_data", ("mds_no", "fb_clear"))):
-        host = eras.Host((bug, "l1tf"), (*known, "flush_l1d"))
-        if not eras.enter(era, host, eras.VCpuState(eras.Reach.ASSIGNED)).verdict.kept:
+        host = Host((bug, "l1tf"), (*known, "flush_l1d"))
+        if not eras.enter(era, host, VCpuState(Reach.ASSIGNED)).verdict.kept:
             skips.append(word)
     return skips[0] if skips else "nothing"
 
@@ -224,7 +224,7 @@ FAR = 1 << 31
 
 def records() -> list[tuple[int, bytes]]:
     """Return (address, 14 bytes) of the recorded records of Debian's Xen, and of made ones."""
-    random = Random(10)
+    random = Random(10)  # noqa: S311  (the same for everybody)
     found = [(one.address, bytes.fromhex(one.record)) for one in xen.recorded().samples]
     for _ in range(MADE):
         original = random.randrange(128)
@@ -261,7 +261,8 @@ def _judge_record(answer: Any) -> str | None:
         right = site_of(at, record)
         if got is None or tuple(got) != right:
             said = "nothing" if got is None else f"{got[0]:#x} and {got[1]}"
-            return f"{name}: its site is at {right[0]:#x} and has {right[1]} bytes; you say {said}. {_off(at, record, got)}"
+            own = f"{name}: its site is at {right[0]:#x} and has {right[1]} bytes"
+            return f"{own}; you say {said}. {_off(at, record, got)}"
     return None
 
 
@@ -328,7 +329,8 @@ def _judge_between(answer: Any) -> str | None:
     for letter in sorted(set(letters) - may_stand()):
         return f"{letter}, {BETWEEN[letter]}: no. {_SPOILS[letter]}"
     for letter in sorted(may_stand() - set(letters)):
-        return f"right so far, and one more may stand there: think of {BETWEEN[letter].partition(' ')[0]}. {_KEEPS[letter]}"
+        name = BETWEEN[letter].partition(" ")[0]
+        return f"right so far, and one more may stand there: think of {name}. {_KEEPS[letter]}"
     return None
 
 
