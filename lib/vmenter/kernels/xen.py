@@ -3,8 +3,8 @@
 Xen patches itself by a table between the symbols `__alt_instructions` and `__alt_instructions_end`. A record has
 14 bytes, as Linux's has, but not the same: s32 offsets of site and replacement, each from its own field, u16
 feature, u8 lengths of the original code, of the replacement and of the padding behind the original, and a byte for
-the patcher's own use (`struct alt_instr`, xen/arch/x86/include/asm/alternative.h). Read in order, written in order, so
-the last match stays; of what is copied only a lone 5-byte CALL or JMP is relocated (xen/arch/x86/alternative.c).
+the patcher's own use (`struct alt_instr`, xen/arch/x86/include/asm/alternative.h). Read in order, written in order,
+so the last match stays; of what is copied only a lone 5-byte CALL or JMP is relocated (xen/arch/x86/alternative.c).
 
 `entries` reads such a table for the engine of `patching`; `ways` runs the two ways into a guest. What a booted Xen
 makes of its table was not compared: the runs use the code as it stands in the file, no alternative chosen.
@@ -126,7 +126,9 @@ class Runner:
         start = STARTS.get(kind)
         if start is None or self.machine.image.symbols.get(start) is None:
             raise LabError(f"{self.machine.image.name}: no {start or kind}, where Xen's way into a guest begins")
-        block = {STACK_START + at: VCPU for at in range(0, STACK + STACK_SIZE - STACK_START, 8)}
+        block: dict[str | int, int | bytes] = {
+            STACK_START + at: VCPU for at in range(0, STACK + STACK_SIZE - STACK_START, 8)
+        }
         found = self.machine.run(start, {"rsp": STACK_START}, NO_VCPU, {**block, **(memory or {})})
         if found.end is not End.VM_ENTER:
             raise LabError(f"{start}: no VM-Enter within {BUDGET.instructions:,} instructions")

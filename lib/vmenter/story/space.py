@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import combinations
+from itertools import combinations, product
 from math import prod
+from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmenter import LabError
@@ -24,7 +25,7 @@ from vmenter.boot.options import VECTORS
 from vmenter.story.promise import Reach, VCpuState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 class Part(StrEnum):
@@ -158,6 +159,27 @@ class Space:
             number, value = divmod(number, len(dimension.values))
             found.append(value)
         return tuple(reversed(found))
+
+    def keeping(self, *names: str) -> Space:
+        """Return the part in which all dimensions but these have their first value."""
+        space = self
+        for dimension in self.dimensions:
+            if dimension.name not in names:
+                space = space.where(dimension.name, dimension.values[0].label)
+        if unknown := sorted(set(names) - set(self.counts)):
+            raise LabError(f"no dimension {unknown[0]!r}; there are: {', '.join(self.counts)}")
+        return space
+
+    def machines(self) -> Iterator[tuple[Host, VCpuState]]:
+        """Yield the host and the vCPU of every configuration: for small spaces."""
+        for values in product(*(range(len(dimension.values)) for dimension in self.dimensions)):
+            yield self.machine(tuple(enumerate(values)))
+
+    def drawn(self, number: int, seed: int) -> list[tuple[Host, VCpuState]]:
+        """Return as many configurations, drawn at random, each as a host and a vCPU; the same for the same seed."""
+        random = Random(seed)  # noqa: S311  (a sample, no secret)
+        picks = (self.configuration(random.randrange(self.configurations)) for _ in range(number))
+        return [self.machine(tuple(enumerate(values))) for values in picks]
 
     def machine(self, picks: Picks) -> tuple[Host, VCpuState]:
         """Return the host and the vCPU of a configuration; what was not picked has its first value."""

@@ -14,8 +14,8 @@ from vmenter.course.exercises.variants import changed
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels import stub
 from vmenter.kernels.recorded import Inspected, inspected
-from vmenter.patching.features import number
 from vmenter.patching.alternative_table import rules
+from vmenter.patching.features import number
 from vmenter.story.history import era
 
 # --- 09-1: where is it cleared? ----------------------------------------------------------------------------------

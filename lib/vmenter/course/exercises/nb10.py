@@ -1,4 +1,4 @@
-"""Exercises of notebook 10: a boot option, a copy that knows its CPU, a report; Xen's record, flags that travel."""
+"""Exercises of notebook 10: a boot option, a copy that knows its CPU, a report; Xen's record; carried flags."""
 
 from collections.abc import Mapping
 from functools import cache
