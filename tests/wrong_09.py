@@ -72,10 +72,10 @@ SAYS = cell(exercise("09-4").solution)
 
 WRONG |= {
     "09-3": [
-        ({**MUTANT, "module": "a"}, "It is right in all 16 states: look at another module."),
-        ({**MUTANT, "module": "c"}, "module c executes VERW 1 time, and a clear is owed: that is right. It is right in all 16"),
-        ({**MUTANT, "resume": True}, "module b executes VERW 1 time, and a clear is owed: that is right. It is wrong at others."),
-        ({**MUTANT, "mmio": False}, "module b executes no VERW, and none is owed: that is right. It is wrong at others."),
+        ({**MUTANT, "module": "a"}, "have you run all of them, in all three?"),
+        ({**MUTANT, "module": "c"}, "module c executes VERW 1 time, and a clear is owed: as it should be"),
+        ({**MUTANT, "resume": True}, "module b executes VERW 1 time, and a clear is owed: as it should be"),
+        ({**MUTANT, "mmio": False}, "module b executes no VERW, and none is owed: as it should be"),
         ({**MUTANT, "features": []}, "executes no VERW, and none is owed"),
         ({**MUTANT, "features": ["CLEAR_CPU_BUF_VM"]}, "executes VERW 1 time, and a clear is owed"),
         ({**MUTANT, "features": ["CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"]}, "executes VERW 1 time"),

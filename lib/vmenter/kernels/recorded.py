@@ -46,6 +46,7 @@ class Run:
     resume: bool
     vm_enter: str
     verw: int
+    instructions_after_clear: int | None
     accesses_after_clear: int | None
 
 
@@ -76,7 +77,7 @@ class Inspected:
     @property
     def runs(self) -> tuple[Run, ...]:
         """The runs of `__vmx_vcpu_run`."""
-        wanted = ("mmio", "resume", "vm_enter", "verw", "accesses_after_clear")
+        wanted = ("mmio", "resume", "vm_enter", "verw", "instructions_after_clear", "accesses_after_clear")
         return tuple(
             Run(tuple(run["features"]), **{name: run[name] for name in wanted}) for run in self.report["runs"]
         )

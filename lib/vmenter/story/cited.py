@@ -27,6 +27,7 @@ COMMITS = {
     for one in (
         # The flag per CPU is Nicolai Stange's; the flush it decides about is Paolo Bonzini's.
         Cited("45b575c00d8e", (STANGE,), "v4.19", (("public", "2018-08-14"),), (BONZINI,)),
+        Cited("5b76a3cff011", (BONZINI,)),
         Cited("650b68a0622f", (GLEIXNER,), "v5.2", (("authored", "2019-02"), ("public", "2019-05-14"))),
         Cited("1b42f017415b", (GUPTA,), "v5.4", (("public", "2019-11"),)),
         Cited("8cb861e9e3c9", (GUPTA,), "v5.19", (("authored", "2022-05"), ("public", "2022-06-14"))),
@@ -38,6 +39,7 @@ COMMITS = {
         Cited("6613d82e617d", (GUPTA,), "v6.8", (("posted", "2024-02-13"),)),
         Cited("706a189dcf74", (CHRISTOPHERSON,), "v6.8", (("posted", "2024-02-13"),)),
         Cited("43fb862de8f6", (GUPTA,), "v6.8", (("posted", "2024-02-13"), ("committed", "2024-02-19"))),
+        Cited("4e42765d1be0", (GUPTA,), "v6.9"),
         Cited("d8010d4ba43e", (PETKOV, PHILLIPS), "v6.16", (("public", "2025-07-08"),)),
         Cited("83ebe7157483", (CHRISTOPHERSON,), "v6.17", (("posted", "2025-05-22"), ("committed", "2025-06-25"))),
         Cited("844afc1af3a9", release="v6.19", dates=(("applied", "2025-11-21"),)),
@@ -57,6 +59,8 @@ def _mail(ref: str, who: str | None = None, day: str | None = None, *others: str
 MAILS = {
     one.ref: one
     for one in (
+        # Pawan Gupta's answer; it quotes what Sean Christopherson had seen.
+        _mail("20231026204810.chvljddk6noxsuqi@desk", GUPTA, "2023-10-26", CHRISTOPHERSON),
         _mail("20231027-delay-verw-v4-6-9a3622d4bcf7@linux.intel.com", GUPTA, "2023-10-27"),
         _mail("20231201200247.vui6enzdj5nzctf4@treble", POIMBOEUF, "2023-12-01"),
         _mail("ZaAbGWFEfUt1PX66@google.com", CHRISTOPHERSON),

@@ -143,6 +143,7 @@ def _why(rows: tuple[Row, ...], *, in_c: bool) -> str:
 ALWAYS, WITH_MMIO = "CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"
 WRONG_BIT = ("testl $RUN_MMIO,", "testl $RUN_VMRESUME,")
 STATE = ("module", "features", "mmio", "resume")
+LOOK = "A module has 16 such states; have you run all of them, in all three?"
 
 
 @cache
@@ -190,18 +191,7 @@ def _judge_mutant(answer: Any) -> str | None:
         return None
     did = f"executes VERW {ran} time{'s' * (ran != 1)}" if ran else "executes no VERW"
     is_owed = "a clear is owed" if owed(on, mmio=mmio) else "none is owed"
-    return f"at this VM-Enter module {letter} {did}, and {is_owed}: that is right. {_elsewhere(letter)}"
-
-
-def _elsewhere(letter: str) -> str:
-    """Say whether a module is right in all states."""
-    sets = [frozenset(one) for one in ((), (ALWAYS,), (WITH_MMIO,), (ALWAYS, WITH_MMIO))]
-    wrong = [
-        (on, mmio, resume)
-        for on, mmio, resume in product(sets, (False, True), (False, True))
-        if (clears(letter, on, mmio=mmio, resume=resume) > 0) != owed(on, mmio=mmio)
-    ]
-    return "It is wrong at others." if wrong else "It is right in all 16 states: look at another module."
+    return f"at this VM-Enter module {letter} {did}, and {is_owed}: as it should be. {LOOK}"
 
 
 # --- 09-4: what a report says ------------------------------------------------------------------------------------
