@@ -126,6 +126,8 @@ def test_a_way_is_run_with_both_answers_in_all_four_states(verw, before):
     trace, way = xen.Runner(made(WAY)).way("VMX", verw=verw, entered_before=before)
     assert (way.vm_enter, way.verw) == ("VMRESUME" if before else "VMLAUNCH", int(verw))
     assert way.carried == (("PF", 2), ("SF", 3 + verw))
+    assert way.kept == "in flags"
+    assert way.text.endswith(f"PF over 2 instructions, SF over {3 + verw} instructions")
     assert (way.instructions_after_clear, way.accesses_after_clear) == ((1, 0) if verw else (None, None))
     assert trace.instructions[-1].mnemonic.upper() == way.vm_enter
 

@@ -3,8 +3,9 @@
 Xen patches itself by a table between the symbols `__alt_instructions` and `__alt_instructions_end`. A record has
 14 bytes, as Linux's has, but not the same: s32 offsets of site and replacement, each from its own field, u16
 feature, u8 lengths of the original code, of the replacement and of the padding behind the original, and a byte for
-the patcher's own use (`struct alt_instr`, xen/arch/x86/include/asm/alternative.h). Read in order, written in order,
-so the last match stays; of what is copied only a lone 5-byte CALL or JMP is relocated (xen/arch/x86/alternative.c).
+the patcher's own use (`struct alt_instr`, xen/arch/x86/include/asm/alternative.h). Read in order, written in
+order, so the last match stays; of what is copied only a lone 5-byte CALL or JMP is relocated
+(xen/arch/x86/alternative.c).
 
 `entries` reads such a table for the engine of `patching`; `ways` runs the two ways into a guest. What a booted Xen
 makes of its table was not compared: the runs use the code as it stands in the file, no alternative chosen.
@@ -96,6 +97,17 @@ class Way:
         tuple[str, int], ...
     ]  # jumps on flags before VM-Enter: name, instructions since they were written
     tail: tuple[str, ...]  # the last instructions, in words
+
+    @property
+    def kept(self) -> str:
+        """Where the answers are while the guest's registers are loaded."""
+        return "in flags" if any(far for _, far in self.carried) else "on the stack"
+
+    @property
+    def text(self) -> str:
+        """The last instructions, and how far each answer goes, in two lines."""
+        goes = ", ".join(f"{flag} over {far} instructions" for flag, far in self.carried)
+        return f"{'; '.join(self.tail)}\n{goes}"
 
 
 def moved(image: Image) -> Image:

@@ -176,7 +176,7 @@ class Space:
             yield self.machine(tuple(enumerate(values)))
 
     def drawn(self, number: int, seed: int) -> list[tuple[Host, VCpuState]]:
-        """Return as many configurations, drawn at random, each as a host and a vCPU; the same for the same seed."""
+        """Return as many machines, host and vCPU, drawn at random: the same for the same seed."""
         random = Random(seed)  # noqa: S311  (a sample, no secret)
         picks = (self.configuration(random.randrange(self.configurations)) for _ in range(number))
         return [self.machine(tuple(enumerate(values))) for values in picks]

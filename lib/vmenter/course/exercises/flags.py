@@ -40,6 +40,12 @@ def flag_uses(trace: Trace, function: str) -> Iterator[FlagUse]:
         writers.update(dict.fromkeys(flags_written(instruction), step))
 
 
+def travels(trace: Trace, function: str) -> str:
+    """Say which flags keep an answer over other instructions, and over how many."""
+    found = [use for use in flag_uses(trace, function) if use.between]
+    return ", ".join(f"{use.flag} over {use.between} instructions" for use in found)
+
+
 def flags_written(instruction: Instruction) -> tuple[str, ...]:
     """Return which of ZF and CF an instruction writes, or leaves undefined, as Capstone knows it."""
     if instruction.mnemonic in STEPPED_OVER:  # VMREAD and its kin write all of them
