@@ -67,6 +67,7 @@ class Alt:
     code: bytes | tuple[Piece, ...]
     flags: int = 0
     length: int | None = None  # of the site, where it is not the usual one
+    padding: int = 0  # of the site, as a record of 13 bytes tells it
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,8 @@ def build(
             offsets = text + site - record, at - (record + 4)
             if record_size == 14:
                 table += struct.pack("<iiHHBB", *offsets, alt.feature, alt.flags, length, len(laid))
+            elif record_size == 13:
+                table += struct.pack("<iiHBBB", *offsets, alt.feature, length, len(laid), alt.padding)
             else:
                 table += struct.pack("<iiHBB", *offsets, alt.feature | alt.flags << 15, length, len(laid))
             new += laid + b"\xcc"

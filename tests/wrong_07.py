@@ -40,6 +40,13 @@ WRONG = {
         (stub((CHOICE, "    clear_cpu_buffers\n")), "no VERW selected; "),
         (stub(("jnc", "jc")), "VMRESUME ran, VMLAUNCH is due. jc reads CF, last written by btl"),
         (stub((CHOICE, CHOICE + "    movq %rax, (%rsp)\n")), "that is back in the buffers"),
+        (  # ZF is 0 behind a VMWRITE, and 1 where the compare found RSP unchanged: most VM-Enters are not counted
+            stub(
+                ("    movq 16(%rsp), %rdi                 # the vCPU\n", "    movq 16(%rsp), %rdi\n    je 7f\n"),
+                ("# one more VM-Enter\n", "# one more VM-Enter\n7:\n"),
+            ),
+            "host RSP unchanged: 0x30 of the vCPU should go up by one; it is written 0 times",
+        ),
         (stub(("    vmresume\n", "")), "no VM-Enter: the run ended with return"),
         (stub((BT, BT + "1: jmp 1b\n")), "the run ended with budget"),
         (stub((LOADS, "")), "RAX should hold the guest's value"),

@@ -95,7 +95,11 @@ def _home() -> Path:
     "--feature-words", metavar="HEX,…", help="All of the CPU's features, as 32-bit words from word 0 on."
 )
 @click.option("--symbols", metavar="FILE", help="A System.map or a copy of /proc/kallsyms.")
+@click.option(
+    "--vmlinux", metavar="FILE", help="The kernel a module is for: decides what is called through pv_ops."
+)
 @click.option("--engine", type=click.Choice(["early", "layered", "once"]), help="How this kernel patches itself.")
+@click.option("--nops", type=click.Choice(["p6", "k8"]), help="The NOPs its CPU gets: up to v5.12 it decides.")
 @click.option("--function", metavar="NAME", help="Only the sites in this function.")
 @JSON
 def sites(
@@ -103,34 +107,41 @@ def sites(
     names: tuple[str, ...],
     feature_words: str | None,
     symbols: str | None,
+    vmlinux: str | None,
     engine: str | None,
+    nops: str | None,
     function: str | None,
     *,
     as_json: bool,
 ) -> int:
-    """Show every alternative site of FILE, and its bytes under the given features (none given: no feature).
+    """Show every alternative site of FILE, and its bytes under the given features (none given: only ALWAYS).
 
-    FILE is a .o, .ko, vmlinux or vmlinuz, also packed as .xz, .gz or .zst.
+    FILE is a .o, .ko, vmlinux or vmlinuz, also packed as .xz, .gz or .zst. A vmlinuz has no names: with --vmlinux,
+    give that kernel's --symbols, too.
     """
     from vmenter.code.image import Symbols, load  # noqa: PLC0415
-    from vmenter.patching import alternatives, features  # noqa: PLC0415
+    from vmenter.patching import alternatives, features, other_patchers  # noqa: PLC0415
     from vmenter.patching.text import to_json, to_text  # noqa: PLC0415
 
     if names and feature_words is not None:
         raise LabError("give --feature or --feature-words, not both")
-    image = load(file)
-    if symbols:
-        image = image.with_symbols(image.symbols + Symbols.from_text(_read(symbols), symbols))
-    how = alternatives.rules(image, alternatives.Engine(engine) if engine else None)
+    known = Symbols.from_text(_read(symbols), symbols) if symbols else Symbols()
+    if vmlinux:
+        kernel = load(vmlinux)
+        image = load(file, beside=kernel.with_symbols(kernel.symbols + known))
+    else:
+        image = load(file)
+        image = image.with_symbols(image.symbols + known)
+    chosen = alternatives.Engine(engine) if engine else None
+    how, entries, found = alternatives.read(image, engine=chosen, nops=nops)
     if feature_words is None:
         present = frozenset(features.number(name, image.kernel) for name in names)
     else:
         present = features.from_words(features.parse_words(feature_words))
-    entries = alternatives.entries(image, how.record_size)
-    found = alternatives.sites(image, entries)
     if function is not None:
         start, end = image.symbols.extent(function)
         found = tuple(site for site in found if start <= site.address < end)
+    found = other_patchers.marked(image, found)
     patches = (alternatives.patch(image, site, present, how) for site in _progress(found, "patching"))
     write = to_json if as_json else to_text
     result = write(image, how, len(entries), patches)
@@ -218,6 +229,8 @@ def _hosts(lines: Iterable[bytes]) -> Iterator[Any]:
 @click.option("--guest-fb-clear", is_flag=True, help="The guest enumerates FB_CLEAR.")
 @click.option("--flush-pending", is_flag=True, help="The flag for an L1D flush is set.")
 @click.option("--resume", is_flag=True, help="The vCPU was entered before.")
+@click.option("--same-host-rsp", is_flag=True, help="The VMCS holds the host's RSP already: no VMWRITE.")
+@click.option("--same-cr2", is_flag=True, help="CR2 holds the guest's value already: not written.")
 @JSON
 def enter(
     era_id: str,
@@ -229,6 +242,8 @@ def enter(
     guest_fb_clear: bool,
     flush_pending: bool,
     resume: bool,
+    same_host_rsp: bool,
+    same_cr2: bool,
     as_json: bool,
 ) -> int:
     """Run one VM-Enter of an era, and say whether it cleared what was promised: exit status 1 if not.
@@ -237,7 +252,7 @@ def enter(
     """
     from vmenter.story import eras  # noqa: PLC0415
 
-    vcpu = eras.VCpuState(eras.Reach(mmio), flush_pending, resume, guest_fb_clear)
+    vcpu = eras.VCpuState(eras.Reach(mmio), flush_pending, resume, guest_fb_clear, not same_host_rsp, not same_cr2)
     entry = eras.enter(era_id, eras.Host(_names(bugs), _names(microcode), cmdline), vcpu)
     _print(_json(entry.to_json()) if as_json else [entry.text])
     return int(not entry.verdict.kept)

@@ -48,6 +48,12 @@ def unfold(root):
 
 
 VIEWS = {
+    "a recorded VM-Enter": View(
+        "from vmenter.views.entry.widget import EntryExplorer\n"
+        "EntryExplorer(recorded='7.3.4, FB_CLEAR_DIS, then VERW', show=('events', 'verdict'))",
+        "Recorded: 7.3.4, FB_CLEAR_DIS, then VERW",
+        (("without it the eras are as before", choose("Code of", "v4"), "Version 4, patch 4/8"),),
+    ),
     "PatchBench": View(
         "from vmenter.views.patch.widget import PatchBench\nPatchBench(features=('CLEAR_CPU_BUF_VM',))",
         "step 1 of 5: choose",
@@ -88,7 +94,7 @@ VIEWS = {
     ),
     "ExposureMap": View(
         "from vmenter.views.exposure.widget import ExposureMap\nExposureMap()",
-        "679,477,248 configurations",
+        "1,358,954,496 configurations",
         (
             ("zoomed", press("button", "VERW asked: for guests that reach MMIO; zoom in"), "Narrowed to  VERW asked"),
             ("other columns", choose("Columns", "mds="), "Columns      mds="),

@@ -47,6 +47,19 @@ def test_by_mouse(open_notebook):
     assert not page.mistakes
 
 
+def test_a_recorded_vm_enter_stands_below_and_stays_whatever_is_chosen_above(open_notebook):
+    page = open_notebook([CELL.replace("()", "(recorded=\"5.10.46, 2019's flaw\", show=('events', 'verdict'))")])
+    wait_for_twin(page, "Recorded: 5.10.46, 2019's flaw")
+    below = page.locator(".vm-recorded")
+    assert below.locator(".vm-badge").inner_text() == "✗ BROKEN"
+    assert below.locator(".vm-missing b").all_inner_texts() == ["no clear", "no clear"]  # recorded, and the lab's
+    assert below.locator("tbody tr").count() > 10
+    page.get_by_role("checkbox", name="L1D flush pending").click()
+    wait_for_twin(page, "the L1D was flushed")
+    assert below.locator(".vm-badge").inner_text() == "✗ BROKEN"
+    assert not page.mistakes
+
+
 def test_an_event_is_found_in_the_drawing(open_notebook):
     page = open_notebook([CELL])
     wait_for_twin(page, "BROKEN")

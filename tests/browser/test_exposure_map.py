@@ -29,18 +29,18 @@ def focused(page):
 
 def test_by_mouse(open_notebook):
     page = open_notebook([CELL])
-    wait_for_twin(page, "679,477,248 configurations")
+    wait_for_twin(page, "1,358,954,496 configurations")
     view = page.locator(".vm-map")
     assert view.get_by_role("gridcell").count() == 7 * 13
     assert view.get_by_role("gridcell", selected=True).get_attribute("aria-label") == (
         "650b68a0622f; VERW asked: for every guest; L1D flush now: cond, none pending: "
-        "Broken in all 3,932,160 configurations."
+        "Broken in all 7,864,320 configurations."
     )
     view.get_by_role(
         "gridcell", name="83ebe7157483; VERW asked: for guests that reach MMIO; L1D flush now: cond, none"
     ).click()
     wait_for_twin(page, "Selected     83ebe7157483")
-    assert "Broken in 344,064 of 516,096" in view.locator(".vm-said").inner_text()
+    assert "Broken in 688,128 of 1,032,192" in view.locator(".vm-said").inner_text()
     view.get_by_role("button", name="VERW asked: for guests that reach MMIO; zoom in").click()
     wait_for_twin(page, "Narrowed to  VERW asked: for guests that reach MMIO")
     assert view.get_by_role("button", name="Who reaches MMIO").get_attribute("aria-pressed") == "true"

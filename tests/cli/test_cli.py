@@ -2,10 +2,12 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 
 import pytest
+from elf import ALLOC, EXEC, Sec, elf
 
 from vmenter.patching import features
 from vmenter.patching.lab import LAB
@@ -54,6 +56,71 @@ def test_features_may_be_given_by_name_by_number_or_as_words(run):
     words = ",".join(f"{word:x}" for word in features.to_words({21 * 32 + 13}, 24))
     named = listed(run, "--feature", "x86_feature_clear_cpu_buf_vm")
     assert named == listed(run, "--feature", "21*32+13") == listed(run, "--feature-words", words)
+
+
+def code(feature: int, new: bytes, original: bytes, *more: Sec) -> bytes:
+    """Return an ELF file with one site, of records of 12 bytes."""
+    table = struct.pack("<iiHBB", 0x1000 - 0x2000, 0x1800 - 0x2004, feature, len(original), len(new))
+    return elf(
+        [
+            Sec(".text", original, flags=ALLOC | EXEC, address=0x1000),
+            Sec(".altinstr_replacement", new + b"\xcc", flags=ALLOC | EXEC, address=0x1800),
+            Sec(".altinstructions", table, address=0x2000),
+            *more,
+        ]
+    )
+
+
+def test_the_nops_of_a_cpu_can_be_given_where_the_cpu_decides(run, tmp_path):
+    """Records of 12 bytes and no version: up to v5.12 the CPU decides, and this may be such a kernel."""
+    file = tmp_path / "old"
+    file.write_bytes(code(5, b"", b"\xfa\x90\x90\x90"))
+    told = {}
+    for nops in (None, "p6", "k8"):
+        status, out, err = run("sites", str(file), "--json", *(("--nops", nops) if nops else ()))
+        assert (status, err) == (0, "")
+        (told[nops],) = json.loads(out)["sites"]
+    assert [told[nops]["patched"] for nops in (None, "p6", "k8")] == [None, "fa0f1f00", "fa666690"]
+    assert "p6 or k8" in told[None]["undecided"]
+    assert run("sites", OBJECT, "--nops", "k8")[0] == 2
+
+
+def test_every_cpu_has_always(run, tmp_path):
+    file = tmp_path / "always"
+    file.write_bytes(code(3 * 32 + 21, b"\xfb", b"\xfa"))
+    assert [site["chosen"] for site in json.loads(run("sites", str(file), "--json")[1])["sites"]] == [0]
+
+
+@pytest.mark.parametrize(
+    ("section", "record", "also"),
+    [
+        (".return_sites", struct.pack("<i", 0x1001 - 0x3000), True),
+        (".return_sites", struct.pack("<i", 0x1002 - 0x3000), False),  # the first byte behind the site
+        (".retpoline_sites", struct.pack("<i", 0x1800 - 0x3000), True),  # in a replacement
+        (".call_sites", struct.pack("<i", 0x1000 - 0x3000), True),
+        (".smp_locks", struct.pack("<i", 0x0FFF - 0x3000), False),
+        (".smp_locks", struct.pack("<i", 0x1000 - 0x3000), True),
+        (".ibt_endbr_seal", struct.pack("<i", 0x1000 - 0x3000), True),
+        (".parainstructions", struct.pack("<QBB6x", 0x1000, 1, 2), True),
+        (".static_call_sites", struct.pack("<ii", 0x1001 - 0x3000, 0), True),
+        ("__jump_table", struct.pack("<iiq", 0x1000 - 0x3000, 0, 0), True),
+        ("__mcount_loc", struct.pack("<Q", 0x1000), True),
+    ],
+)
+def test_a_site_that_another_patcher_names_says_so(run, tmp_path, section, record, also):
+    file = tmp_path / "others"
+    file.write_bytes(code(5, b"\xfb", b"\xfa\xc3", Sec(section, record, address=0x3000)))
+    (site,) = json.loads(run("sites", str(file), "--json", "--nops", "p6")[1])["sites"]
+    assert site.get("also") == ([section.removeprefix(".")] if also else None)
+    assert site["patched"] == "fac3"  # what alternatives alone give
+    text = run("sites", str(file), "--nops", "p6")[1]
+    assert (f"also in {section.removeprefix('.')}: another patcher" in text) == also
+    assert ("at 1 another patcher writes, too" in text) == also
+
+
+def test_a_module_beside_the_wrong_file_is_refused(run):
+    status, _, err = run("sites", OBJECT, "--vmlinux", str(LAB / "nothing"))
+    assert (status, err.count("\n")) == (2, 1)
 
 
 def test_the_engine_can_be_given(run):

@@ -131,6 +131,26 @@ def test_select_as_json_carries_the_reasons_too(run):
     assert set(found) - {"era", "kernel", "kvm_keys", "l1d_flush", "lines", "why"} == LINE_KEYS
 
 
+def test_enter_as_json_is_the_kernel_with_kvm_loaded_as_its_text_is(run):
+    words = ["enter", "--era", "650b68a0622f", "--bugs", "mds,l1tf", "--microcode", "md_clear,flush_l1d"]
+    _, text, _ = run(*words)
+    found = json.loads(run(*words, "--json")[1])
+    assert found["keys"] == ["mds_user_clear", "vmx_l1d_flush_cond", "vmx_l1d_should_flush"]
+    assert found["sysfs"]["l1tf"] == "Mitigation: PTE Inversion; VMX: conditional cache flushes"
+    for part in (*found["keys"], found["sysfs"]["l1tf"]):
+        assert part in text
+
+
+def test_enter_with_rsp_and_cr2_as_they_were_runs_fewer_instructions(run):
+    words = ["enter", "--era", "650b68a0622f", "--bugs", "mds", "--microcode", "md_clear", "--json"]
+    far = [
+        json.loads(run(*words, *more)[1])["instructions_after_clear"]
+        for more in ((), ("--same-host-rsp",), ("--same-cr2",), ("--same-host-rsp", "--same-cr2"))
+    ]
+    assert far == [46, 43, 45, 42]
+    assert "host RSP" in run(*words[:-1], "--same-host-rsp")[1]
+
+
 LINE_KEYS = {"features", "keys", "states", "sysfs", "nosmt"}
 
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from pieces import LONG, NARROW_NOPS, PLAIN, POINTING, SHORT, WIDE_NOPS, addresses, inner, lay, pointing, target
 
 from vmenter import LabError
-from vmenter.code.instructions import Field, branch_field, decode, is_nop, lengths, opcode_offset, rip_field
+from vmenter.code.instructions import branch_field, decode, is_nop, opcode_offset, rip_field
+from vmenter.code.lengths import Field, lengths
 
 HERE = 0xFFFF_FFFF_8100_0000
 
@@ -66,7 +67,12 @@ def test_what_is_no_instruction_is_an_error_that_names_the_address():
 def test_leniently_what_is_no_instruction_is_one_byte():
     found = decode(bytes_of("90 06 c3"), HERE, strict=False)
     assert [i.text for i in found] == ["nop", ".byte 0x06", "retq"]
-    assert lengths(bytes_of("90 06 c3")) == (1,)
+    assert lengths(bytes_of("90 06 c3")) == (1, 1, 1)  # the kernel's own decoder takes it for one byte
+
+
+def test_leniently_what_only_the_kernels_decoder_knows_stays_in_one_piece():
+    found = decode(bytes_of("90 0f04 0f01e8 c3"), HERE, strict=False)
+    assert [i.text for i in found] == ["nop", ".byte 0x0f, 0x04", "serialize", "retq"]
 
 
 @pytest.mark.parametrize("code", ["e8", "eb", "e9", "0f", "74", "8d", "48"])

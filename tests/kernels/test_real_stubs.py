@@ -6,6 +6,7 @@ finds out by itself (test_stubs) is held against it.
 
 from collections.abc import Mapping
 from functools import cache
+from itertools import product
 
 import pytest
 from needs import kernel_file
@@ -16,6 +17,7 @@ from vmenter.emulator.memory import FLUSH_PAGES, GS_BASE, LAB_BASE, VCPU, VCPU_S
 from vmenter.emulator.trace import End, EventKind, Trace
 from vmenter.kernels import stub as stubs
 from vmenter.patching import alternatives
+from vmenter.patching.alternative_table import rules
 from vmenter.patching.static_keys import flip
 
 MSR_SPEC_CTRL = 7 * 32 + 16
@@ -190,3 +192,17 @@ def test_the_real_flush_in_cond_mode_flushes_only_when_this_cpus_flag_is_set(ver
     with_flag = flush(machine, {flag: b"\1"})
     assert with_flag.cleared_by is EventKind.L1D_FLUSH
     assert (flag, True, 0) in {(access.address, access.write, access.value) for access in with_flag.accesses}
+
+
+@pytest.mark.parametrize("version", ARGUMENTS)
+def test_with_the_hosts_rsp_unchanged_a_stub_clears_and_enters_alike_and_writes_no_vmcs(version):
+    """As at most VM-Enters of a booted kernel (tests/data/booted)."""
+    image = module(version)
+    runner = stubs.Runner(image, stubs.find(image)[0], rules(image))
+    clears = frozenset({CLEAR_CPU_BUF.get(version, VM)})
+    for chosen, flags in product((frozenset(), clears), (0, RESUME)):
+        changed, same = (runner.trace(chosen, flags, host_rsp_changed=one) for one in (True, False))
+        assert (same.vm_enter, same.verw, same.distance) == (changed.vm_enter, changed.verw, changed.distance)
+        written = [any(i.mnemonic.startswith("vmwrite") for i in trace.instructions) for trace in (changed, same)]
+        assert written == [True, False]
+        assert len(changed.steps) - len(same.steps) == 5  # as in the recordings

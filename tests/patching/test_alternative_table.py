@@ -1,6 +1,7 @@
 """The table of alternatives: records, sites, which patcher, and tables that lie."""
 
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from pieces import DIRECT_CALL, NOT, REPLACEMENTS, STEP, TABLE, TEXT, Alt, Place
 
 from vmenter import LabError
 from vmenter.code.image import Image, Section, Symbols
-from vmenter.patching.alternative_table import AltEntry, Engine, Rules, entries, rules, sites
+from vmenter.patching.alternative_table import AltEntry, Engine, Nops, Rules, entries, read, rules, sites
 
 EARLY, LAYERED, ONCE = Engine.EARLY, Engine.LAYERED, Engine.ONCE
 TWO = Place(b"\xfa", (Alt(0x72, b"\xfb\xfb"), Alt(0x2AD, b"\xf4", NOT)))
@@ -154,13 +155,26 @@ def test_a_table_must_hold_whole_records():
         entries(table_image(record() + b"\0"), 14)
 
 
-def test_records_of_other_sizes_are_not_supported():
-    """Some old branches had 13 bytes, with a pad length."""
-    with pytest.raises(LabError, match=r"records of 13 bytes are not supported \(12 and 14 are\)"):
-        entries(table_image(record()), 13)
+def test_there_are_records_of_three_sizes():
+    with pytest.raises(LabError, match=r"there are no records of 11 bytes, only of 12, 13 and 14"):
+        entries(table_image(record()), 11)
 
 
-@given(st.binary(max_size=140), st.sampled_from([12, 14]))
+def test_a_record_of_13_bytes_tells_its_padding():
+    alt = Alt(0x8001, b"\xfb", padding=3)  # no NOT: that came with the records of 12 bytes
+    image = build(Place(b"\xfa\x90\x90\x90", (alt,)), record_size=13, kernel=None)
+    with pytest.raises(LabError, match="feature 32769 lies beyond"):
+        entries(image, 13)
+    (found,) = entries(build(Place(b"\xfa\x90\x90\x90", (Alt(1, b"\xfb", padding=3),)), record_size=13), 13)
+    assert (found.feature, found.flags, found.length, found.replacement_length, found.padding) == (1, 0, 4, 1, 3)
+
+
+def test_more_padding_than_its_site_has_bytes_is_an_error():
+    with pytest.raises(LabError, match="5 bytes of padding are more than its site of 4"):
+        entries(build(Place(b"\x90" * 4, (Alt(1, b"", padding=5),)), record_size=13), 13)
+
+
+@given(st.binary(max_size=140), st.sampled_from([12, 13, 14]))
 def test_a_table_of_any_bytes_is_read_or_refused(table, size):
     image = table_image(table)
     try:
@@ -178,8 +192,6 @@ def test_a_table_of_any_bytes_is_read_or_refused(table, size):
 @pytest.mark.parametrize(
     ("version", "expected"),
     [
-        ("5.10.223", Rules(EARLY, 12, wide_nops=False)),
-        ("6.2.16", Rules(EARLY, 12, wide_nops=False)),
         ("6.3.0", Rules(EARLY, 14, wide_nops=False)),
         ("6.4.16", Rules(EARLY, 14, wide_nops=False)),
         ("6.5.0", Rules(LAYERED, 14, wide_nops=False)),
@@ -195,8 +207,55 @@ def test_the_version_tells_the_patcher(version, expected):
     assert rules(build(TWO, kernel=version)) == expected
 
 
-def test_records_of_twelve_bytes_tell_the_patcher_without_a_version():
-    assert rules(build(TWO, record_size=12)) == Rules(EARLY, 12, wide_nops=False)
+@pytest.mark.parametrize(
+    ("version", "size", "nops", "decoder"),
+    [
+        ("4.19.257", 13, "by cpu", "5.10.262"),
+        ("5.10.132", 13, "by cpu", "5.10.262"),
+        ("5.10.133", 12, "by cpu", "5.10.262"),
+        ("5.10.0-46-amd64", 12, "by cpu", "5.10.262"),
+        ("5.10.0-8-amd64", 13, "by cpu", "5.10.262"),
+        ("5.11.0", 13, "by cpu", "5.10.262"),
+        ("5.12.19", 13, "by cpu", "5.10.262"),
+        ("5.13.0", 12, "p6", "5.10.262"),
+        ("5.18.0-kali5-amd64", 12, "p6", ""),
+        ("6.2.16", 12, "p6", ""),
+    ],
+)
+def test_the_version_tells_an_early_patcher(version, size, nops, decoder):
+    image = build(TWO, record_size=size, kernel=version)
+    assert rules(image) == Rules(EARLY, size, wide_nops=False, nops=Nops(nops), decoder=decoder)
+
+
+@pytest.mark.parametrize(
+    "version", ["4.18.0", "5.10.0-46-amd64", "5.10.223", "5.14.0", "6.1.192", "6.2.0", "6.12.117", "7.3.4"]
+)
+@pytest.mark.parametrize("size", [12, 13, 14])
+def test_the_records_tell_their_size_whatever_the_version(version, size):
+    """Distributions take newer code into older kernels; the engine goes with its records."""
+    found = read(build(TWO, record_size=size, kernel=version))
+    assert found.rules.record_size == size
+    assert len(found.entries) == 2
+    assert (found.rules.engine is EARLY) == (size != 14)
+
+
+def test_where_several_sizes_fit_the_version_decides():
+    """156 bytes hold 13 records of 12 and 12 of 13; these read as both, since all offsets are those of one site."""
+    empty = Image("made", "5.11.0", (), Symbols())
+    assert [rules(replace(empty, kernel=v)).record_size for v in ("5.11.0", "6.1.0", "6.12.0")] == [13, 12, 14]
+
+
+@pytest.mark.parametrize("size", [12, 13])
+def test_records_of_twelve_or_thirteen_bytes_tell_the_patcher_without_a_version(size):
+    assert rules(build(TWO, record_size=size)) == Rules(EARLY, size, wide_nops=False, nops=Nops.BY_CPU)
+
+
+def test_which_nops_a_cpu_gets_can_be_said_where_it_decides_and_only_there():
+    old, new = build(TWO, record_size=12, kernel="5.10.262"), build(TWO, kernel="6.12.117")
+    assert [rules(old, nops=nops).nops for nops in ("p6", "k8", None)] == ["p6", "k8", "by cpu"]
+    assert rules(new, nops="p6").nops is Nops.P6
+    with pytest.raises(LabError, match=r"kernel 6.12.117 writes P6 NOPs on every CPU; only up to v5.12"):
+        rules(new, nops="k8")
 
 
 def test_records_of_fourteen_bytes_do_not():

@@ -34,7 +34,7 @@ from pieces import (
 
 from vmenter import LabError
 from vmenter.code.instructions import decode, is_nop
-from vmenter.patching.alternative_table import Engine, Rules, entries, sites
+from vmenter.patching.alternative_table import ALWAYS, Engine, Nops, Rules, entries, sites
 from vmenter.patching.alternatives import NOPS, ORIGINS, apply, patch, patch_all
 
 EARLY, LAYERED, ONCE = Engine.EARLY, Engine.LAYERED, Engine.ONCE
@@ -225,10 +225,20 @@ def test_a_short_branch_that_would_have_to_reach_too_far_is_an_error(engine):
 
 @pytest.mark.parametrize("engine", [LAYERED, ONCE])
 @pytest.mark.parametrize("code", ["e210", "e310"])
-def test_a_loop_that_leaves_the_replacement_is_an_error(engine, code):
-    """The kernel would copy it as it is, and it would go astray."""
-    with pytest.raises(LabError, match="cannot relocate LOOP or JRCXZ"):
-        one(Alt(1, bytes.fromhex(code)), engine=engine)
+def test_a_loop_that_leaves_the_replacement_is_copied_as_it_is_and_goes_astray(engine, code):
+    """As by the kernel, which knows CALL, JMP and Jcc."""
+    assert one(Alt(1, bytes.fromhex(code)), engine=engine).code == bytes.fromhex(code)
+
+
+@pytest.mark.parametrize("engine", [LAYERED, ONCE])
+@pytest.mark.parametrize("prefixes", ["2e", "48", "662e"])
+def test_a_jump_with_prefixes_is_shortened_prefixes_and_all_as_if_it_had_none(engine, prefixes):
+    """The kernel counts five bytes for any JMP rel32, so what has a prefix lands as many bytes too early."""
+    head = bytes.fromhex(prefixes)
+    distance = TEXT + 50 - (REPLACEMENTS + len(head) + 5)
+    code = head + b"\xe9" + distance.to_bytes(4, "little", signed=True)
+    patched = one(Alt(1, code), engine=engine)
+    assert patched.code == bytes([0xEB, 50 - 2 - len(head)]) + b"\xcc" * (len(head) + 3)
 
 
 # --- NOPs --------------------------------------------------------------------------------------------------
@@ -307,10 +317,83 @@ def test_only_wide_rules_take_moves_and_jumps_to_themselves_for_nops(code):
 
 
 @pytest.mark.parametrize("engine", [LAYERED, ONCE])
-def test_merging_stops_at_what_does_not_decode(engine):
-    code = bytes.fromhex("9090 06 9090 fa")  # 06: PUSH ES, invalid in 64-bit mode
+@pytest.mark.parametrize("other", ["06", "0f01e8", "66f30f01f9", "0f04"])
+def test_merging_goes_on_behind_what_a_disassembler_does_not_know(engine, other):
+    code = bytes.fromhex(f"9090 {other} 9090 fa")
     patched = one(Alt(1, b""), original=code, engine=engine, features=())
-    assert hexed(patched.code) == "66 90 06 90 90 fa"
+    assert hexed(patched.code) == f"66 90 {bytes.fromhex(other).hex(' ')} 66 90 fa"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_has_no_length_before_nops_is_an_error(engine):
+    code = bytes.fromhex("9090 62909090 909090 9090 fa")
+    with pytest.raises(LabError, match=r"site at 0x[0-9a-f]+: the kernel's decoder has no length for 62 90 90"):
+        one(Alt(1, b""), original=code, engine=engine, features=())
+
+
+@pytest.mark.parametrize("engine", [LAYERED, ONCE])
+def test_what_has_no_length_in_a_replacement_is_an_error(engine):
+    with pytest.raises(LabError, match=r"entry 0 at .*has no length for 62 06 .*of its replacement"):
+        one(Alt(1, bytes.fromhex("fa 620600000000")), engine=engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("flags", "chosen"), [(0, 0), (NOT, None)])
+def test_every_cpu_has_always(engine, flags, chosen):
+    assert one(Alt(ALWAYS, b"\xfb", flags), original=b"\xfa", engine=engine, features=()).chosen == chosen
+
+
+# --- NOPs by CPU, and padding that a record tells ----------------------------------------------------------
+
+BY_CPU, K8 = Rules(EARLY, 12, wide_nops=False, nops=Nops.BY_CPU), Rules(EARLY, 12, wide_nops=False, nops=Nops.K8)
+
+
+@pytest.mark.parametrize(
+    ("size", "code"),
+    [
+        (2, "66 90"),
+        (3, "66 66 90"),
+        (5, "66 66 90 66 90"),
+        (8, "66 66 66 90 66 66 66 90"),
+        (9, "66 66 66 90 66 66 66 90 90"),
+    ],
+)
+def test_k8_nops_are_prefixes_on_one_byte_nops(size, code):
+    image = build(Place(b"\x90" * size, (Alt(1, b""),)), record_size=12)
+    assert hexed(patches(image, set(), K8)[0].code) == code
+
+
+def test_a_shortened_jump_is_followed_by_the_cpus_own_nop():
+    image = build(Place(b"", (Alt(1, (pointing("jmp", TEXT + 50),)),)), record_size=12)
+    assert hexed(patches(image, {1}, K8)[0].code) == "eb 30 66 66 90"
+
+
+@pytest.mark.parametrize(("padding", "decided"), [(0, True), (1, True), (2, True), (3, False), (12, False)])
+def test_without_a_cpu_only_sites_whose_bytes_depend_on_it_are_undecided(padding, decided):
+    image = build(Place(b"\xfa" + b"\x90" * padding, (Alt(1, b""),)), record_size=12)
+    (found,) = patches(image, set(), BY_CPU)
+    assert (found.code is not None) == decided
+    assert decided or "NOPs by CPU (p6 or k8)" in found.undecided
+
+
+PADDED = Rules(EARLY, 13, wide_nops=False)
+
+
+@pytest.mark.parametrize(
+    ("original", "padding", "features", "code"),
+    [
+        ("90 90 90 90 90", 5, (), "0f 1f 44 00 00"),
+        ("fa 90 90 90 90", 4, (), "fa 90 90 90 90"),  # v5.10 looks at the first four bytes, not the last
+        ("90 90 fa 90 90", 2, (), "90 90 fa 66 90"),
+        ("90 90 90 90 90", 2, (), "90 90 90 66 90"),  # padding is what the record says
+        ("fa fa 90 90 90", 1, (), "fa fa 90 90 90"),
+        ("fa fa fa fa fa", 0, (1,), "fb 90 fb 66 90"),  # behind a replacement all, inside it nothing
+    ],
+)
+def test_padding_is_what_a_record_of_13_bytes_says(original, padding, features, code):
+    alt = Alt(1, bytes.fromhex("fb 90 fb"), padding=padding)
+    image = build(Place(bytes.fromhex(original), (alt,)), record_size=13)
+    assert hexed(patches(image, set(features), PADDED)[0].code) == code
 
 
 # --- direct calls ------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from needs import HINT, kernel_files, kernel_version, missing, objdump
 
 from vmenter.code.image import Image, load
 from vmenter.code.instructions import decode
-from vmenter.patching.alternative_table import Engine, entries, rules, sites
+from vmenter.patching.alternative_table import Engine, Nops, entries, rules, sites
 from vmenter.patching.alternatives import apply, patch_all
 
 MODULES = [path for name in ("kvm-intel.ko*", "kvm-amd.ko*") for path in kernel_files(name)]
@@ -43,12 +43,13 @@ def test_every_site_of_a_module_parses(path, report):
     image = module(path)
     how = rules(image)
     found = sites(image, entries(image, how.record_size))
-    assert len(found) >= 30
+    assert len(found) >= 10  # 5.10's kvm-intel has 11
     assert all(decode(site.original, site.address) for site in found)
     in_text = [s for s in found if (section := image.section_at(s.address)) and section.executable]
     assert in_text == list(found)
     direct = [p for p in patch_all(image, all_features(image)) if p.undecided]
-    assert all("read from pv_ops" in (p.undecided or "") for p in direct)
+    by_cpu = how.nops is Nops.BY_CPU
+    assert all(("p6 or k8" if by_cpu else "read from pv_ops") in (p.undecided or "") for p in direct)
     report(f"{name_of(path)}: {len(found)} sites, {how.engine} engine")
 
 
@@ -78,8 +79,10 @@ def test_objdump_agrees_on_where_instructions_begin(path, tmp_path):
     image, random = module(path), Random(1)
     features = all_features(image)
     sets = [set(), set(features), *({f for f in features if random.random() < 0.5} for _ in range(4))]
-    codes = sorted({p.code for chosen in sets for p in patch_all(image, chosen) if p.code is not None})
-    assert len(codes) >= 60
+    how = rules(image, nops=Nops.P6)
+    codes = sorted({p.code for chosen in sets for p in patch_all(image, chosen, how) if p.code is not None})
+    assert len(codes) > len({p.site.original for p in patch_all(image, set(), how) if p.code is not None}) // 2
+    assert len(codes) >= 10
     assert agreed_by_objdump(codes, tmp_path) == [[i.length for i in decode(code)] for code in codes]
 
 

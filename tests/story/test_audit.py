@@ -44,13 +44,14 @@ def test_every_bug_fact_and_vcpu_field_that_matters_is_a_dimension(space):
     assert set(BUGS) - {"mmio_unknown", "msbds_only"} <= set(names)
     assert set(FACTS) <= set(names)
     values = [value for dimension in space.dimensions for value in dimension.values]
-    assert {field for value in values for field, _ in value.vcpu} == set(VCpuState.__dataclass_fields__)
+    told = {field for value in values for field, _ in value.vcpu}
+    assert told == set(VCpuState.__dataclass_fields__) - {"host_rsp_changed", "cr2_changed"}
     assert any("msbds_only" in value.bugs for value in values)
 
 
 def test_the_number_of_configurations_is_the_product_of_the_dimensions():
     assert FULL.configurations == 7_610_145_177_600
-    assert DEFAULT.configurations == 679_477_248
+    assert DEFAULT.configurations == 1_358_954_496
     small = DEFAULT
     for name in list(DEFAULT.counts)[3:]:
         dimension = next(d for d in small.dimensions if d.name == name)
@@ -76,6 +77,60 @@ def test_every_word_of_an_option_changes_what_some_kernel_reads(space):
             if value.option:
                 said = [read_options(replace(host, cmdline=value.option), g)[1] for g in GENERATIONS.values()]
                 assert any(link.outcome != "no effect" for links in said for link in links), value
+
+
+def test_hosts_with_and_without_the_flush_microcode_are_in_both_spaces():
+    for space in SPACES.values():
+        assert [value.label for value in next(d for d in space.dimensions if d.name == "flush_l1d").values] == [
+            "present",
+            "absent",
+        ]
+
+
+@each_era
+def test_host_rsp_and_cr2_change_no_verdict_of_the_labs_code_and_so_are_no_dimensions(era):
+    with_msr = DEFAULT.where("flush_l1d", "present")  # a flush by reading is the same before both
+    for state, promise in audit_.reached(era, with_msr):
+        assert state.variants == (state, replace(state, host_rsp_changed=False, cr2_changed=False))
+        both = [set(audit_._faults(promise, state, eras.run(era, one))) for one in state.variants]
+        assert both[0] == both[1]
+
+
+def test_code_that_is_wrong_only_where_rsp_did_not_change_is_found_in_every_configuration():
+    """ZF is 0 behind the VMWRITE, and 1 where the compare found RSP unchanged."""
+    wrong = mutated(MERGED, ("    call vmx_update_host_rsp\n", "    call vmx_update_host_rsp\n    jz .Lvmfail\n"))
+    assert audit(wrong).failed.count == DEFAULT.configurations
+    state = next(iter(audit_.reached(MERGED)))[0]
+    assert eras.run(wrong, state).vm_enter
+    assert eras.run(wrong, state.variants[1]).vm_enter is None
+
+
+def test_for_rfds_a_flush_stands_in_for_no_verw():
+    """As nothing says that it clears register files: reg-file-data-sampling.rst names VERW alone."""
+    flush_else_verw = mutated(
+        MERGED,
+        (
+            "    call vmx_l1d_flush\n    enter_exit_end\n",
+            "    call vmx_l1d_flush\n    orl $0x80, %ebp\n    enter_exit_end\n",
+        ),
+        (
+            ", clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM\n",
+            ', "testb $0x80, 8(%rsp)\n jnz .Lskip_it\n clear_cpu_buffers\n.Lskip_it:", X86_FEATURE_CLEAR_CPU_BUF_VM\n',
+        ),
+    )
+    always = DEFAULT.where("l1tf", "yes").where("kvm-intel.vmentry_l1d_flush=", "always")
+    always = always.where("EPT", "on").where("skip_vmentry_l1dflush", "absent")  # so each VM-Enter flushes
+    for bug, broken in (("mds", False), ("rfds", True)):
+        host = Host((bug, "l1tf"), ("md_clear", "rfds_clear", "flush_l1d"), "kvm-intel.vmentry_l1d_flush=always")
+        verdict = eras.enter(flush_else_verw, host).verdict
+        assert (verdict.kept, verdict.verw, verdict.l1d_flushed) == (not broken, 0, True)
+        assert ("for RFDS an L1D flush does not count" in verdict.promise) == broken
+    assert verdict.reason == "VERW and an L1D flush owed here; the L1D was flushed"
+    shared = audit(flush_else_verw, always).broken.shared
+    assert {name: shared[name] for name in ("rfds", "rfds_clear")} == {
+        "rfds": ("yes",),
+        "rfds_clear": ("present",),
+    }
 
 
 def test_a_space_can_be_narrowed_and_says_what_it_has_when_it_cannot():

@@ -146,6 +146,7 @@ class Image:
     sections: tuple[Section, ...] = field(repr=False)  # allocated ones, in address order
     symbols: Symbols = field(repr=False)
     undefined: Mapping[str, int] = field(default_factory=dict, repr=False)  # name -> reserved address
+    beside: "Image | None" = field(default=None, repr=False)  # the kernel that a module's addresses lead into
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -156,9 +157,11 @@ class Image:
         return [section.end for section in self.sections]
 
     def section_at(self, address: int) -> Section | None:
-        """Return the section that holds `address`, or None."""
+        """Return the section that holds `address`, of this image or of the one beside it, or None."""
         index = bisect_right(self._starts, address) - 1
-        return self.sections[index] if index >= 0 and address < self._ends[index] else None
+        if index >= 0 and address < self._ends[index]:
+            return self.sections[index]
+        return self.beside.section_at(address) if self.beside else None
 
     def holds(self, address: int, size: int) -> bool:
         """Tell whether `size` bytes at `address` lie in one section."""
@@ -236,24 +239,42 @@ class Image:
         return replace(self, sections=sections)
 
 
-def load(path: str | Path, base: int = MODULE_BASE) -> Image:
+def load(path: str | Path, base: int = MODULE_BASE, **options: Any) -> Image:
     """Load an ELF or a vmlinuz, packed or not; `base` is where a relocatable file is placed.
 
-    Raises `LabError` for anything that is not such a file.
+    Options are those of `from_bytes`. Raises `LabError` for anything that is not such a file.
     """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         raise LabError(f"{path}: {error.strerror or error}") from None
-    return from_bytes(data, str(path), base)
+    return from_bytes(data, str(path), base, **options)
 
 
-def from_bytes(data: bytes, name: str, base: int = MODULE_BASE) -> Image:
-    """Do what `load` does, from memory; `name` is for messages."""
+def from_bytes(
+    data: bytes,
+    name: str,
+    base: int = MODULE_BASE,
+    *,
+    places: Mapping[str, int] | None = None,
+    undefined: Mapping[str, int] | None = None,
+    beside: Image | None = None,
+) -> Image:
+    """Do what `load` does, from memory; `name` is for messages.
+
+    A module as a kernel loaded it: `places` has the addresses of its sections, by name, `undefined` those of the
+    symbols it leaves to others, `beside` the kernel itself, which then lends its symbols and what they point to.
+    """
     plain = unpack(data, name)
     if not plain.startswith(b"\x7fELF"):
         raise LabError(f"{name}: neither an ELF file nor a vmlinuz, packed or not (starts {plain[:8].hex(' ')})")
-    return _Elf(plain, name).image(base)
+    elf = _Elf(plain, name)
+    if not elf.relocatable and (places or undefined or beside):
+        raise LabError(f"{name}: only a module or another relocatable file can be placed beside a kernel")
+    image = elf.image(base, places or {}, undefined or {}, beside)
+    if beside and beside.kernel and image.kernel and beside.kernel != image.kernel:
+        raise LabError(f"{name} is for kernel {image.kernel}, but {beside.name} is kernel {beside.kernel}")
+    return image
 
 
 class _Elf:
@@ -285,11 +306,13 @@ class _Elf:
             raise LabError(f"{self.name}: damaged ELF file: a section reaches beyond the end of the file")
         return self.data[start : start + size]
 
-    def image(self, base: int) -> Image:
+    def image(
+        self, base: int, given: Mapping[str, int], elsewhere: Mapping[str, int], beside: Image | None
+    ) -> Image:
         """Lay out, relocate, and name."""
-        places = self.places(base)
+        places = self.places(base, given)
         contents = {i: self.content(self.headers[i][1]) for i in places}
-        symbols, undefined = self.symbols(places)
+        symbols, undefined = self.symbols(places, elsewhere, beside)
         if self.relocatable:
             for _, header in self.headers:
                 if header["sh_type"] == "SHT_RELA" and header["sh_info"] in places:
@@ -309,26 +332,32 @@ class _Elf:
         ]
         sections.sort(key=lambda section: section.address)
         named = Symbols.of(s for _, s in symbols if s and s.name)
-        return Image(self.name, _kernel_version(sections), tuple(sections), named, undefined)
+        named = named + beside.symbols if beside else named
+        return Image(self.name, _kernel_version(sections), tuple(sections), named, undefined, beside)
 
-    def places(self, base: int) -> dict[int, int]:
-        """Return the address of each allocated section, by its index."""
+    def places(self, base: int, given: Mapping[str, int]) -> dict[int, int]:
+        """Return the address of each allocated section, by its index: as given by name, else in a row."""
         kept = {i: h for i, (_, h) in enumerate(self.headers) if h["sh_flags"] & SHF_ALLOC}
         if any(h["sh_size"] > MAX_IMAGE for h in kept.values()):
             raise LabError(f"{self.name}: damaged ELF file: a section of more than {MAX_IMAGE:,} bytes")
         if not self.relocatable:
             return {i: h["sh_addr"] for i, h in kept.items()}
-        places, address = {}, base
+        places = {i: given[self.headers[i][0]] for i in kept if self.headers[i][0] in given}
+        start = address = max([base, *(places[i] + kept[i]["sh_size"] for i in places)])
         for index, header in kept.items():
+            if index in places:
+                continue
             align = header["sh_addralign"] or 1
             address += -address % align
             places[index] = address
             address += header["sh_size"]
-            if address - base > MAX_IMAGE or align > MAX_IMAGE:
-                raise LabError(f"{self.name}: damaged ELF file: its sections would take {address - base:,} bytes")
+            if address - start > MAX_IMAGE or align > MAX_IMAGE:
+                raise LabError(f"{self.name}: damaged ELF file: its sections would take {address - start:,} bytes")
         return places
 
-    def symbols(self, places: dict[int, int]) -> tuple[list[tuple[bool, Symbol | None]], dict[str, int]]:
+    def symbols(
+        self, places: dict[int, int], elsewhere: Mapping[str, int], beside: Image | None
+    ) -> tuple[list[tuple[bool, Symbol | None]], dict[str, int]]:
         """Return the symbol table, (defined, symbol) by index, and addresses reserved for undefined names.
 
         A symbol of a section that is not loaded is None; it must not be asked for.
@@ -351,8 +380,10 @@ class _Elf:
             name = strings[at:stop].decode("ascii", "replace")
             kind = info & 15
             if index == SHN_UNDEF:
-                if name:
-                    undefined.setdefault(name, reserved + STUB_SIZE * len(undefined))
+                if name and name not in undefined:
+                    there = beside.symbols.get(name) if beside else None
+                    told = elsewhere.get(name, there.address if there else None)
+                    undefined[name] = reserved + STUB_SIZE * len(undefined) if told is None else told
                 result.append((False, Symbol(undefined.get(name, 0), "")))
             elif kind == STT_SECTION:  # no name of its own, but relocations use it
                 result.append((True, Symbol(places[index], "") if index in places else None))

@@ -8,34 +8,26 @@ Text is AT&T syntax, as in the kernel's sources and in objdump.
 import re
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from vmenter import LabError
+from vmenter.code.lengths import Field, Shape, decoder, decoders, shape
 
 ADDRESS_MASK = 0xFFFF_FFFF_FFFF_FFFF
-UNDECODED = ".byte"  # the mnemonic of a byte that is part of no instruction
+UNDECODED = ".byte"  # the mnemonic of bytes that the disassembler does not know
 LEGACY_PREFIXES = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
 
 # Instructions that kernels use and Capstone 5 does not know, or takes for CLAC (Intel SDM, volume 2: WRMSRNS;
-# FRED's returns).
+# FRED's
+# returns; SERIALIZE).
 TOO_NEW = {
     b"\x0f\x01\xc6": "wrmsrns",
+    b"\x0f\x01\xe8": "serialize",
     b"\xf3\x0f\x01\xca": "eretu",
     b"\xf2\x0f\x01\xca": "erets",
 }
 REGISTER = re.compile(r"%\w+")
 TO_ECX = re.compile(r"\$((?:0x)?[0-9a-f]+), %[er]cx")
-
-
-class Field(NamedTuple):
-    """Where an instruction keeps a signed displacement: offset and size in bytes."""
-
-    offset: int
-    size: int
-
-    def value(self, code: bytes) -> int:
-        """Return the displacement that stands in `code`."""
-        return int.from_bytes(code[self.offset : self.offset + self.size], "little", signed=True)
 
 
 @dataclass(frozen=True)
@@ -90,7 +82,7 @@ def decode(code: bytes, address: int = 0, *, strict: bool = True) -> tuple[Instr
     """Decode all of `code` as if it stood at `address`.
 
     Where the bytes are no instruction: a `LabError` that names the address, or, with ``strict=False``,
-    a ``.byte`` line for that byte.
+    a ``.byte`` line for as many bytes as the kernel's own decoder takes for one instruction, or for one.
     """
     result: list[Instruction] = []
     offset = 0
@@ -116,18 +108,9 @@ def _undecoded(code: bytes, offset: int, address: int, *, strict: bool) -> Instr
             f"{place:#x}: {code[offset : offset + 15].hex(' ')} is no x86-64 instruction; "
             "is this data, or does the code start in the middle of an instruction?",
         )
-    return Instruction(place, code[offset : offset + 1], UNDECODED, f"{code[offset]:#04x}")
-
-
-@lru_cache(maxsize=1 << 15)
-def lengths(code: bytes) -> tuple[int, ...]:
-    """Return the instruction lengths of `code`, wherever it stands, up to the first undecodable byte."""
-    if len(code) >= 5 and code[0] in (0xE8, 0xE9):  # no two calls are alike, but what follows them often is
-        return (5, *lengths(code[5:]))
-    found = tuple(length for _, length, _, _ in _capstone().disasm_lite(code, 0)) if code else ()
-    done = sum(found)
-    known = next((known for known in TOO_NEW if code.startswith(known, done)), None)
-    return found if known is None else (*found, len(known), *lengths(code[done + len(known) :]))
+    known_by_kernel = shape(code[offset : offset + 15], decoders()[-1])
+    one = code[offset : offset + (known_by_kernel.length if known_by_kernel else 1)]
+    return Instruction(place, one, UNDECODED, ", ".join(f"{byte:#04x}" for byte in one))
 
 
 def opcode_offset(code: bytes) -> int:
@@ -163,40 +146,59 @@ def rip_field(code: bytes) -> Field | None:
     return Field(instruction.disp_offset, 4)
 
 
-def is_nop(code: bytes, *, wide: bool = True) -> bool:
-    """Tell whether one whole instruction is a NOP by the kernel's own rule.
+def is_nop(code: bytes, *, wide: bool = True, one: Shape | None = None) -> bool:
+    """Tell whether one whole instruction is a NOP by the kernel's own rule; `one` is its shape, if that is known.
 
     Narrow (up to v6.18, `insn_is_nop` in arch/x86/kernel/alternative.c): any 0x90 whose first prefix is
-    not F3, and any 0F 1F. Wide (newer, arch/x86/lib/insn-eval.c): 0F 1F /0, 0x90 without F3 and without
-    REX.B, and also 64-bit ``mov %r,%r``, ``lea 0(%r),%r`` and a jump to the next instruction.
+    not F3, and any 0F 1F; no notice is taken of VEX. Wide (newer, arch/x86/lib/insn-eval.c): 0F 1F /0, 0x90
+    without F3 and without REX.B, and also 64-bit ``mov %r,%r``, ``lea 0(%r),%r`` and a jump to the next
+    instruction.
     """
-    at = opcode_offset(code)
-    opcode, prefixes = code[at], code[:at]
+    one = one or shape(code, decoder("7.3.4" if wide else "6.12.117"))
+    if one is None:
+        return False
     if not wide:
-        return (opcode == 0x90 and prefixes[:1] != b"\xf3") or code[at : at + 2] == b"\x0f\x1f"
-    rex = prefixes[-1] if prefixes and prefixes[-1] & 0xF0 == 0x40 else 0
-    if opcode == 0x90:
-        return 0xF3 not in prefixes and not rex & 1
-    if opcode in (0xE9, 0xEB):
-        return not any(code[at + 1 :])
-    if opcode == 0x0F:
-        return code[at + 1] == 0x1F and code[at + 2] >> 3 & 7 == 0 and not rex & 4
-    if opcode in (0x89, 0x8D) and rex & 8:  # REX.W: 64 bits, whatever a 66 says
-        return _keeps_register(code[at:], rex, prefixes)
+        return (one.opcode == 0x90 and not (one.start and code[0] == 0xF3)) or (
+            one.opcode == 0x0F and one.second == 0x1F
+        )
+    return not one.vex and _is_wide_nop(code, one)
+
+
+def _is_wide_nop(code: bytes, one: Shape) -> bool:
+    """Do what the newer rule does for what has no VEX prefix."""
+    rex, extended, prefixes = 0, 0, code[: one.start]
+    if one.start >= 2 and code[one.start - 2] == 0xD5:  # REX2: two bits for each register, and the map
+        rex, extended, prefixes = code[one.start - 1] & 15, code[one.start - 1] >> 4, code[: one.start - 2]
+    elif one.start and code[one.start - 1] & 0xF0 == 0x40:
+        rex, prefixes = code[one.start - 1] & 15, code[: one.start - 1]
+    second = one.opcode if extended & 8 else one.second if one.opcode == 0x0F else None
+    if second is not None:
+        return second == 0x1F and _register(code[one.modrm] >> 3, rex >> 2, extended >> 2) == 0
+    if one.opcode == 0x90:
+        return 0xF3 not in prefixes and not rex & 1 and not extended & 1
+    if one.opcode in (0xE9, 0xEB):
+        return one.immediate is not None and not one.immediate.value(code)
+    if one.opcode in (0x89, 0x8D) and rex & 8:  # REX.W: 64 bits, whatever a 66 says
+        return _keeps_register(code[one.modrm :], rex, extended, prefixes, load=one.opcode == 0x8D)
     return False
 
 
-def _keeps_register(code: bytes, rex: int, prefixes: bytes) -> bool:
-    """Tell whether a 64-bit MOV or LEA (`code` starts at the opcode) writes a register to itself."""
-    mode, reg, rm = code[1] >> 6, code[1] >> 3 & 7 | (rex & 4) << 1, code[1] & 7 | (rex & 1) << 3
-    if code[0] == 0x89:
+def _register(low: int, middle: int, high: int) -> int:
+    """Return a register's number from its three bits and the ones that REX and REX2 add."""
+    return low & 7 | (middle & 1) << 3 | (high & 1) << 4
+
+
+def _keeps_register(code: bytes, rex: int, extended: int, prefixes: bytes, *, load: bool) -> bool:
+    """Tell whether a 64-bit MOV or LEA (`code` starts at ModRM) writes a register to itself."""
+    mode, reg = code[0] >> 6, _register(code[0] >> 3, rex >> 2, extended >> 2)
+    rm, displacement = _register(code[0], rex, extended), code[1:]
+    if not load:
         return mode == 3 and reg == rm
-    displacement = code[2:]
-    if code[1] & 7 == 4:  # a SIB byte; its base takes the place of rm
-        if code[2] >> 3 & 7 != 4 or code[2] >> 6 or rex & 2:
+    if code[0] & 7 == 4 and mode != 3:  # a SIB byte; its base takes the place of rm
+        if _register(code[1] >> 3, rex >> 1, extended >> 1) != 4 or code[1] >> 6:
             return False
-        rm, displacement = code[2] & 7 | (rex & 1) << 3, code[3:]
-    plain = all(p in (0x3E, rex) for p in prefixes)  # 3E: DS
+        rm, displacement = _register(code[1], rex, extended), code[2:]
+    plain = all(prefix == 0x3E for prefix in prefixes)  # 3E: DS
     return mode in (1, 2) and reg == rm and plain and not any(displacement)
 
 

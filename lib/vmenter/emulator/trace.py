@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 from vmenter.code.image import Image
 from vmenter.code.instructions import Instruction
-from vmenter.emulator.memory import PAGE, VCPU, Layout, Owner
+from vmenter.emulator.memory import PAGE, STACK, STACK_SIZE, VCPU, Layout, Owner
 
 # An access as the machine notes it: step, address, size, whether it writes, and the value if it does.
 RawAccess = tuple[int, int, int, bool, int]
 
 LINE = 64  # bytes of a cache line
+POINTER = 8  # bytes
 LONGEST_LOOP = 256  # instructions of a loop's body that folding looks for
 L1D_LINES = 64 * 1024 // LINE  # what the software flush must read: 64 KiB, every line (vmx_l1d_flush, 4.19 on)
 
@@ -135,7 +136,7 @@ class Trace:
             else event
             for event in self.raw_events
         ]
-        loops = _flush_loops(self.raw_accesses)
+        loops = flush_loops(self.raw_accesses)
         found += [Event(EventKind.L1D_FLUSH_LOOP, step, self.steps[step]) for step in loops]
         return tuple(sorted(found, key=lambda event: event.step))
 
@@ -179,6 +180,19 @@ class Trace:
             elif _looks_at_flag(self.code[self.steps[step]]):
                 found.update({index, last_write.get(address >> 3, index)})
         return frozenset(found)
+
+    @property
+    def kept_stack_pointers(self) -> dict[str | int, int | bytes]:
+        """Where outside of the stack an address on it was put, and which: {address: value}.
+
+        So KVM keeps the RSP that the VMCS has for the host. Put there before another run, that run finds it
+        unchanged, as most VM-Enters of a booted kernel do.
+        """
+        return {
+            address: value
+            for _, address, size, write, value in self.raw_accesses
+            if write and size == POINTER and _on_stack(value) and not _on_stack(address)
+        }
 
     # --- what it means ---
 
@@ -244,12 +258,16 @@ class Trace:
         return "\n".join(lines)
 
 
+def _on_stack(address: int) -> bool:
+    return STACK <= address < STACK + STACK_SIZE
+
+
 def _looks_at_flag(instruction: Instruction) -> bool:
     """Tell whether this is TEST, BT or CMP of memory with a constant."""
     return instruction.operands.startswith("$") and instruction.mnemonic.rstrip("bwlq") in ("test", "bt", "cmp")
 
 
-def _flush_loops(accesses: tuple[RawAccess, ...]) -> list[int]:
+def flush_loops(accesses: tuple[RawAccess, ...]) -> list[int]:
     """Return the step of the last load of each loop that reads 64 KiB or more, line after line.
 
     A loop is known by what it does, whatever it looks like and whatever else it reads on the way.

@@ -14,7 +14,7 @@ from vmenter.code.image import Image
 from vmenter.code.instructions import Instruction, decode
 from vmenter.flow.graph import Alternative, Kind, Leave, Mark, Variant
 from vmenter.patching import alternatives, features, static_keys
-from vmenter.patching.alternative_table import Rules, Site
+from vmenter.patching.alternative_table import Nops, Rules, Site, read
 from vmenter.patching.alternatives import Patch
 from vmenter.patching.static_keys import StaticBranch
 
@@ -45,9 +45,8 @@ def _tables(image: Image, how: Rules | None) -> tuple[Rules | None, dict[int, Si
     branches = {branch.site: branch for branch in static_keys.branches(image)}
     if image.alternatives is None or not image.alternatives[1]:
         return how, {}, branches
-    how = how or alternatives.rules(image)
-    found = alternatives.sites(image, alternatives.entries(image, how.record_size))
-    return how, {site.address: site for site in found}, branches
+    table = read(image, how, nops=Nops.P6)  # which NOPs is all the same to a graph
+    return table.rules, {site.address: site for site in table.sites}, branches
 
 
 def _alternative(

@@ -17,8 +17,7 @@ from vmenter.emulator.machine import IA32_MCU_OPT_CTRL
 from vmenter.flow import recover
 from vmenter.flow.graph import Block, Edge, Flow, Leave, Mark
 from vmenter.kernels.stub import MMIO, Stub, callers
-from vmenter.patching import alternatives
-from vmenter.patching.alternative_table import Rules
+from vmenter.patching.alternative_table import Rules, read
 
 MOST_BLOCKS = 4000  # of the function and what it calls; vmx_vcpu_run with all inlined has some hundred
 USUAL = ("vmx_vcpu_enter_exit", "svm_vcpu_enter_exit", "vmx_vcpu_run", "svm_vcpu_run")  # up to a suffix
@@ -81,7 +80,7 @@ def elsewhere(image: Image, stub: Stub, how: Rules) -> tuple[str, ...]:
                     for i in decode(_bytes(image, name), image.symbols.extent(name)[0], strict=False)
                 ):
                     found.append(name)
-    for site in alternatives.sites(image, alternatives.entries(image, how.record_size)):
+    for site in read(image, how).sites:
         for entry in site.entries:
             code = image.read(entry.replacement, entry.replacement_length) if entry.replacement_length else b""
             if VERW.search(code) and any(i.is_clear for i in decode(code, strict=False)):

@@ -16,7 +16,7 @@ from vmenter import LabError
 from vmenter.code.image import Image
 from vmenter.code.instructions import decode
 from vmenter.patching import features
-from vmenter.patching.alternative_table import Rules, Site, entries, rules, sites
+from vmenter.patching.alternative_table import Rules, Site, read
 
 RECORD = Path(__file__).with_name("recorded.json")
 KERNEL = "vmlinuz"
@@ -105,9 +105,7 @@ class Census:
 
 def take(image: Image, how: Rules | None = None) -> Census:
     """Count the alternatives of an image. Raises `LabError` for a table that lies or cannot be read."""
-    how = how or rules(image)
-    table = entries(image, how.record_size)
-    found = sites(image, table)
+    _, table, found = read(image, how)
     names = {entry.feature: features.name(entry.feature, image.kernel) for entry in table}
     of_entries = Counter(names[entry.feature] for entry in table)
     of_sites = Counter(name for site in found for name in {names[entry.feature] for entry in site.entries})

@@ -25,7 +25,8 @@ from vmenter.kernels.around import Around, Asks, Guarded
 from vmenter.kernels.find import Kernel
 from vmenter.kernels.stub import Run, Runner, Stub
 from vmenter.patching import features, static_keys
-from vmenter.patching.alternative_table import Engine, Rules, entries, rules
+from vmenter.patching.alternative_table import Engine, Nops, Rules, likely_sizes, rules
+from vmenter.patching.features import parse_version
 
 HAS_FORM = "has the 6.19 form"
 FLUSH_KEY = "vmx_l1d_should_flush"
@@ -155,19 +156,12 @@ def _engine(image: Image) -> tuple[Rules, str]:
     """Tell how the kernel patches itself, and how that is known. `LabError` for tables that cannot be right.
 
     Distributions take newer code into older kernels: records of another size than the version's tell more.
+    Which NOPs a kernel writes matters to nothing here.
     """
-    how, known_by = rules(image), f"version {image.kernel}" if image.kernel else "no version"
+    how, known_by = rules(image, nops=Nops.P6), f"version {image.kernel}" if image.kernel else "no version"
     static_keys.branches(image)
-    try:
-        entries(image, how.record_size)
-    except LabError as error:
-        size = 14 if how.record_size == 12 else 12
-        try:
-            entries(image, size)
-        except LabError:
-            raise error from None  # what the version asks for is what should be fixed
-        how = rules(image, Engine.LAYERED if size == 14 else Engine.EARLY, size)
-        return how, f"records of {size} bytes, which is not what {known_by} had at first"
+    if image.kernel and how.record_size not in likely_sizes(parse_version(image.kernel)):
+        return how, f"records of {how.record_size} bytes, which is not what {known_by} had at first"
     return how, f"{known_by}; records of {how.record_size} bytes fit"
 
 

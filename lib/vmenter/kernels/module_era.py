@@ -21,7 +21,7 @@ from vmenter.emulator.trace import Event, EventKind, Trace
 from vmenter.kernels.around import Asks, Does, Model, around
 from vmenter.kernels.inspect import Report, inspect_image
 from vmenter.kernels.stub import RESUME, Runner
-from vmenter.patching.alternative_table import rules
+from vmenter.patching.alternative_table import Nops, rules
 from vmenter.story.eras import State
 from vmenter.story.history import ERAS, Era
 from vmenter.story.promise import Reach
@@ -62,7 +62,7 @@ class _Parts:
         flags = RESUME * state.resume | self.runner.reach * (state.mmio is not Reach.NONE)
         msrs = {IA32_MCU_OPT_CTRL: FB_CLEAR_DIS * state.disable_fb_clear}
         features = frozenset(self.numbers[name] for name in state.features)
-        trace = self.runner.trace(features, flags, msrs)
+        trace = self.runner.trace(features, flags, msrs, host_rsp_changed=state.host_rsp_changed)
         keys = {key: key in state.keys for key in era.keys}
         kinds = [kind for model in self.models for kind in _in_c(model, keys, state)]
         events = tuple(Event(kind, -1, self.models[0].address) for kind in dict.fromkeys(kinds))
@@ -94,7 +94,7 @@ def of_module(image: Image, file: str) -> ModuleEra:
         raise LabError(
             f"{file}: only a kvm-intel.ko can be audited" if report.stubs else f"{file}: {report.reason}"
         )
-    stub, how = report.stubs[0].stub, rules(image)
+    stub, how = report.stubs[0].stub, rules(image, nops=Nops.P6)
     if report.stubs[0].problem or any(one.why_not for one in report.stubs[0].around):
         raise LabError(f"{file}: {report.verdict}: {report.reason}")
     names = tuple(report.stubs[0].names.values())

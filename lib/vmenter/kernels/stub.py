@@ -21,7 +21,7 @@ from vmenter.emulator.trace import End, Trace
 from vmenter.flow import recover
 from vmenter.flow.graph import Leave, Mark
 from vmenter.patching import alternatives, features
-from vmenter.patching.alternative_table import Rules, Site
+from vmenter.patching.alternative_table import Rules, Site, read
 
 NAMES = {"__vmx_vcpu_run": "VMX", "__svm_vcpu_run": "SVM", "__svm_sev_es_vcpu_run": "SVM"}
 RESUME = 1  # run flags, bit 0: VMRESUME
@@ -79,7 +79,7 @@ def find(image: Image) -> tuple[Stub, ...]:
 
 def sites(image: Image, stub: Stub, how: Rules) -> tuple[Site, ...]:
     """Return the alternative sites of a stub. Raises `LabError` for a table that lies."""
-    found = alternatives.sites(image, alternatives.entries(image, how.record_size))
+    found = read(image, how).sites
     return tuple(site for site in found if stub.start <= site.address < stub.end)
 
 
@@ -137,18 +137,33 @@ class Runner:
             self._patched[chosen] = alternatives.apply(self.image, patches)
         return self._patched[chosen]
 
-    def trace(self, chosen: frozenset[int], flags: int = 0, msrs: Mapping[int, int] | None = None) -> Trace:
-        """Run the stub, patched for these features, with these run flags; `msrs` as in `Machine.run`."""
+    def trace(
+        self,
+        chosen: frozenset[int],
+        flags: int = 0,
+        msrs: Mapping[int, int] | None = None,
+        *,
+        host_rsp_changed: bool = True,
+    ) -> Trace:
+        """Run the stub, patched for these features, with these run flags; `msrs` as in `Machine.run`.
+
+        `host_rsp_changed`: RSP is not what the VMCS holds since the last VM-Enter, so that it is written there.
+        """
         arguments = {**self.arguments, **({self.flags: flags} if self.flags else {})}
-        return self._run(chosen, arguments, msrs)
+        trace = self._run(chosen, arguments, msrs)
+        return trace if host_rsp_changed else self._run(chosen, arguments, msrs, trace.kept_stack_pointers)
 
     def _run(
-        self, chosen: frozenset[int], arguments: Mapping[str, int], msrs: Mapping[int, int] | None = None
+        self,
+        chosen: frozenset[int],
+        arguments: Mapping[str, int],
+        msrs: Mapping[int, int] | None = None,
+        memory: Mapping[str | int, int | bytes] | None = None,
     ) -> Trace:
         image = self.patched(chosen)
         if self.machine.image is not image:
             self.machine.load(image)
-        trace = self.machine.run(self.stub.start, arguments, msrs=msrs)
+        trace = self.machine.run(self.stub.start, arguments, memory=memory, msrs=msrs)
         if trace.end is End.BUDGET:
             raise LabError(f"{self.stub.name}: no VM-Enter within {BUDGET.instructions:,} instructions")
         if trace.vm_enter is None:

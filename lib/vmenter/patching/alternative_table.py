@@ -1,8 +1,9 @@
 """The kernel's table of alternatives: which replacement goes to which site, under which feature.
 
 `struct alt_instr` in arch/x86/include/asm/alternative.h, one packed record for each alternative: s32 offsets of
-site and replacement, each relative to its own field; the feature; u8 lengths of both. Records of 12 bytes (to
-v6.2) hold a u16 feature whose top bit means NOT; records of 14 bytes a u16 feature and u16 flags (5d1dd961e743).
+site and replacement, each relative to its own field; the feature; u8 lengths of both. Three sizes there were:
+13 bytes (to v5.12 and 5.10.132) hold a u16 feature and, last, how much of the site is padding; 12 bytes
+(23c1ad538f4f, to v6.2) a u16 feature whose top bit means NOT; 14 bytes a u16 feature and u16 flags (5d1dd961e743).
 """
 
 import struct
@@ -10,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
+from typing import NamedTuple
 
 from vmenter import LabError
 from vmenter.code.image import Image
@@ -17,6 +19,8 @@ from vmenter.patching.features import parse_version, word_counts
 
 MAX_PATCH = 254  # bytes: the kernel's buffer, MAX_PATCH_LEN
 MAX_FEATURES = 32 * 32  # of a kernel whose words were not counted: far above what any has (24 in v7.3)
+ALWAYS = 3 * 32 + 21  # X86_FEATURE_ALWAYS: set on every CPU, at this place in every kernel
+LAYOUTS = {12: struct.Struct("<iiHBB"), 13: struct.Struct("<iiHBBB"), 14: struct.Struct("<iiHHBB")}
 
 
 class Engine(StrEnum):
@@ -25,6 +29,14 @@ class Engine(StrEnum):
     EARLY = "early"
     LAYERED = "layered"
     ONCE = "once"
+
+
+class Nops(StrEnum):
+    """Which NOPs a kernel writes: from v5.13 on P6 everywhere, before that by CPU (a89dfde3dc3c)."""
+
+    P6 = "p6"
+    K8 = "k8"
+    BY_CPU = "by cpu"  # and nobody said which CPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,7 @@ class AltEntry:
     replacement_length: int
     feature: int  # word * 32 + bit
     flags: int  # 1: NOT, 2: DIRECT_CALL
+    padding: int | None = None  # bytes at the site's end, where the record says it (13-byte ones do)
 
     @property
     def negated(self) -> bool:
@@ -51,8 +64,8 @@ class AltEntry:
         return bool(self.flags & 2)
 
     def matches(self, features: Collection[int]) -> bool:
-        """Tell whether the entry applies on a CPU with these features."""
-        return (self.feature in features) != (self.flags & 1)
+        """Tell whether the entry applies on a CPU with these features; every CPU has ALWAYS."""
+        return (self.feature in features or self.feature == ALWAYS) != (self.flags & 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,51 +76,133 @@ class Site:
     length: int
     original: bytes
     entries: tuple[AltEntry, ...]
+    also: tuple[str, ...] | None = None  # tables of other patchers that name an address in it; None: nobody looked
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Which patcher this is: its generation, its record's size, and which NOPs it knows."""
+    """Which patcher this is: its generation, its record's size, which NOPs it knows and which it writes."""
 
     engine: Engine
     record_size: int
     wide_nops: bool
+    nops: Nops = Nops.P6
+    decoder: str = ""  # whose tables of opcodes, of `lengths.decoders`; empty: the generation's
 
 
-def rules(image: Image, engine: Engine | None = None, record_size: int | None = None) -> Rules:
-    """Tell by version and record size how this image's kernel patches; what is given overrides.
+class Table(NamedTuple):
+    """What an image says of its own patching."""
 
-    Raises `LabError` where neither tells: records of 14 bytes and no version fit two generations.
+    rules: Rules
+    entries: tuple[AltEntry, ...]
+    sites: tuple[Site, ...]
+
+
+def read(
+    image: Image,
+    how: Rules | None = None,
+    *,
+    engine: Engine | None = None,
+    record_size: int | None = None,
+    nops: Nops | str | None = None,
+) -> Table:
+    """Read an image's table of alternatives, with the rules by which its kernel applies it.
+
+    The record's size is the one with which the table makes sense; the version decides only where several do.
+    What is given overrides: `how` all of it. Raises `LabError` for a table that lies, and where no patcher can be
+    told.
     """
+    if how is not None:
+        found = entries(image, how.record_size)
+        return Table(how, found, sites(image, found))
     version = parse_version(image.kernel) if image.kernel else None
-    size = record_size or (_guess_record_size(image) if version is None else 12 if version < (6, 3) else 14)
-    if engine is None and version is not None:
-        engine = Engine.EARLY if version < (6, 5) else Engine.LAYERED if version < (7, 0) else Engine.ONCE
-    if engine is None and size == 12:  # these records ended before the next generation began
-        engine = Engine.EARLY
-    if engine is None:
-        raise LabError(
-            f"{image.name}: 14-byte records and no kernel version: "
-            "say which engine patches it (layered: v6.5 to v6.19, once: from v7.0)",
-        )
-    wide = engine is Engine.ONCE if version is None else version >= (6, 19)
-    return Rules(engine, size, wide)
+    size, found = _fitting(image, version, record_size)
+    how = _rules(image, version, engine, size)
+    table = Table(how, found, sites(image, found))
+    return table if nops is None else table._replace(rules=_with_nops(image, how, version, Nops(nops)))
 
 
-def _guess_record_size(image: Image) -> int:
-    """Return the record size with which the table makes sense."""
-    fitting, reasons = [], []
-    for size in (14, 12):
+def rules(
+    image: Image, engine: Engine | None = None, record_size: int | None = None, nops: Nops | str | None = None
+) -> Rules:
+    """Tell by table and version how this image's kernel patches; see `read`."""
+    return read(image, engine=engine, record_size=record_size, nops=nops).rules
+
+
+def _fitting(
+    image: Image, version: tuple[int, int, int] | None, size: int | None
+) -> tuple[int, tuple[AltEntry, ...]]:
+    """Return the record size with which the table makes sense, and its entries."""
+    if size is not None:
+        return size, entries(image, size)
+    likely = likely_sizes(version)
+    fitting: dict[int, tuple[AltEntry, ...]] = {}
+    reasons = {}
+    for one in sorted(LAYOUTS, key=lambda one: (one not in likely, -one)):
         try:
-            tuple(_checked(image, _records(image, size)))
-            fitting.append(size)
+            fitting[one] = entries(image, one)
         except LabError as error:
-            reasons.append(f"as {size}-byte records: {error}")
+            reasons[one] = str(error)
+            continue
+        if likely == (one,):  # the version's own size fits: nothing else need be tried
+            break
     if not fitting:
-        raise LabError(f"{image.name}: the table of alternatives makes no sense ({'; '.join(reasons)})")
-    if len(fitting) > 1 and image.alternatives and image.alternatives[1]:
-        raise LabError(f"{image.name}: the table reads as 14-byte and as 12-byte records: say which")
-    return fitting[0]
+        if len(likely) == 1:  # what the version asks for is what should be mended
+            raise LabError(f"{image.name}: {reasons[likely[0]].removeprefix(f'{image.name}: ')}")
+        why = "; ".join(f"as {one}-byte records: {reason}" for one, reason in reasons.items())
+        raise LabError(f"{image.name}: the table of alternatives makes no sense ({why})")
+    best = [one for one in fitting if one in likely] or [*fitting]
+    if len(best) > 1 and fitting[best[0]]:
+        sizes = " and as ".join(f"{one}-byte" for one in best)
+        raise LabError(f"{image.name}: the table reads as {sizes} records: say which")
+    return best[0], fitting[best[0]]
+
+
+def likely_sizes(version: tuple[int, int, int] | None) -> tuple[int, ...]:
+    """Return the record sizes that a version may have had, by mainline and the one stable series known."""
+    if version is None:
+        return ()
+    if version >= (6, 3):
+        return (14,)
+    if version >= (5, 13) or (version[:2] == (5, 10) and version[2] >= 133):
+        return (12,)
+    return (12, 13) if version[:2] == (5, 10) and not version[2] else (13,)  # Debian's "5.10.0-46" names no point
+
+
+def nops_of(kernel: str | None) -> Nops:
+    """Return which NOPs a kernel of this version writes; P6 where no version is told."""
+    return Nops.BY_CPU if kernel and parse_version(kernel) < (5, 13) else Nops.P6
+
+
+def _rules(image: Image, version: tuple[int, int, int] | None, engine: Engine | None, size: int) -> Rules:
+    """Return the rules that go with a record size. `LabError` where 14 bytes and no version fit two of them."""
+    likely = likely_sizes(version)
+    own = version is not None and size in likely
+    if engine is None:
+        if version is not None and own:
+            engine = Engine.EARLY if version < (6, 5) else Engine.LAYERED if version < (7, 0) else Engine.ONCE
+        elif (
+            version is not None or size != 14
+        ):  # distributions take newer code into older kernels, with its records
+            engine = Engine.LAYERED if size == 14 else Engine.EARLY
+        else:
+            raise LabError(
+                f"{image.name}: 14-byte records and no kernel version: "
+                "say which engine patches it (layered: v6.5 to v6.19, once: from v7.0)",
+            )
+    wide = engine is Engine.ONCE if version is None else version >= (6, 19) and engine is not Engine.EARLY
+    old = size == 13 or (size == 12 and (version is None or nops_of(image.kernel) is Nops.BY_CPU))
+    before = engine is Engine.EARLY and version is not None and version < (5, 18)
+    return Rules(engine, size, wide, Nops.BY_CPU if old else Nops.P6, "5.10.262" if before else "")
+
+
+def _with_nops(image: Image, how: Rules, version: tuple[int, int, int] | None, nops: Nops) -> Rules:
+    """Return the rules with these NOPs. `LabError` for a kernel that writes others on every CPU."""
+    newer = how.engine is not Engine.EARLY or (version is not None and (5, 13) <= version < (6, 5))
+    if nops is Nops.K8 and how.nops is Nops.P6 and newer:
+        kernel = f"kernel {image.kernel}" if image.kernel else f"the engine “{how.engine}”"
+        raise LabError(f"{image.name}: {kernel} writes P6 NOPs on every CPU; only up to v5.12 the CPU decides")
+    return Rules(how.engine, how.record_size, how.wide_nops, nops, how.decoder)
 
 
 def entries(image: Image, record_size: int) -> tuple[AltEntry, ...]:
@@ -116,14 +211,21 @@ def entries(image: Image, record_size: int) -> tuple[AltEntry, ...]:
 
 
 def _records(image: Image, size: int) -> Iterator[AltEntry]:
-    if size not in (12, 14):
-        raise LabError(f"{image.name}: records of {size} bytes are not supported (12 and 14 are)")
+    if size not in LAYOUTS:
+        raise LabError(f"{image.name}: there are no records of {size} bytes, only of 12, 13 and 14")
     start, table = image.alternatives or (0, b"")
     if len(table) % size:
         raise LabError(f"{image.name}: a table of {len(table)} bytes holds no whole number of {size}-byte records")
-    layout = struct.Struct("<iiHBB" if size == 12 else "<iiHHBB")
-    for index, (site, replacement, feature, *flags, length, new_length) in enumerate(layout.iter_unpack(table)):
+    for index, fields in enumerate(LAYOUTS[size].iter_unpack(table)):
         address = start + index * size
+        site, replacement, feature, *rest = fields
+        flags, length, new_length, padding = 0, *rest[:2], None
+        if size == 12:
+            feature, flags = feature & 0x7FFF, feature >> 15
+        elif size == 13:
+            padding = rest[2]
+        else:
+            flags, length, new_length = rest
         yield AltEntry(
             index=index,
             address=address,
@@ -131,8 +233,9 @@ def _records(image: Image, size: int) -> Iterator[AltEntry]:
             length=length,
             replacement=address + 4 + replacement,
             replacement_length=new_length,
-            feature=feature if flags else feature & 0x7FFF,
-            flags=flags[0] if flags else feature >> 15,
+            feature=feature,
+            flags=flags,
+            padding=padding,
         )
 
 
@@ -153,6 +256,8 @@ def _checked(image: Image, table: Iterable[AltEntry]) -> Iterator[AltEntry]:
             raise lie(entry, f"{long} is longer than its site of {entry.length}")
         if entry.replacement_length and not image.holds(entry.replacement, entry.replacement_length):
             raise lie(entry, f"the replacement at {entry.replacement:#x} lies outside the image")
+        if entry.padding is not None and entry.padding > entry.length:
+            raise lie(entry, f"{entry.padding} bytes of padding are more than its site of {entry.length}")
         if entry.feature >= beyond:
             raise lie(entry, f"feature {entry.feature} lies beyond the last of {beyond // 32} feature words")
         if entry.flags > 3:

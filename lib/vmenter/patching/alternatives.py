@@ -13,17 +13,32 @@ byte at every step where it came from.
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from vmenter import LabError
 from vmenter.code.image import Image
-from vmenter.code.instructions import branch_field, is_nop, lengths, opcode_offset, rip_field
-from vmenter.patching.alternative_table import AltEntry, Engine, Rules, Site, entries, lie, rules, sites
+from vmenter.code.instructions import is_nop
+from vmenter.code.lengths import LONGEST, Decoder, Field, Shape, decoder, shape, shapes
+from vmenter.patching.alternative_table import (
+    AltEntry,
+    Engine,
+    Nops,
+    Rules,
+    Site,
+    Table,
+    entries,
+    lie,
+    read,
+    rules,
+    sites,
+)
 
 __all__ = [
-    "ORIGINS", "AltEntry", "Engine", "Origin", "Patch", "Rules", "Site", "Step",
-    "apply", "entries", "patch", "patch_all", "rules", "sites",
+    "ORIGINS", "AltEntry", "Engine", "Nops", "Origin", "Patch", "Rules", "Site", "Step", "Table",
+    "apply", "entries", "patch", "patch_all", "read", "rules", "sites",
 ]  # fmt: skip
+
 
 NOPS = tuple(
     bytes.fromhex(code)
@@ -32,8 +47,17 @@ NOPS = tuple(
         "0f1f840000000000", "2e0f1f840000000000", "662e0f1f840000000000", "66662e0f1f840000000000",
     )
 )  # fmt: skip
+K8_NOPS = tuple(
+    bytes.fromhex(code)
+    for code in (
+        "", "90", "6690", "666690", "66666690", "6666906690", "666690666690", "66666690666690", "6666669066666690",
+    )
+)  # fmt: skip
 EARLY_LONGEST_NOP = 8
-MAYBE_NOP = re.compile(rb"\x90|\x0f\x1f|\x89|\x8d|\xeb\0|\xe9\0")  # cheap: without any of these there is no NOP
+BY_CPU = "up to v5.12 a kernel chooses its NOPs by CPU (p6 or k8), and here they differ: say which"
+DECODERS = {Engine.EARLY: "6.1.192", Engine.LAYERED: "6.12.117", Engine.ONCE: "7.3.4"}  # read of each generation
+NEWEST_DECODER = "7.3.4"  # came with the wider idea of a NOP
+MAYBE_NOP = re.compile(rb"\x90|\x1f|\x89|\x8d|\xeb\0|\xe9\0")  # cheap: without any of these there is no NOP
 INT3 = b"\xcc"
 INDIRECT_CALL = b"\xff\x15"  # call *disp(%rip)
 
@@ -94,24 +118,26 @@ def patch(image: Image, site: Site, features: Collection[int], how: Rules) -> Pa
     Raises `LabError` where the kernel would stop: a displacement that does not fit, a DIRECT_CALL entry
     whose site is no indirect call.
     """
+    if how.nops is Nops.BY_CPU:
+        return _by_cpu(image, site, features, how)
     matching = [index for index, entry in enumerate(site.entries) if entry.matches(features)]
     chosen = matching[-1] if matching else None
-    before = Step("choose", chosen, site.original, (Origin("O", None),) * site.length)
-    if how.engine is Engine.ONCE:
-        rounds = [(chosen, site.length)]
-    else:  # entry after entry, each on the bytes the last one left
-        rounds = [
-            (index if index in matching else None, entry.length if how.engine is Engine.EARLY else site.length)
-            for index, entry in enumerate(site.entries)
-        ]
-    steps = [before]
+    steps = [Step("choose", chosen, site.original, (Origin("O", None),) * site.length)]
     undecided = None
-    for index, length in rounds:
-        if index is not None:
-            undecided = _write(image, site, index, how, steps)
+    # From v7.0 on one entry, or none; before that entry after entry, each on the bytes the last one left.
+    for index in (chosen,) if how.engine is Engine.ONCE else range(len(site.entries)):
+        written = index if index in matching else None
+        if written is not None:
+            undecided = _write(image, site, written, how, steps)
         if undecided is None:
-            _merge(how, steps, length)
+            _merge(site, index or 0, how, steps, written=written is not None)
     return Patch(site, chosen, tuple(steps), undecided)
+
+
+def _by_cpu(image: Image, site: Site, features: Collection[int], how: Rules) -> Patch:
+    """Patch with either kind of NOPs; where that makes a difference, the site is undecided."""
+    one, other = (patch(image, site, features, replace(how, nops=nops)) for nops in (Nops.P6, Nops.K8))
+    return one if one.code == other.code else replace(one, undecided=BY_CPU)
 
 
 def _write(image: Image, site: Site, index: int, how: Rules, steps: list[Step]) -> str | None:
@@ -140,8 +166,12 @@ def _write(image: Image, site: Site, index: int, how: Rules, steps: list[Step]) 
             code = code[:1] + _displacement(distance, 4, entry, entry.replacement)
             origins[1:] = [Origin("D", index)] * 4
         add("direct call", code, origins)
-    relocate = _relocate_early if how.engine is Engine.EARLY else _relocate
-    for start, new in relocate(code, entry, site.address):
+    early = how.engine is Engine.EARLY
+    padded = code + NOPS[1] * (length - len(code))  # which the kernel's patcher walks, too
+    moved = (
+        _relocate_early(code, entry, site.address, how) if early else _relocate(padded, entry, site.address, how)
+    )
+    for start, new in moved:
         code = code[:start] + new + code[start + len(new) :]
         origins[start : start + len(new)] = [Origin("R", index)] * len(new)
     if code != steps[-1].code[: len(code)]:
@@ -169,29 +199,43 @@ def _call_target(image: Image, site: Site, entry: AltEntry, code: bytes) -> int 
     return target or entry.replacement + 5 + int.from_bytes(new[1:], "little", signed=True)  # BUG_func
 
 
-def _relocate(code: bytes, entry: AltEntry, place: int) -> Iterator[tuple[int, bytes]]:
+def _relocate(code: bytes, entry: AltEntry, place: int, how: Rules) -> Iterator[tuple[int, bytes]]:
     """Yield (offset, bytes) for each displacement that must change now that `code` stands at `place`.
 
-    What points inside the replacement, its end included, moves with it and stays as it is.
+    What points inside the replacement, its end included, moves with it and stays as it is. Raises `LabError` for
+    code that the kernel's decoder cannot walk, and a displacement that does not fit.
     """
     moved = entry.replacement - place
     at = 0
-    for size in lengths(code):
-        instruction = code[at : at + size]
-        field = branch_field(instruction) or rip_field(instruction)
-        value = field.value(instruction) if field else 0
-        if field and not 0 <= at + size + value <= entry.replacement_length:
-            opcode = instruction[opcode_offset(instruction)]
-            if 0xE0 <= opcode <= 0xE3:
-                raise lie(entry, "the kernel cannot relocate LOOP or JRCXZ out of a replacement")
-            if instruction[0] == 0xE9 and -128 <= value + moved + 3 <= 127:  # JMP rel32 that fits rel8
-                yield at, b"\xeb" + _displacement(value + moved + 3, 1, entry, place) + INT3 * (size - 2)
+    for one in shapes(code, _tables(how)):
+        for field in _counted(one):
+            value = field.value(code[at : at + one.length])
+            short = value + moved + 3  # the kernel counts five bytes for a JMP, whatever prefixes it has
+            if 0 <= at + one.length + value <= entry.replacement_length:
+                continue
+            if one.opcode == 0xE9 and one.immediate and -128 <= short <= 127:  # JMP rel32 that fits rel8
+                yield at, b"\xeb" + _displacement(short, 1, entry, place) + INT3 * (one.length - 2)
             else:
                 yield at + field.offset, _displacement(value + moved, field.size, entry, place)
-        at += size
+        at += one.length
+    if at < len(code):
+        raise lie(entry, f"the kernel's decoder has no length for {_shown(code, at)} of its replacement")
 
 
-def _relocate_early(code: bytes, entry: AltEntry, place: int) -> Iterator[tuple[int, bytes]]:
+def _counted(one: Shape) -> Iterator[Field]:
+    """Yield what counts from its own place: the target of CALL, JMP or Jcc, and a RIP-relative operand.
+
+    As the kernel's `__apply_relocation` this looks at the opcode's first bytes: it takes no notice of VEX before
+    them, and LOOP and JRCXZ stay as they are, wherever they lead.
+    """
+    near = one.opcode in (0xE8, 0xE9, 0xEB) or one.opcode & 0xF0 == 0x70
+    if one.immediate and (near or (one.opcode == 0x0F and one.second & 0xF0 == 0x80)):
+        yield one.immediate
+    if one.rip:
+        yield one.rip
+
+
+def _relocate_early(code: bytes, entry: AltEntry, place: int, how: Rules) -> Iterator[tuple[int, bytes]]:
     """Do what `_relocate` does, the early way: one 5-byte CALL or JMP, nothing else; a short JMP only forward.
 
     Five bytes that begin with a short JMP are taken for a long one and garbled, as by the kernel's `is_jmp`.
@@ -200,7 +244,7 @@ def _relocate_early(code: bytes, entry: AltEntry, place: int) -> Iterator[tuple[
         return
     value = int.from_bytes(code[1:], "little", signed=True) + entry.replacement - place
     if code[0] != 0xE8 and 0 <= value + 5 <= 129:
-        yield 0, b"\xeb" + _displacement(value + 3, 1, entry, place) + NOPS[3]
+        yield 0, b"\xeb" + _displacement(value + 3, 1, entry, place) + _early_nops(how)[3]
         return
     if code[0] == 0xEB:
         yield 0, b"\xe9"
@@ -218,12 +262,16 @@ def _displacement(value: int, size: int, entry: AltEntry, place: int) -> bytes:
 # --- NOPs --------------------------------------------------------------------------------------------------
 
 
-def _merge(how: Rules, steps: list[Step], length: int) -> None:
-    """Add the step that turns runs of NOPs in the first `length` bytes into fewer, longer ones, if it does."""
-    before = steps[-1]
+def _merge(site: Site, index: int, how: Rules, steps: list[Step], *, written: bool) -> None:
+    """Add the step that turns runs of NOPs into fewer, longer ones, if it does; `written`: entry `index` was."""
+    entry, before = site.entries[index], steps[-1]
     code, origins = before.code, list(before.origins)
-    for start, stop in _nop_runs(code[:length], how):
-        new = _fill_early(stop - start) if how.engine is Engine.EARLY else _fill(stop - start)
+    if entry.padding is None:
+        runs = _nop_runs(site, code[: entry.length if how.engine is Engine.EARLY else site.length], how)
+    else:
+        runs = _padding(entry, code, written=written)
+    for start, stop in runs:
+        new = _fill_early(stop - start, how) if how.engine is Engine.EARLY else _fill(stop - start)
         if new != code[start:stop]:
             code = code[:start] + new + code[stop:]
             origins[start:stop] = [Origin("N", origins[start].entry)] * (stop - start)
@@ -231,18 +279,19 @@ def _merge(how: Rules, steps: list[Step], length: int) -> None:
         steps.append(Step("merge", before.entry, code, tuple(origins)))
 
 
-def _nop_runs(code: bytes, how: Rules) -> Iterator[tuple[int, int]]:
+def _nop_runs(site: Site, code: bytes, how: Rules) -> Iterator[tuple[int, int]]:
     """Yield [start, stop) of each run of NOPs to be merged.
 
     Early: one-byte NOPs only. Later: NOPs of any kind, but a site that ends in one single NOP is left.
     """
     if not MAYBE_NOP.search(code):
         return
-    early = how.engine is Engine.EARLY
+    early, tables = how.engine is Engine.EARLY, _tables(how)
     start, at = None, 0
-    for size in (*lengths(code), 0):
+    for found in (*shapes(code, tables), None):
+        size = found.length if found else 0
         one = code[at : at + size]
-        nop = one == NOPS[1] if early else size > 0 and is_nop(one, wide=how.wide_nops)
+        nop = one == NOPS[1] if early else found is not None and is_nop(one, wide=how.wide_nops, one=found)
         if nop and start is None:
             if at + size == len(code):
                 return
@@ -251,6 +300,34 @@ def _nop_runs(code: bytes, how: Rules) -> Iterator[tuple[int, int]]:
             yield start, at
             start = None
         at += size
+    if MAYBE_NOP.search(code, at) and shape(code[at:] + bytes(LONGEST), tables) is None:
+        raise LabError(
+            f"alternative site at {site.address:#x}: the kernel's decoder has no length for {_shown(code, at)}, "
+            "so whether the NOPs behind it are merged cannot be told",
+        )
+
+
+def _padding(entry: AltEntry, code: bytes, *, written: bool) -> Iterator[tuple[int, int]]:
+    """Yield the run of NOPs that an entry with a pad length leaves to be merged: its padding, unseen.
+
+    As `optimize_nops` did in v5.10: behind a replacement all that is left; where none is chosen the padding, if
+    the site's *first* bytes, as many, are NOPs (it looks at the wrong end).
+    """
+    padding = entry.padding or 0
+    if written and entry.length > entry.replacement_length:
+        yield entry.replacement_length, entry.length
+    elif not written and padding > 1 and code[:padding] == NOPS[1] * padding:
+        yield entry.length - padding, entry.length
+
+
+def _tables(how: Rules) -> Decoder:
+    """Return the opcodes that this patcher knows."""
+    newest = how.wide_nops and how.engine is Engine.LAYERED
+    return decoder(how.decoder or (NEWEST_DECODER if newest else DECODERS[how.engine]))
+
+
+def _shown(code: bytes, at: int) -> str:
+    return f"{code[at : at + LONGEST].hex(' ')} (at +{at})"
 
 
 def _fill(size: int) -> bytes:
@@ -261,19 +338,23 @@ def _fill(size: int) -> bytes:
     return jump + INT3 * (size - len(jump))
 
 
-def _fill_early(size: int) -> bytes:
+def _fill_early(size: int, how: Rules) -> bytes:
     """Return NOPs of at most eight bytes each."""
     whole, rest = divmod(size, EARLY_LONGEST_NOP)
-    return NOPS[EARLY_LONGEST_NOP] * whole + NOPS[rest]
+    return _early_nops(how)[EARLY_LONGEST_NOP] * whole + _early_nops(how)[rest]
+
+
+def _early_nops(how: Rules) -> tuple[bytes, ...]:
+    return K8_NOPS if how.nops is Nops.K8 else NOPS
 
 
 # --- a whole image -----------------------------------------------------------------------------------------
 
 
 def patch_all(image: Image, features: Collection[int], how: Rules | None = None) -> tuple[Patch, ...]:
-    """Patch every site of an image, in table order."""
-    how = how or rules(image)
-    return tuple(patch(image, site, features, how) for site in sites(image, entries(image, how.record_size)))
+    """Patch every site of an image, in table order, by these rules or those that table and version tell."""
+    table = read(image, how)
+    return tuple(patch(image, site, features, table.rules) for site in table.sites)
 
 
 def apply(image: Image, patches: Iterable[Patch]) -> Image:

@@ -15,7 +15,8 @@ from difflib import get_close_matches
 
 from vmenter import LabError
 from vmenter.code.image import STUB_SIZE, Image
-from vmenter.code.instructions import is_nop, lengths
+from vmenter.code.instructions import is_nop
+from vmenter.code.lengths import lengths
 
 RECORD = struct.Struct("<iiq")
 NOPS = {2: bytes.fromhex("6690"), 5: bytes.fromhex("0f1f440000")}

@@ -18,6 +18,7 @@ def to_json(image: Image, how: Rules, entries: int, patches: Iterable[Patch]) ->
         "kernel": image.kernel,
         "engine": how.engine.value,
         "record_size": how.record_size,
+        "nops": how.nops.value,
         "entries": entries,
         "sites": [_site(image, patch) for patch in patches],
     }
@@ -44,6 +45,8 @@ def _site(image: Image, patch: Patch) -> dict[str, Any]:
         "chosen": patch.chosen,
         "patched": None if patch.code is None else patch.code.hex(),
     }
+    if site.also:
+        found["also"] = list(site.also)
     return found | ({"undecided": patch.undecided} if patch.undecided else {})
 
 
@@ -54,16 +57,18 @@ def _symbol(image: Image, address: int) -> str | None:
 
 def to_text(image: Image, how: Rules, entries: int, patches: Iterable[Patch]) -> Iterator[str]:
     """Yield lines: a heading, then for each site its entries and its code before and after, side by side."""
-    changed = undecided = total = 0
+    changed = undecided = others = total = 0
     yield f"{image.name}: kernel {image.kernel or 'unknown'}, engine “{how.engine.value}”, {entries:,} entries"
     for patch in patches:
         total += 1
         changed += patch.code not in (None, patch.site.original)
         undecided += patch.code is None
+        others += bool(patch.site.also)
         yield ""
         yield from _block(image, patch)
     yield ""
     last = f", {undecided:,} undecided" if undecided else ""
+    last += f"; at {others:,} another patcher writes, too" if others else ""
     yield f"{total:,} sites, {changed:,} of them changed{last}"
 
 
@@ -73,6 +78,8 @@ def _block(image: Image, patch: Patch) -> Iterator[str]:
     for index, entry in enumerate(site.entries):
         mark = "→" if index == patch.chosen else " "
         yield f"  {mark} {_condition(image, entry)}: {entry.replacement_length} bytes at {entry.replacement:#x}"
+    if site.also:
+        yield f"    also {written_too(site.also)}"
     before = listing(image, site.original, site.address)
     after = [f"undecided: {patch.undecided}"] if patch.code is None else listing(image, patch.code, site.address)
     if patch.code == site.original:
@@ -82,6 +89,11 @@ def _block(image: Image, patch: Patch) -> Iterator[str]:
         left = before[row] if row < len(before) else ""
         right = after[row] if row < len(after) else ""
         yield f"      {left:<{width}} │ {right}".rstrip()
+
+
+def written_too(tables: Iterable[str]) -> str:
+    """Say that other patchers write here, too, by the names of their tables."""
+    return f"in {', '.join(tables)}: another patcher may change these bytes, before or after alternatives"
 
 
 def _condition(image: Image, entry: AltEntry) -> str:

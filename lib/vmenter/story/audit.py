@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -32,7 +32,7 @@ from vmenter.boot.selection import select
 from vmenter.boot.verw import select_verw
 from vmenter.kernels.module_era import ModuleEra
 from vmenter.story import eras
-from vmenter.story.promise import Promise, Reach, VCpuState, judge, promise_of
+from vmenter.story.promise import RFDS_CLEARS, Promise, Reach, VCpuState, judge, promise_of
 from vmenter.story.space import DEFAULT, Dimension, Part, Picks, Space, Value, machine_of
 
 Progress = Callable[[str, int, int], None]
@@ -58,6 +58,7 @@ class Tally(NamedTuple):
         return Tally(self.number + other.number, settings, smallest, self.seen | other.seen)
 
 
+CTRL = "fb_clear_ctrl"  # the one fact of a host that is read with the vCPU
 ONE = Tally(1, 0, (), frozenset())
 Table = dict[Hashable, Tally]
 
@@ -84,15 +85,19 @@ def _joined(tallies: Iterable[Tally]) -> Tally:
 
 
 def _of_verw(host: Host, wishes: Wishes, kernel: Generation, _: VCpuState) -> Hashable:
-    """Return what the VERW family comes to, and whether the bugs alone keep KVM from setting FB_CLEAR_DIS."""
+    """Return what the VERW family comes to, and whether the bugs alone keep KVM from setting FB_CLEAR_DIS.
+
+    Of the first: for whom VERW is asked, and whether RFDS is among the reasons, for which no flush stands in.
+    """
     return _verw(host, wishes, kernel.kernel)
 
 
 @lru_cache(maxsize=1 << 15)
-def _verw(host: Host, wishes: Wishes, kernel: str) -> tuple[bool, bool, bool]:
+def _verw(host: Host, wishes: Wishes, kernel: str) -> tuple[bool, bool, bool, bool]:
     """Evaluate it, once: who looks at one part of a space after another asks about the same machines again."""
     verw, _why = select_verw(host, wishes, GENERATIONS[kernel])
-    return verw.clears_for_all, verw.clears_for_mmio, not {"mds", "taa"}.isdisjoint(host.bugs)
+    immune = {"mds", "taa"}.isdisjoint(host.bugs)
+    return verw.clears_for_all, verw.clears_for_mmio, verw.rfds == RFDS_CLEARS, not immune
 
 
 def _of_l1tf(host: Host, wishes: Wishes, kernel: Generation, _: VCpuState) -> Hashable:
@@ -101,7 +106,7 @@ def _of_l1tf(host: Host, wishes: Wishes, kernel: Generation, _: VCpuState) -> Ha
 
 
 def _of_vcpu(host: Host, _: Wishes, _kernel: Generation, vcpu: VCpuState) -> Hashable:
-    return vcpu, host.has("fb_clear_ctrl")
+    return vcpu, host.has(CTRL)
 
 
 _OUTCOME = {Part.VERW: _of_verw, Part.L1TF: _of_l1tf, Part.VCPU: _of_vcpu}
@@ -300,11 +305,17 @@ def _cases(
     era: eras.Era, space: Space, progress: Progress | None
 ) -> dict[Hashable, tuple[eras.State, Promise, Tally]]:
     """Return for each outcome what an era's code sees of it, what is promised there, and its configurations."""
-    found = {}
-    for outcome, tally in outcomes(space, era.kernel, progress).items():
-        host, vcpu = space.machine(tally.smallest)  # one configuration speaks for all with its outcome
+    selected, vcpus, told = parts(space, era.kernel, progress)
+    entries = [(outcome, *space.machine(tally.smallest), tally) for outcome, tally in vcpus.items()]
+    found: dict[Hashable, tuple[eras.State, Promise, Tally]] = {}
+    for both, left in selected.items():
+        host, _ = space.machine(left.smallest)  # one configuration speaks for all with its outcome
         selection = _select(host, era.kernel)
-        found[outcome] = eras.state_of(era, host, selection, vcpu), promise_of(selection), tally
+        promise = promise_of(selection)
+        hosts = {has: replace(host, facts=(*host.facts, *(CTRL,) * has)) for has in (False, True)}
+        for outcome, entering, vcpu, right in entries:
+            state = eras.state_of(era, hosts[entering.has(CTRL)], selection, vcpu)
+            found[both, outcome] = state, promise, _joined((left, right, told))
     return found
 
 
@@ -349,9 +360,10 @@ def fates(
     for done, state in enumerate(states):
         if progress:
             progress(f"{era.id}: machine states", done, len(states))
-        trace = _run(era, state)
+        traces = [_run(era, one) for one in _variants(era, state)]
         for promise in promises[state]:
-            faults[state, promise] = frozenset(_faults(promise, state, trace))
+            found = (fault for trace in traces for fault in _faults(promise, state, trace))
+            faults[state, promise] = frozenset(found)
     return {
         outcome: (Fate(state, promise, faults[state, promise]), tally)
         for outcome, (state, promise, tally) in cases.items()
@@ -359,6 +371,15 @@ def fates(
 
 
 _select = lru_cache(maxsize=4096)(select)
+
+
+def _variants(era: eras.Era, state: eras.State) -> tuple[eras.State, ...]:
+    """Return the states to run for one: of code that is not the lab's, also that with RSP and CR2 unchanged.
+
+    Neither is a dimension: every configuration meets both, from one VM-Enter to the next, so a configuration has a
+    fault if it has it in either. The lab's own code does the same in both (a test runs them), and is run once.
+    """
+    return state.variants if isinstance(era, ModuleEra) or era.code is not None else (state,)
 
 
 def _run(era: eras.Era, state: eras.State) -> eras.Trace | None:

@@ -76,6 +76,8 @@ def entry_lines(entry: Entry) -> Iterator[str]:
             ("flush flag", "set" if vcpu.flush_pending else "clear"),
             ("entered before", "yes" if vcpu.resume else "no"),
             ("guest has FB_CLEAR", "yes" if vcpu.guest_fb_clear else "no"),
+            *((("host RSP", "unchanged since the last VM-Enter"),) if not vcpu.host_rsp_changed else ()),
+            *((("CR2", "holds the guest's value already"),) if not vcpu.cr2_changed else ()),
         ),
     )
     yield "On the way to VM-Enter:"

@@ -5,7 +5,9 @@ branches flipped for its keys, the code run up to VM-Enter, and the trace judged
 the property. The code depends on nothing but a `State`; many hosts share one, and `run` remembers what it ran.
 """
 
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -31,9 +33,27 @@ __all__ = [
 START = "vmx_vcpu_run"
 FLUSH_FLAG = "cpu_l1tf_flush_l1d"  # the per-CPU flag; up to v6.18 the vCPU has another, which the lab leaves clear
 # Where lab/kvm.inc has the vCPU's fields; a test holds the two against each other.
-OFFSETS = {"launched": 0, "flush_l1d": 1, "disable_fb_clear": 2, "host_mmio": 3, "kvm": 8, "regs": 0x80}
+OFFSETS = {
+    "launched": 0,
+    "flush_l1d": 1,
+    "disable_fb_clear": 2,
+    "host_mmio": 3,
+    "kvm": 8,
+    "cr2": 0x20,
+    "regs": 0x80,
+}
 VM = 0x1000  # the VM's structure, in the same room
 ASSIGNED_DEVICES = 0x40
+_PLACES = tuple(  # the bytes of the vCPU's structure that differ between states
+    range(VCPU + offset, VCPU + offset + size)
+    for offset, size in (
+        (OFFSETS["launched"], 1),
+        (OFFSETS["disable_fb_clear"], 1),
+        (OFFSETS["host_mmio"], 1),
+        (VM + ASSIGNED_DEVICES, 8),
+        (OFFSETS["cr2"], 8),
+    )
+)
 GUEST = 0x6E57_0000_0000_0000  # guest registers: this and their number
 FOREIGN = Budget(
     instructions=20_000, seconds=2.0
@@ -51,6 +71,19 @@ class State:
     flush_pending: bool = False
     resume: bool = False
     disable_fb_clear: bool = False
+    host_rsp_changed: bool = True
+    cr2_changed: bool = True
+
+    @property
+    def variants(self) -> tuple[State, ...]:
+        """The state itself, and the same with the host's RSP and CR2 the other way: changed, or as they were.
+
+        Selection and the promise know nothing of either. Changed, they add instructions, a VMWRITE among them,
+        which writes all arithmetic flags; so code that keeps an answer in a flag may be right in one and wrong in
+        the other.
+        """
+        other = replace(self, host_rsp_changed=not self.host_rsp_changed, cr2_changed=not self.cr2_changed)
+        return self, other
 
 
 @dataclass(frozen=True)
@@ -72,9 +105,9 @@ class Entry:
         return {
             "era": self.era.id,
             "features": list(self.selection.features),
-            "keys": list(self.selection.keys),
+            "keys": [*self.selection.keys, *self.selection.kvm_keys],
             "l1d_flush": self.selection.l1d_flush,
-            "sysfs": self.selection.sysfs.to_json(),
+            "sysfs": self.selection.lines.to_json(),  # KVM is loaded when a guest is entered, and l1tf says so
             "vm_enter": self.trace.vm_enter,
             "events": [
                 {"kind": str(event.kind), "symbol": symbol, "address": address}
@@ -120,6 +153,8 @@ def state_of(era_: Era, host: Host, selection: Selection, vcpu: VCpuState) -> St
         flush_pending=vcpu.flush_pending,
         resume=vcpu.resume,
         disable_fb_clear=era_.fb_clear_dis and _disable_fb_clear(host, selection, vcpu),
+        host_rsp_changed=vcpu.host_rsp_changed,
+        cr2_changed=vcpu.cr2_changed,
     )
 
 
@@ -137,25 +172,80 @@ def _disable_fb_clear(host: Host, selection: Selection, vcpu: VCpuState) -> bool
 
 @lru_cache(maxsize=512)
 def run(era_: Era, state: State) -> Trace:
-    """Run an era's code in one state, up to VM-Enter or wherever else it ends."""
-    return _run(_machine(era_, state.features, state.keys), state)
+    """Run an era's code in one state, up to VM-Enter or wherever else it ends.
+
+    What a run never touched cannot have mattered to it: a state that differs in nothing else has the same trace,
+    and is not run again.
+    """
+    return _known(era_, state)[0]
 
 
 def registers(era_: Era, state: State) -> dict[str, int]:
     """Return all registers as an era's code leaves them in one state: at VM-Enter, the guest's."""
+    return _known(era_, state)[1]
+
+
+def _known(era_: Era, state: State) -> tuple[Trace, dict[str, int]]:
+    """Return the run of one state, and the registers behind it."""
+    told, runs = _told(state), _runs(era_, state.features, state.keys)
+    for touched, values, found in runs:
+        if values == tuple(told[number] for number in touched):
+            return found
+    found = _run(era_, state)
+    touched = _touched(found[0])
+    runs.append((touched, tuple(told[number] for number in touched), found))
+    return found
+
+
+def _told(state: State) -> tuple[bool, ...]:
+    """Return what a state puts into memory, in the order of `_PLACES`, the flush flag, and where RSP is kept."""
+    return (
+        state.resume,
+        state.disable_fb_clear,
+        state.mmio is not Reach.NONE,
+        state.mmio is Reach.ASSIGNED,
+        state.cr2_changed,
+        state.flush_pending,
+        state.host_rsp_changed,
+    )
+
+
+def _touched(trace: Trace) -> tuple[int, ...]:
+    """Return which of `_told` a run looked at or wrote to; always where RSP is kept, which has no fixed place."""
+    flag = trace.layout.places(FLUSH_FLAG) if trace.image.symbols.get(FLUSH_FLAG) else ()
+    seen = {at for _, address, size, *_ in trace.raw_accesses for at in range(address, address + size)}
+    found = [number for number, place in enumerate(_PLACES) if not seen.isdisjoint(place)]
+    if not flag or not seen.isdisjoint(flag):
+        found.append(len(_PLACES))
+    return (*found, len(_PLACES) + 1)
+
+
+@lru_cache(maxsize=32)
+def _runs(
+    _era: Era, _features: frozenset[str], _keys: frozenset[str]
+) -> list[tuple[tuple[int, ...], tuple[bool, ...], tuple[Trace, dict[str, int]]]]:
+    """Return the runs of one patched code so far: (what was touched, what stood there, the run). None at first."""
+    return []
+
+
+def _run(era_: Era, state: State) -> tuple[Trace, dict[str, int]]:
+    memory: dict[str | int, int | bytes] = {FLUSH_FLAG: b"\1"} if state.flush_pending else {}
+    if not state.host_rsp_changed:  # then the structure holds what the last VM-Enter wrote there: make that one
+        memory.update(run(era_, replace(state, host_rsp_changed=True)).kept_stack_pointers)
     machine = _machine(era_, state.features, state.keys)
-    _run(machine, state)
-    return machine.registers()
-
-
-def _run(machine: Machine, state: State) -> Trace:
-    return machine.run(
+    trace = machine.run(
         START,
         {"rdi": VCPU},
-        _structure(state.mmio, resume=state.resume, disable_fb_clear=state.disable_fb_clear),
-        memory={FLUSH_FLAG: b"\1"} if state.flush_pending else None,
+        _structure(
+            state.mmio,
+            resume=state.resume,
+            disable_fb_clear=state.disable_fb_clear,
+            cr2_changed=state.cr2_changed,
+        ),
+        memory=memory,
         msrs={IA32_MCU_OPT_CTRL: 0},
     )
+    return trace, machine.registers()
 
 
 @lru_cache(maxsize=256)
@@ -189,10 +279,12 @@ def _first_machine(era_: Era) -> Machine:
     return Machine(patched(era_, frozenset(), frozenset()), budget=None if era_.code is None else FOREIGN)
 
 
-@lru_cache(maxsize=16)
-def _structure(mmio: Reach, *, resume: bool, disable_fb_clear: bool) -> VCpu:
-    """Return the vCPU's structure."""
+@lru_cache(maxsize=32)
+def _structure(mmio: Reach, *, resume: bool, disable_fb_clear: bool, cr2_changed: bool = True) -> VCpu:
+    """Return the vCPU's structure. CR2 is 0 when a run begins; what is left out here holds another value."""
     registers = {OFFSETS["regs"] + 8 * number: GUEST + number for number in range(16)}
+    if not cr2_changed:
+        registers[OFFSETS["cr2"]] = 0
     return VCpu(
         fields={
             OFFSETS["kvm"]: VCPU + VM,

@@ -3,7 +3,10 @@
 The promise, the course's safety property, follows from what boot-time selection asked for:
 
 - VERW selected: every VM-Enter executes VERW, or an L1D flush, which its authors let count;
-- VERW selected for MMIO only: the same, for every VM-Enter of a vCPU that can reach host MMIO;
+- VERW selected, for RFDS too: every VM-Enter executes VERW. The kernel's document on RFDS names VERW alone
+  (Documentation/admin-guide/hw-vuln/reg-file-data-sampling.rst, 4e42765d1be0), and nothing was found that says a
+  flush of the L1D clears register files;
+- VERW selected for MMIO only: VERW or a flush, for every VM-Enter of a vCPU that can reach host MMIO;
 - L1TF `always`: every VM-Enter flushes the L1D; `cond`: every VM-Enter whose flush flag is set.
 
 `kept` is about clearing only. Distance (what runs between the last clear and VM-Enter) and `neutralised` (a
@@ -38,6 +41,8 @@ class VCpuState:
     flush_pending: bool = False  # this CPU's flush flag is set
     resume: bool = False  # entered before: VMRESUME
     guest_fb_clear: bool = False  # the guest enumerates FB_CLEAR
+    host_rsp_changed: bool = True  # RSP is not what the VMCS holds since the last VM-Enter: VMWRITE
+    cr2_changed: bool = True  # CR2 is not the guest's, so it is written
 
 
 class Verw(StrEnum):
@@ -48,18 +53,22 @@ class Verw(StrEnum):
     ALWAYS = "always"
 
 
+RFDS_CLEARS = "RFDS_MITIGATION_VERW"  # the state in which VERW, by its microcode, clears register files
+
+
 @dataclass(frozen=True)
 class Promise:
     """What selection asks of the VM-Enter code."""
 
     verw: Verw
     l1d_flush: str  # KVM's mode; "cond" and "always" ask for something
+    verw_alone: bool = False  # RFDS is among what VERW is for: an L1D flush does not stand in for it
 
     @property
     def text(self) -> str:
         """Return it as a sentence."""
-        parts = [text for text in (_VERW[self.verw], _FLUSH.get(self.l1d_flush)) if text]
-        return "; ".join(parts) or "nothing"
+        clears = _VERW_ALONE if self.verw_alone else _VERW[self.verw]
+        return "; ".join(text for text in (clears, _FLUSH.get(self.l1d_flush)) if text) or "nothing"
 
     def owes_clear(self, vcpu: VCpuState) -> bool:
         """Tell whether this VM-Enter must clear the CPU buffers."""
@@ -75,6 +84,7 @@ _VERW = {
     Verw.MMIO: "every VM-Enter of a vCPU that can reach host MMIO clears CPU buffers, by VERW or an L1D flush",
     Verw.ALWAYS: "every VM-Enter clears CPU buffers, by VERW or an L1D flush",
 }
+_VERW_ALONE = "every VM-Enter clears CPU buffers, by VERW; for RFDS an L1D flush does not count"
 _FLUSH = {
     "cond": "every VM-Enter whose flush flag is set flushes the L1D",
     "always": "every VM-Enter flushes the L1D",
@@ -103,7 +113,7 @@ def promise_of(selection: Selection) -> Promise:
     kernel = GENERATIONS[selection.kernel]
     chosen = {*selection.features, *selection.keys}
     if chosen.intersection((*kernel.clear_features, *kernel.clear_keys)):
-        return Promise(Verw.ALWAYS, selection.l1d_flush)
+        return Promise(Verw.ALWAYS, selection.l1d_flush, selection.states.rfds == RFDS_CLEARS)
     if chosen.intersection((*kernel.mmio_only_features, *kernel.mmio_only_keys)):
         return Promise(Verw.MMIO, selection.l1d_flush)
     return Promise(Verw.NEVER, selection.l1d_flush)
@@ -114,16 +124,16 @@ def judge(promise: Promise, vcpu: VCpuState, trace: Trace) -> Verdict:
     if trace.vm_enter is None:
         raise LabError(f"{trace.image.name}: no VM-Enter: the run ended with {trace.end}")
     owes_clear, owes_flush = promise.owes_clear(vcpu), promise.owes_flush(vcpu)
-    cleared, flushed = trace.cleared, trace.l1d_flushed
+    cleared, flushed = trace.verw > 0 if promise.verw_alone else trace.cleared, trace.l1d_flushed
     distance = trace.distance
     return Verdict(
         promise=promise.text,
         kept=(cleared or not owes_clear) and (flushed or not owes_flush),
-        reason=_reason(trace, owes_clear=owes_clear, owes_flush=owes_flush),
+        reason=_reason(trace, "VERW" if promise.verw_alone else "a clear", owes_clear, owes_flush),
         cleared_by=trace.cleared_by,
         verw=trace.verw,
         l1d_flushed=flushed,
-        assumed=owes_clear and {event.kind for event in trace.clears} == {EventKind.L1D_FLUSH_LOOP},
+        assumed=owes_clear and cleared and {event.kind for event in trace.clears} == {EventKind.L1D_FLUSH_LOOP},
         neutralised=trace.neutralised,
         entered_right=trace.vm_enter in ("VMRUN", "VMRESUME" if vcpu.resume else "VMLAUNCH"),
         instructions_after_clear=distance.instructions if distance else None,
@@ -139,9 +149,9 @@ _RAN = {
 }
 
 
-def _reason(trace: Trace, *, owes_clear: bool, owes_flush: bool) -> str:
+def _reason(trace: Trace, clear: str, owes_clear: bool, owes_flush: bool) -> str:  # noqa: FBT001
     """Say what was owed and what ran."""
     kinds = list(dict.fromkeys(event.kind for event in trace.clears))
     ran = " and ".join(_RAN[kind] for kind in kinds) or _RAN[None]
-    owed = [word for word, is_owed in (("a clear", owes_clear), ("an L1D flush", owes_flush)) if is_owed]
+    owed = [word for word, is_owed in ((clear, owes_clear), ("an L1D flush", owes_flush)) if is_owed]
     return f"{' and '.join(owed) or 'nothing'} owed here; {ran}"

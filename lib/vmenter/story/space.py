@@ -195,7 +195,7 @@ DEFAULT = Space(
         _option("kvm-intel.vmentry_l1d_flush", Part.L1TF, "never", "cond", "always"),
         *_ENTRY,
     ),
-).where("flush_l1d", "present")  # without it each flush reads 64 KiB, and that is slow to emulate
+)
 FULL = Space(
     "full",
     (

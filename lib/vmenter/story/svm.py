@@ -20,6 +20,7 @@ from vmenter.emulator.memory import VCPU, VCpu
 from vmenter.emulator.trace import Trace
 from vmenter.kernels.census import record
 from vmenter.patching import alternatives, features
+from vmenter.patching.alternative_table import Nops, rules
 from vmenter.story import eras
 from vmenter.story.history import SVM, Era
 from vmenter.story.promise import Promise, VCpuState, Verdict, Verw, judge
@@ -181,7 +182,8 @@ def stub_runs(module: Image) -> tuple[StubRun, ...]:
     for stub, feature in product(STUBS, (False, True)):
         if module.symbols.get(stub) is None:
             raise LabError(f"{module.name}: no {stub} in it; a kvm-amd.ko with symbols is needed")
-        patched = alternatives.apply(module, alternatives.patch_all(module, {number} if feature else set()))
+        how = rules(module, nops=Nops.P6)  # which NOPs is all the same to what runs
+        patched = alternatives.apply(module, alternatives.patch_all(module, {number} if feature else set(), how))
         # Both stubs take the vCPU first; the third argument is the save area of the SEV-ES one.
         trace = Machine(patched).run(stub, {"rdi": VCPU, "rsi": 0, "rdx": VCPU + BLOCKS["host_save"]})
         far = trace.distance

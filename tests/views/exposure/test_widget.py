@@ -19,7 +19,7 @@ from vmenter.views.exposure.widget import ExposureMap
 NAMES = (*SITUATIONS, *DEFAULT.counts)
 
 TWIN = """\
-Exposure map of the default space: 679,477,248 configurations
+Exposure map of the default space: 1,358,954,496 configurations
 Narrowed to  nothing
 Columns      VERW asked, then L1D flush now
   1 all
@@ -58,7 +58,7 @@ def cells(shown):
 def test_twin_says_what_the_first_look_shows():
     text = twin(frame({}))
     assert text.startswith(TWIN)
-    assert "650b68a0622f  1 broken in 3,932,160 of 679,477,248; 3 broken in 3,932,160 of 3,932,160" in text
+    assert "650b68a0622f  1 broken in 7,864,320 of 1,358,954,496; 3 broken in 7,864,320 of 7,864,320" in text
     assert "Selected     650b68a0622f: MDS: flush the L1D, else VERW" in text
     assert "The smallest: mds yes, l1tf yes. BROKEN: a clear owed here; nothing cleared" in text
 
@@ -107,7 +107,7 @@ def test_a_replay_is_a_command_that_shows_the_same(capsys):
 
 def test_a_cell_without_fault_opens_an_example_that_keeps_the_promise():
     about = frame({"cell": ["650b68a0622f", ["for every guest", "cond, pending"]]})["detail"]
-    assert about["said"] == ["The promise is kept in all 3,932,160 configurations."]
+    assert about["said"] == ["The promise is kept in all 7,864,320 configurations."]
     assert about["verdict"] == "kept: a clear and an L1D flush owed here; the L1D was flushed"
     assert about["shared"] == []
     empty = frame({"cell": ["before-mds", ["for every guest", "always"]]})["detail"]
@@ -144,7 +144,7 @@ def test_a_click_on_a_head_narrows_to_it_and_asks_the_next_question():
 
 def test_clicking_on_and_on_ends_at_a_single_configuration_and_widening_leads_back():
     shown, steps = frame({}), 0
-    while shown["size"] != "1 configuration of 679,477,248":
+    while shown["size"] != "1 configuration of 1,358,954,496":
         heads = [one for one in shown["columns"] if one["state"]]
         row = next(row for row in shown["rows"] if row["era"] == "650b68a0622f")
         at = next(at for at, cell in enumerate(row["cells"]) if at and cell["kind"] != "none")
@@ -155,7 +155,7 @@ def test_clicking_on_and_on_ends_at_a_single_configuration_and_widening_leads_ba
     assert "the one configuration" in shown["said"]
     while shown["narrowed"]:
         shown = frame(shown["narrowed"][-1]["state"])
-    assert shown["size"] == "679,477,248 configurations"
+    assert shown["size"] == "1,358,954,496 configurations"
 
 
 @given(st.data())

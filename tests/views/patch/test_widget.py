@@ -1,10 +1,14 @@
 import json
+import struct
 import time
+from dataclasses import replace
 
 import pytest
+from pieces import TEXT, Alt, Place, build
 
 from vmenter import LabError
-from vmenter.patching.alternative_table import Engine
+from vmenter.code.image import Section
+from vmenter.patching.alternative_table import ALWAYS, Engine, read
 from vmenter.patching.alternatives import ORIGINS
 from vmenter.views.patch.bench import SAMPLES, TypedError, sample, typed
 from vmenter.views.patch.frame import frame, twin
@@ -12,6 +16,7 @@ from vmenter.views.patch.widget import PatchBench
 
 VM = "CLEAR_CPU_BUF_VM"
 MMIO = "CLEAR_CPU_BUF_VM_MMIO"
+RETURNS = 0xF0_0000  # behind all that pieces.build lays out
 
 TWIN = """\
 three_way: Nothing, clear if the vCPU can reach MMIO, or clear always.
@@ -291,3 +296,54 @@ def test_an_unknown_name_is_refused_at_once():
         PatchBench(features=("CLEAR_CPU_BUFF",))
     with pytest.raises(LabError, match="no engine is called"):
         PatchBench(engine="late")
+
+
+# --- what a real kernel's site has besides ------------------------------------------------------------------
+
+
+def old_site(kernel: str | None = "5.10.262", *, feature: int = 1, also: bool = False) -> tuple:
+    """Return an image with one site of padding behind one instruction, and the site."""
+    image = build(Place(b"\xfa\x90\x90\x90", (Alt(feature, b"\xfb"),)), record_size=12, kernel=kernel)
+    if also:
+        named = Section(
+            ".return_sites", RETURNS, 4, struct.pack("<i", TEXT - RETURNS), executable=False, writable=False
+        )
+        image = replace(image, sections=(*image.sections, named))
+    return image, read(image).sites[0]
+
+
+def test_a_kernel_whose_cpu_decides_its_nops_leaves_a_site_undecided_until_they_are_chosen():
+    bench = PatchBench.of(*old_site(), engine="early", step=None)
+    assert "NOPs: by cpu" in bench.text
+    assert "p6 or k8" in bench.text
+    assert [one["on"] for one in bench.frame["nops"]] == [False, False]
+    bench.state = {**bench.state, "nops": "k8"}
+    assert "NOPs: k8" in bench.text
+    assert "66 66 90" in bench.text
+    assert [one["on"] for one in bench.frame["nops"]] == [False, True]
+
+
+def test_nops_may_be_given_and_only_the_early_patcher_asks_for_them():
+    assert "66 66 90" in PatchBench.of(*old_site(), engine="early", nops="k8", step=None).text
+    assert "0f 1f 00" in PatchBench.of(*old_site(), engine="early", nops="p6", step=None).text
+    assert "0f 1f 00" in PatchBench.of(*old_site("5.15.0"), engine="early", step=None).text
+    later = PatchBench.of(*old_site(), engine="once", nops="k8", step=None)
+    assert later.frame["nops"] == []
+    assert "0f 1f 00" in later.text
+    with pytest.raises(LabError, match="no NOPs are called 'p5'; there are p6 and k8"):
+        PatchBench.of(*old_site(), engine="early", nops="p5")
+
+
+def test_every_cpu_has_always_and_it_cannot_be_switched_off():
+    bench = PatchBench.of(*old_site(None, feature=ALWAYS), names={ALWAYS: "ALWAYS"}, step=None)
+    assert bench.frame["features"] == [{"name": "ALWAYS", "on": True, "fixed": True}]
+    assert "Entry 1 of 1 is the only match" in bench.text
+    bench.state = {**bench.state, "features": []}
+    assert "Entry 1 of 1 is the only match" in bench.text
+
+
+@pytest.mark.parametrize("also", [True, False])
+def test_a_site_that_another_patcher_writes_says_so(also):
+    bench = PatchBench.of(*old_site("6.1.192", also=also))
+    assert bool(bench.frame["also"]) == also
+    assert ("also in return_sites: another patcher" in bench.text) == also

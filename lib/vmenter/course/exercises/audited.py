@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vmenter.story.eras import State
     from vmenter.story.history import Era
 
-INSTRUCTIONS = 400_000  # for all runs of one audit; the eras' own code takes up to 40,000
+INSTRUCTIONS = 2_000_000  # for all runs of one audit; the eras' own code takes up to 640,000
 SECONDS = 8.0  # of the CPU: the last resort, for code that is slow in some way not thought of
 OBJECT = 256 << 10  # bytes of a learner's object; the lab's have 5,000
 LINES = 12  # of the way to VM-Enter that are shown
@@ -110,14 +110,11 @@ def clears_at_the_edge(run: Run) -> str | None:
 
 def loads_the_guests_registers(run: Run) -> str | None:
     """Ask that every register but RSP holds the guest's value at VM-Enter."""
-    found = _registers(run.era, run.state)
+    found = eras.registers(run.era, run.state)
     for number, name in enumerate(REGISTERS):
         if name != "rsp" and found[name] != eras.GUEST + number:
             return f"at VM-Enter, {name.upper()} does not hold the guest's value"
     return None
-
-
-_registers = lru_cache(maxsize=512)(eras.registers)
 
 
 # --- the audit ---------------------------------------------------------------------------------------------------
@@ -168,6 +165,7 @@ _reached = lru_cache(maxsize=16)(reached)  # of eras without their code, which p
 def _failures(era: Era, demands: tuple[Demand, ...], cases: Cases) -> Iterator[_Failure]:
     """Run the states outwards from the default machine, and yield those that go wrong."""
     spent, deadline = 0, time.process_time() + SECONDS
+    known: set[int] = set()  # runs that stand for several states count once
     outwards = sorted(cases.items(), key=lambda case: (case[1].settings, case[1].smallest))
     for done, ((state, promise), tally) in enumerate(outwards):
         if spent > INSTRUCTIONS or time.process_time() > deadline:
@@ -175,20 +173,38 @@ def _failures(era: Era, demands: tuple[Demand, ...], cases: Cases) -> Iterator[_
                 f"the audit was stopped after {done} of {len(outwards)} states of the machine: the code runs "
                 f"{spent // done:,} instructions on its way to VM-Enter, where the lab's run about 100"
             )
-        try:
-            trace = eras.run(era, state)
-        except LabError as error:
-            yield _Failure(f"the code crashes. {error}", tally, None, final=True)
-            return
-        spent += len(trace.steps)
-        if trace.vm_enter is None:
-            yield _Failure(_no_entry(trace), tally, trace, final=True)
-            return
-        vcpu = VCpuState(state.mmio, state.flush_pending, state.resume)
-        run = Run(era, state, promise, trace, judge(promise, vcpu, trace))
-        wrong = next((text for demand in demands if (text := demand(run))), None)
-        if wrong:
-            yield _Failure(wrong, tally, trace)
+        for one in state.variants:
+            also = _also(one)
+            try:
+                trace = eras.run(era, one)
+            except LabError as error:
+                yield _Failure(f"the code crashes{also}. {error}", tally, None, final=True)
+                return
+            if id(trace) not in known:
+                known.add(id(trace))
+                spent += len(trace.steps)
+            if trace.vm_enter is None:
+                yield _Failure(_no_entry(trace) + also, tally, trace, final=True)
+                return
+            vcpu = VCpuState(one.mmio, one.flush_pending, one.resume)
+            run = Run(era, one, promise, trace, judge(promise, vcpu, trace))
+            wrong = next((text for demand in demands if (text := demand(run))), None)
+            if wrong:
+                yield _Failure(wrong + also, tally, trace)
+                break
+
+
+def _also(state: State) -> str:
+    """Say what of a state is no setting of a configuration, but differs from one VM-Enter to the next."""
+    said = [
+        text
+        for text, changed in (
+            ("the host's RSP is what the VMCS has for it already", state.host_rsp_changed),
+            ("CR2 is the guest's already", state.cr2_changed),
+        )
+        if not changed
+    ]
+    return f" (where {' and '.join(said)})" if said else ""
 
 
 def _no_entry(trace: Trace) -> str:

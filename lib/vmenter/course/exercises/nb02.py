@@ -6,7 +6,7 @@ from vmenter import LabError
 from vmenter.code.image import Image, from_bytes
 from vmenter.code.instructions import decode
 from vmenter.course.exercises.paths import clears, ways
-from vmenter.patching.alternative_table import AltEntry, Engine, Rules, entries, sites
+from vmenter.patching.alternative_table import AltEntry, Engine, Rules, read
 from vmenter.patching.alternatives import apply, patch, patch_all
 from vmenter.patching.features import number
 from vmenter.patching.lab import assemble, lab_object
@@ -51,7 +51,7 @@ def selector_kept(image: Image) -> str | None:
 
 def _judge_clear(answer: Any, engine: Engine) -> str | None:
     image = built(answer)
-    table = sites(image, entries(image, 14))
+    table = read(image, engine=Engine.ONCE).sites
     if not table:
         return "the table of alternatives is empty: the code is the same on every CPU"
     for features, wish in ((set[int](), "never"), ({CLEAR_CPU_BUF}, "always")):
@@ -83,7 +83,7 @@ def moved_verw() -> tuple[Image, AltEntry, bytes]:
     image = from_bytes(lab_object("patching"), "patching.o")
     how = Rules(Engine.ONCE, 14, wide_nops=True)
     place = image.symbols.get("long_padding")
-    site = next(s for s in sites(image, entries(image, 14)) if place and s.address == place.address)
+    site = next(s for s in read(image, engine=Engine.ONCE).sites if place and s.address == place.address)
     code = patch(image, site, {site.entries[0].feature}, how).code or b""
     return image, site.entries[0], code[VERW_AT + 3 : VERW_AT + 7]
 

@@ -7,7 +7,7 @@ from vmenter.code.image import Image
 from vmenter.course.exercises.choice import choice
 from vmenter.course.exercises.nb02 import built, entry_of, patched, selector_kept
 from vmenter.course.exercises.paths import clears, ways
-from vmenter.patching.alternative_table import Engine, entries, sites
+from vmenter.patching.alternative_table import Engine, read
 from vmenter.patching.features import number
 
 VM = number("CLEAR_CPU_BUF_VM", "7.3.4")
@@ -23,7 +23,7 @@ WISHES = {"never": "not run", "always": "always run", "depends": "run only for a
 
 def _judge_order(answer: Any) -> str | None:
     image = built(answer)
-    if not sites(image, entries(image, 14)):
+    if not read(image, engine=Engine.ONCE).sites:
         return "the table of alternatives is empty: the code is the same on every CPU"
     for features, name, wish in CASES:
         after = patched(image, set(features), Engine.ONCE)

@@ -72,11 +72,16 @@ class Case(NamedTuple):
             flush += ", due" if self.vcpu.flush_pending else ", not due"
         reach = "no MMIO" if self.vcpu.mmio is Reach.NONE else f"MMIO {self.vcpu.mmio}"
         entered = "entered before" if self.vcpu.resume else "first entry"
-        return f"{on}; {flush}; {reach}; {entered}"
+        also = "" if self.state.host_rsp_changed else "; host RSP unchanged"
+        also += "" if self.state.cr2_changed else "; CR2 unchanged"
+        return f"{on}; {flush}; {reach}; {entered}{also}"
 
 
-def every_case(era: Era | str) -> Iterator[Case]:
-    """Run an era's code in every state: two switches, three L1D modes, reach, flush flag, first or later entry."""
+def every_case(era: Era | str, *, variants: bool = False) -> Iterator[Case]:
+    """Run an era's code in every state: two switches, three L1D modes, reach, flush flag, first or later entry.
+
+    With `variants` each state also with the host's RSP and CR2 as they were at the last VM-Enter.
+    """
     era = eras.era(era) if isinstance(era, str) else era
     for_all, for_mmio = SWITCHES[era.id]
     vcpus = [VCpuState(*row) for row in product(Reach, (False, True), (False, True))]
@@ -91,8 +96,9 @@ def every_case(era: Era | str) -> Iterator[Case]:
             resume=vcpu.resume,
         )
         verw = Verw.ALWAYS if "all" in selected else Verw.MMIO if selected else Verw.NEVER
-        trace = eras.run(era, state)
-        yield Case(selected, switches, mode, vcpu, state, trace, eras.judge(Promise(verw, mode), vcpu, trace))
+        for one in state.variants if variants else (state,):
+            trace = eras.run(era, one)
+            yield Case(selected, switches, mode, vcpu, one, trace, eras.judge(Promise(verw, mode), vcpu, trace))
 
 
 # --- 07-1: repair a stub ----------------------------------------------------------------------------------------
@@ -115,8 +121,9 @@ def with_stub(text: Any) -> Era:
 
 def _judge_stub(answer: Any) -> str | None:
     era = with_stub(answer)
+    cases = every_case(era, variants=True)
     try:
-        return next((f"{case.text}: {wrong}" for case in every_case(era) if (wrong := _wrong(era, case))), None)
+        return next((f"{case.text}: {wrong}" for case in cases if (wrong := _wrong(era, case))), None)
     except LabError as error:
         raise LabError(f"the code does not get to the guest. {error}") from None
 

@@ -11,7 +11,7 @@ from vmenter.emulator.machine import Machine
 from vmenter.emulator.memory import LAB_BASE, VCPU, VCpu
 from vmenter.emulator.trace import End, Trace
 from vmenter.kernels import census
-from vmenter.patching.alternative_table import Engine, Rules, entries, sites
+from vmenter.patching.alternative_table import Engine, Rules, read
 from vmenter.patching.alternatives import apply, patch_all
 from vmenter.patching.features import number
 from vmenter.patching.lab import assemble
@@ -80,7 +80,7 @@ def written(trace: Trace) -> dict[int, int]:
 
 def _judge_copy(answer: Any) -> str | None:
     image = copier(answer)
-    if not any(entry.feature == FSRM for site in sites(image, entries(image, 14)) for entry in site.entries):
+    if not any(entry.feature == FSRM for site in read(image, engine=Engine.ONCE).sites for entry in site.entries):
         return "no alternative here asks for X86_FEATURE_FSRM: the code is the same on every CPU"
     vcpu = VCpu(fields={FROM - VCPU: TEXT})
     for has in (True, False):

@@ -53,7 +53,7 @@ SELECTION: tuple[str, ...] = ("selection",)
 
 
 def patch_frames(benches: Iterable[PatchBench]) -> Payload:
-    """Return the frames of the lab's samples and of the benches' own code, with all features and engines."""
+    """Return the frames of the lab's samples and of the benches' own code, with all features, engines and NOPs."""
     store, frames, uses = Store(), {}, {}
     codes: dict[str, tuple[State, Bench | None]] = {name: ({"sample": name}, None) for name in SAMPLES}
     for bench in benches:
@@ -64,9 +64,10 @@ def patch_frames(benches: Iterable[PatchBench]) -> Payload:
             one["name"] for one in patch_frame.frame({**state, "features": [], "engine": "once"}, site)["features"]
         ]
         uses[code] = names
-        for on, engine in product(_subsets(names), Engine):
-            found = patch_frame.frame({**state, "features": on, "engine": str(engine)}, site, last={})
-            frames[key(code, on, str(engine))] = store.row(found)
+        for on, patcher in product(_subsets(names), (*map(str, Engine), "early k8")):
+            engine, _, nops = patcher.partition(" ")
+            chosen = {**state, "features": on, "engine": engine, "nops": nops or None}
+            frames[key(code, on, patcher)] = store.row(patch_frame.frame(chosen, site, last={}))
     return {"store": store.values, "frames": frames, "uses": uses}
 
 

@@ -98,7 +98,8 @@ const vmSite = { views: {}, packed: {}, models: {} };
     return (state) => {
       const code = state.sample ?? own;
       const on = uses[code]?.filter((name) => state.features.includes(name));
-      return unpacked(frames[JSON.stringify([code, on, state.engine])], store);
+      const patcher = state.engine === "early" && state.nops === "k8" ? "early k8" : state.engine;
+      return unpacked(frames[JSON.stringify([code, on, patcher])], store);
     };
   }
 

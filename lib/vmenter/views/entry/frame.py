@@ -17,6 +17,7 @@ from vmenter.boot.processors import PRESETS
 from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE, Era
 from vmenter.story.promise import Reach, VCpuState
 from vmenter.views.entry.panels import drawing, side
+from vmenter.views.entry.recorded import panel
 
 __all__ = ["SHOW", "Frame", "State", "drawings", "frame", "state_of", "twin"]
 
@@ -66,7 +67,10 @@ class State(TypedDict, total=False):
     flush_pending: bool
     resume: bool
     guest_fb_clear: bool
+    host_rsp_changed: bool
+    cr2_changed: bool
     show: list[str]
+    recorded: str | None  # a VM-Enter of a booted kernel to show beside the lab's
 
 
 def state_of(era: str, host: Host, vcpu: VCpuState) -> dict[str, Any]:
@@ -83,6 +87,8 @@ def state_of(era: str, host: Host, vcpu: VCpuState) -> dict[str, Any]:
         "flush_pending": vcpu.flush_pending,
         "resume": vcpu.resume,
         "guest_fb_clear": vcpu.guest_fb_clear,
+        "host_rsp_changed": vcpu.host_rsp_changed,
+        "cr2_changed": vcpu.cr2_changed,
         "show": list(SHOW),
     }
 
@@ -118,6 +124,7 @@ def frame(state: Mapping[str, Any], more: Iterable[Era] = ()) -> Frame:
         "compare": compare.id if compare else None,
         "head": _head(preset, host, vcpu if set(show) != {"selection"} else None),
         "sides": sides,
+        "recorded": panel(str(state["recorded"])) if state.get("recorded") else None,
         "said": " ".join(one["said"] for one in sides),
         "error": None,
     }
@@ -128,7 +135,9 @@ def twin(shown: Frame) -> str:
     lines = list(shown["head"])
     for one in shown["sides"]:
         lines += ["", one["heading"]]
-        lines += [line for panel in shown["show"] for line in one[panel]["text"]]
+        lines += [line for name in shown["show"] for line in one[name]["text"]]
+    if shown["recorded"]:
+        lines += ["", *shown["recorded"]["text"]]
     if shown["error"]:
         lines += ["", f"not shown: {shown['error']}", "Still shown: the last good state."]
     return "\n".join(lines)
@@ -188,6 +197,8 @@ def _vcpu(state: Mapping[str, Any]) -> VCpuState:
         flush_pending=bool(state.get("flush_pending")),
         resume=bool(state.get("resume")),
         guest_fb_clear=bool(state.get("guest_fb_clear")),
+        host_rsp_changed=bool(state.get("host_rsp_changed", True)),
+        cr2_changed=bool(state.get("cr2_changed", True)),
     )
 
 
@@ -207,6 +218,8 @@ def _head(preset: str | None, host: Host, vcpu: VCpuState | None) -> list[str]:
             f"flush {'pending' if vcpu.flush_pending else 'not pending'}",
             "entered before" if vcpu.resume else "first entry",
             f"its guest has {'' if vcpu.guest_fb_clear else 'no '}FB_CLEAR",
+            *(("host RSP unchanged",) if not vcpu.host_rsp_changed else ()),
+            *(("CR2 unchanged",) if not vcpu.cr2_changed else ()),
         )
         lines.append(f"vCPU          {'; '.join(said)}")
     return lines

@@ -377,6 +377,15 @@ function render({ model, el }) {
 
   const sides = [];
   const grid = make("div", { className: "vm-sides" });
+  const booted = make("section", { className: "vm-panel vm-recorded", "aria-label": "A booted kernel's own VM-Enter" });
+
+  function drawRecorded() {
+    const { name, html } = frame().recorded ?? {};
+    booted.hidden = !name;
+    if (booted.dataset.name === name) return;
+    booted.dataset.name = name;
+    booted.innerHTML = html ?? ""; // made by our own Python
+  }
 
   function drawSides() {
     const shown = frame().sides;
@@ -414,13 +423,14 @@ function render({ model, el }) {
         names),
       ...(enters() ? [make("fieldset", { className: "vm-group" }, make("legend", {}, "vCPU"),
         make("div", { className: "vm-fields" }, set("Reach of host MMIO", reaches), set("Entry", launch), set("State", flags)))] : [])),
-    status, mistake, grid,
+    status, mistake, grid, booted,
     make("details", { className: "vm-more" }, make("summary", {}, "As text"), twin));
 
   function text() {
-    const { head, sides: shown, show, error } = frame();
+    const { head, sides: shown, show, recorded, error } = frame();
     const wrong = error ? ["", `not shown: ${error}`, "Still shown: the last good state."] : [];
-    return [...head, ...shown.flatMap((one) => ["", one.heading, ...show.flatMap((name) => one[name].text)]), ...wrong].join("\n");
+    return [...head, ...shown.flatMap((one) => ["", one.heading, ...show.flatMap((name) => one[name].text)]),
+      ...(recorded ? ["", ...recorded.text] : []), ...wrong].join("\n");
   }
 
   function drawAll() {
@@ -428,6 +438,7 @@ function render({ model, el }) {
     drawHost();
     drawVcpu();
     drawSides();
+    drawRecorded();
     say(status, frame().said);
     say(mistake, frame().error ?? "");
     mistake.hidden = !frame().error;

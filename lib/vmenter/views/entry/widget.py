@@ -11,8 +11,9 @@ import anywidget
 import traitlets
 
 from vmenter import LabError
+from vmenter.kernels.booted_record import booted_enter
 from vmenter.story.history import Era
-from vmenter.views.entry.frame import SHOW, Frame, drawings, frame, twin
+from vmenter.views.entry.frame import SHOW, Frame, drawings, frame, state_of, twin
 from vmenter.views.view import read
 
 
@@ -20,8 +21,12 @@ class EntryExplorer(anywidget.AnyWidget):
     """One VM-Enter to explore: choose the host, the vCPU and the era, and see what the code does.
 
     ``EntryExplorer(era="650b68a0622f", compare="e6ff1d61de51", bugs=("mds", "l1tf"))``. A `preset` (a name of
-    `cpus.PRESETS`) stands for bugs and facts; `show` names the panels; `more` are eras of one's own to choose
-    from. Its text twin is its `repr`. Raises `LabError` for unknown names.
+    `processors.PRESETS`) stands for bugs and facts; `show` names the panels; `more` are eras of one's own to
+    choose from. Its text twin is its `repr`. Raises `LabError` for unknown names.
+
+    ``EntryExplorer(recorded="5.10.46, 2019's flaw")`` opens on the situation of a VM-Enter that a booted kernel
+    made, and shows that one below: what happened, the way by function, the distance, and what was forced. Era,
+    host and vCPU are then taken from it, whatever else is given; `booted_record.booted_enters()` has the names.
     """
 
     _esm = read("views/common.js", "views/entry/widget.js")
@@ -45,8 +50,11 @@ class EntryExplorer(anywidget.AnyWidget):
         flush_pending: bool = False,
         resume: bool = False,
         guest_fb_clear: bool = False,
+        host_rsp_changed: bool = True,
+        cr2_changed: bool = True,
         show: Iterable[str] = SHOW,
         more: Iterable[Era] = (),
+        recorded: str | None = None,
     ) -> None:
         self._more = (*more, *(one for one in (era, compare) if isinstance(one, Era)))
         state = {
@@ -61,8 +69,14 @@ class EntryExplorer(anywidget.AnyWidget):
             "flush_pending": flush_pending,
             "resume": resume,
             "guest_fb_clear": guest_fb_clear,
-            "show": _names(show),
+            "host_rsp_changed": host_rsp_changed,
+            "cr2_changed": cr2_changed,
         }
+        if recorded is not None:
+            booted = booted_enter(recorded)
+            same = state_of(booted.era, booted.host, booted.vcpu)
+            state |= {**same, "compare": state["compare"], "recorded": recorded}
+        state["show"] = _names(show)
         first = frame(state, self._more)
         super().__init__(state=state, frame=first, drawings=drawings(first, self._more))
         self.observe(self._follow, "state")

@@ -20,9 +20,11 @@ from vmenter.boot.selection import select
 from vmenter.code.image import Image
 from vmenter.code.instructions import Instruction, decode
 from vmenter.patching import features
-from vmenter.patching.alternative_table import Engine, Rules, Site, entries, rules, sites
+from vmenter.patching.alternative_table import Engine, Rules, Site, read
 from vmenter.patching.alternatives import Patch, patch
 from vmenter.patching.lab import feature_names
+from vmenter.patching.other_patchers import marked
+from vmenter.patching.text import written_too
 from vmenter.views.patch.bench import NOT, Bench
 from vmenter.views.patch.words import count
 
@@ -97,7 +99,7 @@ class Table:
             raise LabError(f"{self.image.name}: no alternative site at {address:#x}")
         kernel = f", kernel {self.image.kernel}" if self.image.kernel else ""
         about = f"A site of {Path(self.image.name).name}{kernel}."
-        return Bench(row.label, about, self.image, row.site, self.names)
+        return Bench(row.label, about, self.image, row.site, self.names, nops=self.how.nops)
 
     @cached_property
     def _patched(self) -> dict[frozenset[int], tuple[Patch, ...]]:
@@ -112,12 +114,16 @@ class Table:
         return self._patched[on]
 
 
-def table(image: Image, engine: Engine | str | None = None, names: Mapping[int, str] | None = None) -> Table:
+def table(
+    image: Image,
+    engine: Engine | str | None = None,
+    names: Mapping[int, str] | None = None,
+    nops: str | None = None,
+) -> Table:
     """Read an image's alternatives. Raises `LabError` for a table that lies, and where no engine can be told."""
-    how = rules(image, None if engine is None else Engine(engine))
-    listed = entries(image, how.record_size)
+    how, listed, found = read(image, engine=None if engine is None else Engine(engine), nops=nops)
     known = {entry.feature: _name(entry.feature, image, names) for entry in listed}
-    rows = tuple(_row(image, site, known) for site in sites(image, listed))
+    rows = tuple(_row(image, site, known) for site in marked(image, found))
     return Table(image, how, len(listed), known, rows)
 
 
@@ -180,7 +186,7 @@ def _on(of: Table, state: Mapping[str, Any]) -> list[str]:
     cpu = state.get("cpu")
     if cpu is None:
         chosen = state.get("features")
-        wanted: Collection[str] = {ALWAYS} if chosen is None else set(chosen)
+        wanted: Collection[str] = {ALWAYS, *(chosen or ())}
         return [name for name in of.numbers if name in wanted]
     return [name for name in of.numbers if name in selected(cpu, of.image.kernel)]
 
@@ -268,7 +274,8 @@ def frame(of: Table, state: Mapping[str, Any], note: str = "") -> Frame:
             {"id": name, "title": title, "sort": _direction(state, name)} for name, (title, _) in COLUMNS.items()
         ],
         "features": [
-            {"name": name, "sites": of.counts[name], "on": name in on} for name in of.numbers
+            {"name": name, "sites": of.counts[name], "on": name in on, "fixed": name == ALWAYS}
+            for name in of.numbers
         ],
         "cpus": [{"id": name, "title": one.title} for name, one in PRESETS.items()],
         "cpu": state.get("cpu"),
@@ -308,6 +315,8 @@ def _sites(number: int) -> str:
 def _shown(of: Table, row: Row, made: Patch, on: Collection[str]) -> Frame:
     word = outcome(made)
     after = "" if made.code is None else listing(of.image, made.code, row.site.address)
+    told = after if word == CHANGED else f"{OPEN}: {made.undecided}" if word == OPEN else SAME
+    told += f"; also {written_too(row.site.also)}" if row.site.also else ""
     return {
         "address": f"{row.site.address:#x}",
         "label": row.label,
@@ -319,7 +328,7 @@ def _shown(of: Table, row: Row, made: Patch, on: Collection[str]) -> Frame:
         "length": row.site.length,
         "original": row.original,
         "outcome": word,
-        "patched": after if word == CHANGED else f"{OPEN}: {made.undecided}" if word == OPEN else SAME,
+        "patched": told,
     }
 
 

@@ -70,6 +70,7 @@ function render({ model, el }) {
       (index) => make("label", { className: "vm-chip" }, make("input", { type: "checkbox", onchange: () => toggle(index) }), make("span")),
       (label, one) => {
         label.firstChild.checked = one.on;
+        label.firstChild.disabled = one.fixed; // every CPU has it
         say(label.lastChild, one.name);
       });
   }

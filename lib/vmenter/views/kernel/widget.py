@@ -65,6 +65,7 @@ class KernelBrowser(anywidget.AnyWidget):
         changed: bool = False,
         sort: str = "site",
         engine: Engine | str | None = None,
+        nops: str | None = None,
         names: Mapping[int, str] | None = None,
         live: bool = False,
         note: str = "",
@@ -80,7 +81,7 @@ class KernelBrowser(anywidget.AnyWidget):
             "features": None if features is None else [features] if isinstance(features, str) else [*features],
             "top": 0,
         }
-        self._table = lab_table() if image is None else table(image, engine, names)
+        self._table = lab_table() if image is None else table(image, engine, names, nops)
         self._site: Bench | None = None
         self._live, self._note = live, note
         super().__init__(state=state, frame=frame(self._table, state, note))

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from vmenter import LabError
 from vmenter.code.assembler import AssemblyError
 from vmenter.code.image import Image, from_bytes
-from vmenter.patching.alternative_table import Site, entries, sites
+from vmenter.patching.alternative_table import ALWAYS, Engine, Nops, Site, read
 from vmenter.patching.features import slot
 from vmenter.patching.lab import assemble, feature_names, feature_numbers, lab_object
 
@@ -35,6 +35,7 @@ class Bench:
     site: Site
     names: Mapping[int, str] = field(repr=False)  # of features
     text: Text | None = None  # what it was assembled from, where that is known
+    nops: Nops = Nops.P6  # of its kernel, where the early patcher works on it
 
     def feature(self, number: int) -> str:
         """Return a feature's name, or its number as the kernel's headers write it."""
@@ -46,9 +47,9 @@ class Bench:
         return tuple(dict.fromkeys(entry.feature for entry in self.site.entries))
 
     def numbers(self, names: Iterable[str]) -> frozenset[int]:
-        """Return those of this site's features that are named."""
+        """Return those of this site's features that are named, and ALWAYS, which every CPU has."""
         wanted = set(names)
-        return frozenset(number for number in self.features if self.feature(number) in wanted)
+        return frozenset(n for n in self.features if n == ALWAYS or self.feature(n) in wanted)
 
 
 class TypedError(LabError):
@@ -107,7 +108,8 @@ def sample(name: str) -> Bench:
         raise LabError(f"no sample is called {name!r}; there are {', '.join(SAMPLES)}")
     image = _lab_image()
     symbol = image.symbols.get(name)
-    site = next(site for site in sites(image, entries(image, 14)) if symbol and site.address == symbol.address)
+    found = read(image, engine=Engine.ONCE).sites
+    site = next(site for site in found if symbol and site.address == symbol.address)
     about, text = SAMPLES[name]
     return Bench(name, about, image, site, feature_names(), text)
 
@@ -129,7 +131,7 @@ def typed(original: str, replacements: Sequence[tuple[str, str]], after: str = "
         at = (error.line or 0) - 1
         _, place, line = program[at] if 0 <= at < len(program) else ("", "", None)
         raise TypedError(error.message, place, line, error.column if place else None) from None
-    found = sites(image, entries(image, 14))
+    found = read(image, engine=Engine.ONCE).sites
     site = next((site for site in found if site.address == image.symbols.extent("typed")[0]), None)
     if site is None:
         raise TypedError("no alternative was made of this")

@@ -6,15 +6,16 @@ steps of one patch: stepping through them needs no kernel at all.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import wrap
 from typing import Any, TypedDict
 
 from vmenter import LabError
 from vmenter.code.instructions import Instruction, decode
-from vmenter.patching.alternative_table import Engine, Rules
+from vmenter.patching.alternative_table import ALWAYS, Engine, Nops, Rules
 from vmenter.patching.alternatives import ORIGINS, Origin, Patch, Step, patch
 from vmenter.patching.lab import feature_numbers
+from vmenter.patching.text import written_too
 from vmenter.views.drawings import decision
 from vmenter.views.patch import words
 from vmenter.views.patch.bench import SAMPLES, Bench, TypedError, sample, typed
@@ -32,6 +33,7 @@ class State(TypedDict, total=False):
     typed: dict[str, Any] | None  # original, replacements [[assembly, feature], …], after
     features: list[str]  # the ones that are on
     engine: str
+    nops: str | None  # which the CPU gets, p6 or k8; None: those of the site's kernel
     step: int | None  # None: the last
 
 
@@ -77,6 +79,8 @@ def _frame(bench: Bench, state: Mapping[str, Any], own: Bench | None) -> Frame:
     except ValueError:
         raise LabError(f"no engine is called {state.get('engine')!r}; there are {', '.join(Engine)}") from None
     features = bench.numbers(state.get("features") or ())
+    if state.get("nops"):
+        bench = replace(bench, nops=_nops(str(state["nops"])))
     made = _patch(bench, features, engine)
     said = words.verdict(bench, made, features)
     compared = _engines(bench, features, engine)
@@ -92,11 +96,15 @@ def _frame(bench: Bench, state: Mapping[str, Any], own: Bench | None) -> Frame:
         "samples": [{"id": name, "about": about} for name, (about, _) in SAMPLES.items()],
         "own": own.title if own else None,
         "features": [
-            {"name": bench.feature(number), "on": number in features} for number in bench.features
+            {"name": bench.feature(number), "on": number in features, "fixed": number == ALWAYS}
+            for number in bench.features
         ],
         "known": list(feature_numbers()),
         "engine": engine.value,
         "engines": compared,
+        "nops": [{"id": one.value, "on": one is bench.nops} for one in (Nops.P6, Nops.K8)]
+        if engine is Engine.EARLY else [],
+        "also": written_too(bench.site.also) if bench.site.also else "",
         "steps": steps,
         "columns": max([COLUMNS, *(len(row["cells"]) for step in steps for row in step["rows"])]),
         "height": max(len(step["rows"]) for step in steps) + len(after),
@@ -119,7 +127,14 @@ def _frame(bench: Bench, state: Mapping[str, Any], own: Bench | None) -> Frame:
 
 
 def _patch(bench: Bench, features: frozenset[int], engine: Engine) -> Patch:
-    return patch(bench.image, bench.site, features, Rules(engine, 14, wide_nops=engine is Engine.ONCE))
+    nops = bench.nops if engine is Engine.EARLY else Nops.P6
+    return patch(bench.image, bench.site, features, Rules(engine, 14, engine is Engine.ONCE, nops))
+
+
+def _nops(text: str) -> Nops:
+    if text not in (Nops.P6, Nops.K8):
+        raise LabError(f"no NOPs are called {text[:40]!r}; there are p6 and k8")
+    return Nops(text)
 
 
 def _head(bench: Bench, features: frozenset[int], engine: Engine, chain: str) -> list[str]:
@@ -128,6 +143,8 @@ def _head(bench: Bench, features: frozenset[int], engine: Engine, chain: str) ->
         f"{bench.title}: {bench.about}",
         f"engine: {engine} ({words.ENGINES[engine][0]})",
         f"features on: {', '.join(on) or 'none of them'}",
+        *([f"NOPs: {bench.nops}"] if engine is Engine.EARLY and bench.nops is not Nops.P6 else []),
+        *(wrap(f"also {written_too(bench.site.also)}", WIDTH) if bench.site.also else ()),
         *chain.splitlines(),
     ]
 

@@ -43,6 +43,8 @@ function render({ model, el }) {
   const about = make("p", { className: "vm-about" });
   const features = make("div", { className: "vm-chips" });
   const engines = make("div", { className: "vm-chips" });
+  const nops = make("div", { className: "vm-chips" });
+  const nopSet = make("fieldset", { className: "vm-set" }, make("legend", {}, "Its NOPs, by CPU up to v5.12"), nops);
   let typed = state().typed;
 
   function drawChoices() {
@@ -55,7 +57,7 @@ function render({ model, el }) {
       say(option, text);
     });
     select.value = state().sample ?? (state().typed ? "@typed" : "@own");
-    say(about, `${frame().about} ${frame().where}`);
+    say(about, `${frame().about} ${frame().where}${frame().also ? ` Also ${frame().also}.` : ""}`);
     list(
       features,
       frame().features,
@@ -63,7 +65,20 @@ function render({ model, el }) {
         make("input", { type: "checkbox", onchange: () => toggle(index) }), make("span")),
       (label, one) => {
         label.firstChild.checked = one.on;
+        label.firstChild.disabled = one.fixed; // every CPU has it
         say(label.lastChild, one.name);
+      },
+    );
+    nopSet.hidden = !frame().nops.length;
+    list(
+      nops,
+      frame().nops,
+      (index) => make("label", { className: "vm-chip" },
+        make("input", { type: "radio", name: `${id}-nops`, onchange: () => choose({ nops: frame().nops[index].id }) }),
+        make("span")),
+      (label, one) => {
+        label.firstChild.checked = one.on;
+        say(label.lastChild, one.id);
       },
     );
     list(
@@ -334,7 +349,8 @@ function render({ model, el }) {
     make("div", { className: "vm-head" },
       make("div", { className: "vm-what" }, make("label", { htmlFor: select.id }, "Site"), select, about),
       make("fieldset", { className: "vm-set" }, make("legend", {}, "Features of the CPU"), features),
-      make("fieldset", { className: "vm-set" }, make("legend", {}, "The kernel\u2019s patcher"), engines)),
+      make("fieldset", { className: "vm-set" }, make("legend", {}, "The kernel\u2019s patcher"), engines),
+      nopSet),
     stepper, status,
     region, legend,
     make("div", { className: "vm-outcome" }, figure,

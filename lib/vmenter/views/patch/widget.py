@@ -13,8 +13,9 @@ import traitlets
 
 from vmenter import LabError
 from vmenter.code.image import Image
-from vmenter.patching.alternative_table import Engine, Site
+from vmenter.patching.alternative_table import Engine, Site, nops_of
 from vmenter.patching.lab import feature_names, feature_numbers
+from vmenter.patching.other_patchers import marked
 from vmenter.views.patch.bench import Bench
 from vmenter.views.patch.frame import Frame, frame, twin
 from vmenter.views.view import read
@@ -24,8 +25,8 @@ class PatchBench(anywidget.AnyWidget):
     """One site on a bench: choose it or type it, toggle features, step, compare the engines.
 
     ``PatchBench(sample="three_way", features=("CLEAR_CPU_BUF_VM",), engine="once", step=0)`` shows a sample
-    of the lab; `typed` and `of` show other code. It opens on its first step; ``step=None`` is
-    the last. Its text twin is its `repr`.
+    of the lab; `typed` and `of` show other code. It opens on its first step; ``step=None`` is the last. `nops`, p6
+    or k8, is what the early patcher writes: up to v5.12 the CPU decides. Its text twin is its `repr`.
     """
 
     _esm = read("views/common.js", "views/patch/widget.js")
@@ -41,6 +42,7 @@ class PatchBench(anywidget.AnyWidget):
         engine: Engine | str = Engine.ONCE,
         step: int | None = 0,
         *,
+        nops: str | None = None,
         typed: Mapping[str, Any] | None = None,
         site: Bench | None = None,
     ) -> None:
@@ -52,6 +54,8 @@ class PatchBench(anywidget.AnyWidget):
             "engine": str(engine),
             "step": step,
         }
+        if nops is not None:
+            state["nops"] = str(nops)
         self._site = site
         first = frame(state, site)
         known = {*feature_numbers(), *(one["name"] for one in first["features"])}
@@ -81,7 +85,9 @@ class PatchBench(anywidget.AnyWidget):
         """Show a site of any image; `names` names the feature numbers of its kernel."""
         title = image.label(site.address)
         about = f"A site of {Path(image.name).name}" + (f", kernel {image.kernel}." if image.kernel else ".")
-        bench = Bench(title, about, image, site, feature_names() if names is None else names)
+        (site,) = marked(image, [site])
+        known = feature_names() if names is None else names
+        bench = Bench(title, about, image, site, known, nops=nops_of(image.kernel))
         return cls(features=features, site=bench, **options)
 
     def _follow(self, change: Mapping[str, Any]) -> None:
