@@ -5,6 +5,7 @@ import re
 
 import lab_images
 import pytest
+import wrong_0001
 import wrong_0104
 import wrong_0203
 import wrong_0506
@@ -15,14 +16,17 @@ from answers import cell
 from wrong_07 import WRONG as WRONG_07
 
 from vmenter import LabError
-from vmenter.course.exercises import check, every, exercise
+from vmenter.boot.processors import PRESETS
+from vmenter.boot.selection import select
+from vmenter.course.exercises import check, every, exercise, nb00, nb01
 from vmenter.emulator.machine import Machine
 
 TASKS = every()
 
 
 WRONG = (
-    wrong_0104.WRONG
+    wrong_0001.WRONG
+    | wrong_0104.WRONG
     | wrong_0203.WRONG
     | wrong_0506.WRONG
     | WRONG_07
@@ -55,6 +59,12 @@ def test_a_wrong_answer_is_refused_for_the_right_reason(id_, answer, reason):
     feedback = check(id_, answer)
     assert not feedback.passed
     assert reason in feedback.message
+
+
+@pytest.mark.parametrize(("id_", "answer"), [(id_, one) for id_, some in wrong_0001.RIGHT.items() for one in some])
+def test_a_right_answer_in_another_form_passes(id_, answer):
+    feedback = check(id_, answer)
+    assert feedback.passed, feedback
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -92,5 +102,21 @@ def test_a_line_between_cmp_and_je_does_what_the_exercise_says(letter, line):
 
 
 def test_an_unknown_exercise_is_one_clear_error():
-    with pytest.raises(LabError, match="there are 01-1"):
+    with pytest.raises(LabError, match="there are 00-1"):
         exercise("99-9")
+
+
+def test_the_lines_of_exercise_00_1_are_those_that_the_model_writes():
+    lines = select(PRESETS["cascade-lake-no-tsx"].host, "7.3.4").sysfs.to_json()
+    names = dict(zip(nb00.LINES, ("mds", "taa", "mmio", "rfds", "l1tf"), strict=True))
+    assert {name: lines[short] for name, short in names.items()} == nb00.LINES
+    assert all(f"    {name}: {line}" in TASKS["00-1"].task for name, line in nb00.LINES.items())
+
+
+def test_the_scene_of_exercise_01_4_is_the_one_that_its_judge_has():
+    words = {"load": "loads", "store": "stores", "verw": "runs VERW", "l1d_flush": "flushes the L1 data cache"}
+    told = TASKS["01-4"].task.split("\n")[1].strip().split("; ")
+    assert len(told) == len(nb01.SCENE)
+    for text, deed in zip(told, nb01.SCENE, strict=True):
+        assert text.startswith(words[deed.kind])
+        assert f" {deed.value}" in text

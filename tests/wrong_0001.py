@@ -1,0 +1,76 @@
+"""Plausible wrong answers to the newer exercises of notebooks 00 and 01, and right ones in another form."""
+
+
+def both(mds, l1tf):
+    return {"MDS": mds, "L1TF": l1tf}
+
+
+WRONG = {
+    "00-1": [
+        ("mds tsx_async_abort mmio_stale_data", "mds says “Not affected”"),
+        ("tsx_async_abort mmio_stale_data", "what is switched off cannot leak"),
+        ("taa mmio", "tsx_async_abort says “Mitigation: TSX disabled”"),
+        ("mmio_stale_data l1tf", "l1tf says “Not affected”"),
+        ("mmio_stale_data, rfds", "reg_file_data_sampling says"),
+        ("tsx_async_abort", "what is switched off"),
+        ("", "its file is not in your answer"),
+        ([], "its file is not in your answer"),
+        ("verw", "'verw' is none of the files"),
+        ("mmio_stale", "is none of the files"),
+        (None, "should be text"),
+        (3, "should be text"),
+        ([1], "should be text"),
+        ({"mmio_stale_data": True}, "should be text"),
+    ],
+    "01-4": [
+        (both("N", "N"), "with L1TF you get more than that. Of one value that you left out: it came behind the flush"),
+        (both("RN", "RN"), "with MDS you do not get R: VERW came after it"),
+        (both("", "RN"), "with MDS you get more than that. Of one value that you left out: it passed after VERW"),
+        (both("N", "KMRN"), "with L1TF you do not get K: the flush came after it"),
+        (both("N", ""), "with L1TF you get more"),
+        (both("KN", "RN"), "with MDS you do not get K: the flush came after it and emptied both"),
+        (both("N", "R"), "with L1TF you get more"),
+        (both("RN", "N"), "with MDS you do not get R"),
+        (both("N", "RX"), "'X' is none of the letters K, M, R, N"),
+        (both("N", None), "should be text"),
+        (both("N", 3), "should be text"),
+        ({"MDS": "N"}, "letters for each of two flaws"),
+        ("N", "letters for each of two flaws"),
+        (None, "letters for each of two flaws"),
+    ],
+    "01-5": [
+        ("", "asked for by TAA, MMIO Stale Data"),
+        ("tsx_async_abort=off", "asked for by MMIO Stale Data"),
+        ("mds=off", "dropped unread"),
+        ("mmio_stale_data=off", "asked for by TAA"),
+        ("tsx_async_abort=off mmio_stale_data=off", "runs for nobody"),
+        ("tsx=off mmio_stale_data=off", "runs for nobody"),
+        ("tsx=on", "still runs at every VM-Enter"),
+        ("taa=off", "taa=off is no option"),
+        ("tsx", "still runs at every VM-Enter"),
+        ("mitigations=off tsx=off", "runs for nobody"),
+        (["tsx=off"], "should be text"),
+        (None, "should be text"),
+    ],
+    "01-6": [
+        ("a", "both threads share buffers"),
+        ("ab", "without the microcode it clears nothing"),
+        ("ad", "both threads share buffers"),
+        ("bd", "the handler's key comes behind the clear"),
+        ("abcd", "c could not: with mitigations=off no clear runs"),
+        ("abde", "e could not: what passed before VERW"),
+        ("e", "one is missing. It could"),
+        ("", "one is missing"),
+        ("abx", "'x' is none of the letters"),
+        (["a", 1], "should be text"),
+        (None, "should be text"),
+        (7, "should be text"),
+    ],
+}
+
+RIGHT = {
+    "00-1": ["MMIO_STALE_DATA", " mmio ", ["mmio_stale_data"], {"mmio"}],
+    "01-4": [both("n", "nr"), both(["N"], ("N", "R")), both("N", "R, N"), {"L1TF": "NR", "MDS": {"N"}}],
+    "01-5": ["tsx=auto", "tsx=off mds=off", "quiet tsx=on tsx=off", "tsx=no"],
+    "01-6": ["dba", "A, B, D", ["a", "b", "d"], ("a", "bd")],
+}
