@@ -23,7 +23,10 @@ WRONG = {
         ({"mmio_stale_data": True}, "should be text"),
     ],
     "01-4": [
-        (both("N", "N"), "with L1TF you get more than that. Of one value that you left out: it came behind the flush"),
+        (
+            both("N", "N"),
+            "with L1TF you get more than that. Of one value that you left out: it came behind the flush",
+        ),
         (both("RN", "RN"), "with MDS you do not get R: VERW came after it"),
         (both("", "RN"), "with MDS you get more than that. Of one value that you left out: it passed after VERW"),
         (both("N", "KMRN"), "with L1TF you do not get K: the flush came after it"),

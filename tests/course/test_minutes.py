@@ -34,6 +34,13 @@ def test_every_place_tells_what_the_rule_counts(place):
     assert told or place.what.endswith("agenda") or (place.file == minutes.README and "whole" not in place.what)
 
 
+def test_the_instructors_list_has_every_exercise_with_its_minutes():
+    text = minutes.LEADER.read_text(encoding="utf-8")
+    assert minutes.listed(text) == text, "run `.venv/bin/python tests/tools/minutes.py --write`"
+    assert all(f"{task.id} ({task.minutes} min)" in text for task in every().values())
+    assert minutes.listed("### The exercises\n\nx\n\n- 00-1 (99 min).\n\n## Next\n").endswith(".\n\n## Next\n")
+
+
 def test_the_course_takes_at_most_seven_hours_and_the_short_way_two_and_a_half():
     assert sum(minutes.of(path).told for path in minutes.notebooks().values()) <= minutes.ALL == 420
     assert sum(minutes.short_way().values()) <= minutes.SHORT == 150

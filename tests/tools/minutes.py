@@ -18,7 +18,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ ROOM = 1.25  # as long as that in a room, with questions and the slowest third
 STEP = 5
 ALL, SHORT = 7 * 60, 150  # what the whole course, and the short way, may take
 SHORT_WAY: dict[str, tuple[int, int] | None] = {  # notebooks, and their sections if not all
-    "00": None, "01": None, "02": (1, 3), "03": None, "05": None, "06": (1, 4), "07": None,
+    "00": None, "01": (1, 6), "02": (1, 3), "03": None, "05": None, "06": (1, 4), "07": None,
 }  # fmt: skip
 
 DEEPER = re.compile(r"\bdeeper\b", re.IGNORECASE)
@@ -182,8 +182,20 @@ def places() -> Iterator[Place]:
     sums = {"whole course": sum(whole.values()), "short way": sum(short_way().values())}
     for (what, minutes), file in product(sums.items(), (files["00"], LEADER, README)):
         yield Place(file, f"the {what}", rf"[Tt]he {what}: (?P<m>\d+) minutes, estimated", minutes)
-    for id_, task in every().items():
-        yield Place(LEADER, f"exercise {id_}", rf"\b{id_}\s\((?P<m>\d+) min\)", task.minutes)
+
+
+def exercises() -> str:
+    """Return INSTRUCTOR's list of exercises with their minutes, a line a notebook."""
+    lines = [
+        f"- {', '.join(f'{task.id} ({task.minutes} min)' for task in tasks)}."
+        for _, tasks in groupby(every().values(), key=lambda task: task.id[:2])
+    ]
+    return "\n".join(lines)
+
+
+def listed(text: str) -> str:
+    """Return INSTRUCTOR's text with that list as it should be."""
+    return re.sub(r"(### The exercises\n\n.*\n\n)(?:- .*\n)*", lambda found: f"{found[1]}{exercises()}\n", text)
 
 
 def table() -> str:
@@ -211,4 +223,5 @@ if __name__ == "__main__":
     if "--write" in sys.argv:
         for place in places():
             place.mend()
+        LEADER.write_text(listed(LEADER.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
     print(table())

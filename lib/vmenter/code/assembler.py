@@ -46,9 +46,13 @@ _DIAGNOSTICS = (
 _ABSOLUTE = {1, 10, 11, 12, 14}  # R_X86_64_64, 32, 32S, 16, 8: the psABI's relocations that write a symbol's value
 _REGISTER = r"r[abcd]x|r[sd]i|r[sb]p|r(?:8|9|1[0-5])[dwb]?|e[abcd]x|e[sd]i|e[sb]p|[abcd][hlx]|[sd]il?|[sb]pl?"
 _INTEL = re.compile(
-    rf"(?<![%\w.$@])(?:{_REGISTER})(?![\w:(.])|\[[^\]]*\b(?:{_REGISTER}|rip)\b|\b(?:byte|word|dword|qword) ptr\b", re.IGNORECASE
+    rf"(?<![%\w.$@])(?:{_REGISTER})(?![\w:(.])|\[[^\]]*\b(?:{_REGISTER}|rip)\b|\b(?:byte|word|dword|qword) ptr\b",
+    re.IGNORECASE,
 )
-_TO_ATT = "; this looks like Intel syntax, and the lab writes AT&T's: %rax for a register, $1 for a number, 8(%rsp) for memory, the source before the destination"
+_TO_ATT = (
+    "; this looks like Intel syntax, and the lab writes AT&T's: %rax for a register, $1 for a number, "
+    "8(%rsp) for memory, the source before the destination"
+)
 _OWN = ("<inline asm>", "<stdin>", "{standard input}")
 
 
@@ -102,9 +106,9 @@ def _assemble(text: str, backend: str, include: Path | None = None) -> bytes:
     if status != 0 or not output.startswith(b"\x7fELF"):
         raise _error(text, backend, include, status, messages)
     if name := _unknown_number(output):
-        line = _line_of_name(text, name)
-        advice = f"; did you mean X86_FEATURE_{name}?" if name.startswith("CLEAR_") else _hint(text, line)
-        raise AssemblyError(f"{name} stands for a number here, and is not defined{advice}", line)
+        at = _line_of_name(text, name)
+        advice = f"; did you mean X86_FEATURE_{name}?" if name.startswith("CLEAR_") else _hint(text, at)
+        raise AssemblyError(f"{name} stands for a number here, and is not defined{advice}", at)
     return output
 
 

@@ -52,7 +52,9 @@ def test_what_is_drawn_is_what_the_model_holds(machine):
 
 
 def test_every_mark_has_its_place_in_the_legend():
-    marks = {mark[0] for one in MACHINES.values() for run in one["runs"] for entry in run["entries"] for mark in entry}
+    marks = {
+        mark[0] for one in MACHINES.values() for run in one["runs"] for entry in run["entries"] for mark in entry
+    }
     assert marks == {"S", "f", "g", "h"} == {mark[0] for mark, _ in LEGEND}
 
 

@@ -30,10 +30,10 @@ def _judge(answer: Any) -> str | None:
     given = {OTHERS.get(name, name) for name in names(answer)}
     if unknown := sorted(given - set(LINES)):
         raise LabError(f"{unknown[0]!r} is none of the files; there are {', '.join(LINES)}")
-    for name in LINES:
-        uses = VERW in LINES[name]
+    for name, line in LINES.items():
+        uses = VERW in line
         if name in given and not uses:
-            return f"{name} says “{LINES[name]}”. {_what(LINES[name])}"
+            return f"{name} says “{line}”. {_what(line)}"
         if uses and name not in given:
             return "one of the five lines names the VERW of this course, and its file is not in your answer"
     return None

@@ -77,7 +77,8 @@ def _microcode(found: Selection) -> str:
 # --- 01-4: what is left ---
 
 SCENE = (
-    Deed(Kind.LOAD, "K"), Deed(Kind.STORE, "M"), Deed(Kind.FLUSH), Deed(Kind.STORE, "R"), Deed(Kind.VERW), Deed(Kind.LOAD, "N"),
+    Deed(Kind.LOAD, "K"), Deed(Kind.STORE, "M"), Deed(Kind.FLUSH), Deed(Kind.STORE, "R"), Deed(Kind.VERW),
+    Deed(Kind.LOAD, "N"),
 )  # fmt: skip
 ABOUT = {
     Fate.BUFFERED: "it passed after VERW, and nothing emptied the buffers since",
@@ -107,7 +108,7 @@ def _judge_left(answer: Any) -> str | None:
 
 
 def letters(answer: Any, known: str) -> set[str]:
-    """Return the letters of an answer: text in either case, in any order, blanks and commas apart, or a collection."""
+    """Return the letters of an answer: text in either case and any order, or a collection."""
     words = [answer] if isinstance(answer, str) else answer
     if not isinstance(words, (list, tuple, set, frozenset)) or not all(isinstance(one, str) for one in words):
         raise LabError(f"the letters should be text, some of {', '.join(known)}")

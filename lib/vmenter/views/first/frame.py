@@ -21,7 +21,7 @@ from vmenter.views.first.picture import panel
 Frame = dict[str, Any]
 
 MERGED, QUIET = "e6ff1d61de51", "650b68a0622f"
-SECRET, GUEST = 0x5EC2E7, 0x6E57  # how the lab's machine marks the host's registers and the guest's
+GUEST = 0x6E57  # how the lab's guest registers begin
 LEGEND = (
     ("S1 to S6", "a secret: what one of the host's registers held"),
     ("h", "other data of the host"),
@@ -30,13 +30,14 @@ LEGEND = (
 )
 QUESTION = "A host is about to let a guest in. Six of its registers hold secrets. What can the guest find?"
 MODEL = (
-    f"The instructions are real and ran in an emulator. The {buffers.ENTRIES} entries are a model, made to think with: "
-    "what a CPU's buffers really look like, its maker alone knows."
+    f"The instructions are real and ran in an emulator. The {buffers.ENTRIES} entries are a model, made to think "
+    "with: what a CPU's buffers really look like, its maker alone knows."
 )
 ASKED = {
     "intel": "Why did the code of 2019 skip its VERW? That is what this course finds out.",
-    "amd": "Without the microcode VERW would clear nothing, and this kernel does not run it. Who decides that, and how? "
-    "That is what this course is about. Look at the Intel server, too: there the kernel had the cure and skipped it.",
+    "amd": "Without the microcode VERW would clear nothing, and this kernel does not run it. Who decides that, and "
+    "how? That is what this course is about. Look at the Intel server, too: there the kernel had the cure and "
+    "skipped it.",
 }
 
 
@@ -61,7 +62,9 @@ def twin(shown: Frame, state: Mapping[str, Any]) -> str:
     lines = [f"{shown['question']} ({machine['title']})"]
     for number, run in enumerate(runs, 1):
         lines += [f"{number}. {run['title']}. {run['sentence']}", *(f"   {line}" for line in run["said"])]
-    lines.append(machine["asked"] if len(runs) == len(machine["runs"]) else f"Next: {machine['runs'][len(runs)]['button']}")
+    lines.append(
+        machine["asked"] if len(runs) == len(machine["runs"]) else f"Next: {machine['runs'][len(runs)]['button']}"
+    )
     return "\n".join([*lines, shown["model"]])
 
 
@@ -81,8 +84,8 @@ def _intel() -> list[Frame]:
             bare,
             "Let the guest in",
             "No cure",
-            "The host saved its registers, as it must, and let the guest in. What it saved passed through the buffers, "
-            "and lies there still.",
+            "The host saved its registers, as it must, and let the guest in. What it saved passed through the "
+            "buffers, and lies there still.",
         ),
         _run(
             cured,
@@ -106,8 +109,8 @@ def _amd() -> list[Frame]:
             svm.enter(replace(host, cmdline="mitigations=off")).trace,
             "Let the guest in",
             "No cure",
-            "A Zen 3 server, which has the flaw TSA. The host saved its registers, as it must, and let the guest in. "
-            "What it saved can still be in the core's queue of stores, or in its cache.",
+            "A Zen 3 server, which has the flaw TSA. The host saved its registers, as it must, and let the guest "
+            "in. What it saved can still be in the core's queue of stores, or in its cache.",
         ),
         _run(
             svm.enter(host).trace,
@@ -127,7 +130,7 @@ def _amd() -> list[Frame]:
 def _run(trace: Trace, button: str, title: str, sentence: str) -> Frame:
     left = buffers.left(trace)
     entries = [[_mark(residue) for residue in entry.residues] for entry in left.entries]
-    secrets = sum(mark.startswith("S") for entry in entries for mark in entry)
+    secrets = len({residue.value for residue in left.secrets})
     ran = "VERW ran" if trace.verw else "no VERW ran"
     reach = f"{secrets or 'no'} secret{'s' * (secrets != 1)} in reach"
     said = [
@@ -149,7 +152,7 @@ def _run(trace: Trace, button: str, title: str, sentence: str) -> Frame:
 
 def _mark(residue: Residue) -> str:
     """Return the letter of what is left; a secret has its number."""
-    if residue.value >> 40 == SECRET:
+    if residue.value >> 40 == buffers.SECRET:
         return f"S{residue.value & 0xFF}"
     if residue.owner is Owner.FLAGS:
         return "f"

@@ -75,8 +75,9 @@ def still(titles: Sequence[str], panels: Sequence[str], note: str) -> str:
         "text { fill: var(--vm-ink); font: 14px var(--vm-sans) } .f-strong { font-weight: 700 }\n"
         f"@media (prefers-color-scheme: dark) {{ svg {{ {DARK} }} }}"
     )
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size}>'
         f'<style>{style}</style><rect width="100%" height="100%" fill="var(--vm-paper)"/>{"".join(parts)}</svg>'
     )
 
@@ -87,7 +88,8 @@ def _chips(x: int, y: int, marks: Sequence[str]) -> str:
         secret = mark.startswith("S")
         wide = WIDE if secret else SLIM
         parts.append(
-            f'<g class="{"f-secret" if secret else "f-other"}"><rect x="{x}" y="{y}" width="{wide}" height="18" rx="3"/>'
+            f'<g class="{"f-secret" if secret else "f-other"}">'
+            f'<rect x="{x}" y="{y}" width="{wide}" height="18" rx="3"/>'
             f'<text x="{x + wide / 2:g}" y="{y + 13}" text-anchor="middle">{mark}</text></g>'
         )
         x += wide + GAP

@@ -20,8 +20,8 @@ from vmenter.views.view import read
 class FirstMinute(anywidget.AnyWidget):
     """Three VM-Enters, one after the other: ``FirstMinute()`` of an Intel server, ``FirstMinute("amd")`` of AMD's.
 
-    `state` is which machine, and how often the button was pressed. `text` is the twin of what is shown. Where there
-    are no widgets stands a picture of all three. Raises `LabError` for a machine that there is not.
+    `state` is which machine, and how often the button was pressed. `text` is the twin of what is shown. Where
+    there are no widgets stands a picture of all three. Raises `LabError` for a machine that there is not.
     """
 
     _esm = read("views/common.js", "views/first/widget.js")
@@ -61,5 +61,7 @@ class FirstMinute(anywidget.AnyWidget):
         """Add to the widget what viewers without widgets show."""
         data, metadata = super()._repr_mimebundle_(**options) or ({}, {})
         picture = b64encode(self.picture.encode()).decode()
-        html = f'<img style="max-width: 100%" alt="{escape(self.whole)}" src="data:image/svg+xml;base64,{picture}">'
+        html = (
+            f'<img style="max-width: 100%" alt="{escape(self.whole)}" src="data:image/svg+xml;base64,{picture}">'
+        )
         return {**data, "text/html": html}, metadata

@@ -76,16 +76,22 @@ def twin(shown: Frame, state: Mapping[str, Any]) -> str:
         f"You are the guest. Round {state['round'] + 1} of {rounds}: {now['title']}. "
         f"Points: {state['points']} of {state['asked']}.",
         now["tells"],
-        *(f"{'done' if at < step else 'next' if at == step else 'then'}: the host {text}" for at, text in enumerate(deeds)),
+        *(
+            f"{'done' if at < step else 'next' if at == step else 'then'}: the host {text}"
+            for at, text in enumerate(deeds)
+        ),
         f"{'done' if step > len(deeds) else 'next' if step == len(deeds) else 'then'}: {shown['enter']}",
     ]
     if now["covered"] and not state["checked"]:
         lines.append("Buffers and cache are covered until you have answered.")
     else:
         moment = now["moments"][min(step, len(deeds))]
-        lines.append(f"Buffers: {' '.join(moment['buffers']) or 'empty'}. L1 data cache: {' '.join(moment['cache']) or 'empty'}.")
+        lines.append(
+            f"Buffers: {' '.join(moment['buffers']) or 'empty'}. "
+            f"L1 data cache: {' '.join(moment['cache']) or 'empty'}."
+        )
     if state["checked"]:
-        lines += [answer_text(value, value["name"] in state["marked"]) for value in now["values"]]
+        lines += [answer_text(value, marked=value["name"] in state["marked"]) for value in now["values"]]
         lines.append(now["lesson"])
     else:
         asked = ", ".join(f"{value['name']} ({value['what']})" for value in now["values"])
@@ -93,7 +99,7 @@ def twin(shown: Frame, state: Mapping[str, Any]) -> str:
     return "\n".join([*lines, shown["model"]])
 
 
-def answer_text(value: Frame, marked: bool) -> str:
+def answer_text(value: Frame, *, marked: bool) -> str:
     """Return what is said to one value, marked or not."""
     right = value["readable"] == marked
     can = "you can get it" if value["readable"] else "out of reach"

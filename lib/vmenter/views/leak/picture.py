@@ -50,7 +50,9 @@ def _box(x: int, y: int, width: int, height: int) -> str:
 
 
 def _slot(x: int, y: int, name: str) -> str:
-    return f'<rect class="box" x="{x}" y="{y}" width="58" height="28" rx="4"/>{_text(x + 24, y + 19, name, "strong")}'
+    return (
+        f'<rect class="box" x="{x}" y="{y}" width="58" height="28" rx="4"/>{_text(x + 24, y + 19, name, "strong")}'
+    )
 
 
 def _text(x: int, y: int, text: str, kind: str = "") -> str:

@@ -109,7 +109,7 @@ ROUNDS = (
         Flaw.MDS,
         (load("K"), FLUSH, load("N")),
         ("K", "N", "P"),
-        "The flush by that register empties the buffers, too; the kernel counts on it. So who has flushed needs no "
-        "VERW at that door. Remember this one as well.",
+        "The flush by that register empties the buffers, too; the kernel counts on it. So who has flushed needs "
+        "no VERW at that door. Remember this one as well.",
     ),
 )
