@@ -8,8 +8,9 @@ PYTEST := $(PY) -m pytest -c tests/pytest.ini --rootdir .
 JOBS   ?= 2
 KERNELS ?= $(VMENTER_KERNELS)
 LEARNERS ?= 3
+FUZZ   ?= 10000
 
-.PHONY: help setup lab test lint type unit nbval hub-test notebooks objects records images slides site format bench \
+.PHONY: help setup lab test lint type unit nbval fuzz hub-test notebooks objects records images slides site format bench \
 	hooks release pins clean
 
 help:  ## list the targets
@@ -38,6 +39,11 @@ unit: setup  ## run the tests of the library, the command line and the widgets
 nbval: setup  ## run every notebook and compare each output with the one committed
 	@VMENTER_PROGRESS=off VMENTER_REVEAL=1 $(PYTEST) -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 \
 		--nbval-sanitize-with tests/nbval.cfg notebooks
+
+fuzz: setup  ## try FUZZ=10000 bad inputs of all kinds (`make test` tries 2,000), and print the figures
+	@VMENTER_FUZZ=$(FUZZ) $(PYTEST) -n $(JOBS) --dist loadfile tests/code/test_damage.py tests/kernels/test_inspect_damage.py \
+		tests/kernels/test_packages.py tests/kernels/test_find.py tests/cli/test_bad_input.py \
+		tests/course/exercises/test_any_answer.py
 
 hub-test: setup  ## fill a real JupyterHub with LEARNERS=3 who work at once, and then do what must not be done
 	@sh .hub/setup

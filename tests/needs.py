@@ -21,6 +21,8 @@ KERNELS = {
     "6.1.192": ("linux-image-6.1.0-56-amd64=6.1.192-2", "bookworm"),
     "6.12.117": ("linux-image-6.12.117+deb13-amd64=6.12.117-1", "trixie"),
     "7.3.4": ("linux-image-7.3.4+deb13-amd64=7.3.4-1~bpo13+1", "trixie-backports"),
+    "6.1.192-3": ("linux-image-6.1.0-57-amd64=6.1.192-3", "bookworm"),
+    "5.10.262": ("linux-image-5.10.0-46-amd64=5.10.262-1", "bullseye"),
 }
 
 
@@ -42,7 +44,8 @@ def kernel_folders() -> list[Path]:
 def kernel_file(version: str, name: str) -> Path:
     """Return a file of a real kernel, such as ("7.3.4", "vmlinuz")."""
     for folder in kernel_folders():
-        for place in (folder / version, *sorted(folder.glob(f"*_{version}-*"))):  # NAME_VERSION is the cache's way
+        cached = (*sorted(folder.glob(f"*_{version}-*")), *folder.glob(f"*_{version}"))  # NAME_VERSION-REVISION
+        for place in (folder / version, *cached):
             for path in (place / name, place / name.removesuffix(".xz")):
                 if path.is_file():
                     return path

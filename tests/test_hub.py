@@ -41,19 +41,19 @@ def test_a_server_keeps_progress_beside_the_learners_notebooks(tmp_path, environ
     (tmp_path / "told.py").write_text(
         "import json, os, resource, sys\n"
         "print(json.dumps([sys.argv[1:], os.environ['VMENTER_PROGRESS'], os.environ['JUPYTER_RUNTIME_DIR'],"
-        " resource.getrlimit(resource.RLIMIT_DATA)[0], os.nice(0)]))",
+        " resource.getrlimit(resource.RLIMIT_DATA)[0], os.nice(0), resource.getrlimit(resource.RLIMIT_NPROC), os.umask(0)]))",
         encoding="utf-8",
     )
     own = {name: value for name, value in os.environ.items() if name != "VMENTER_PROGRESS"}
     own |= {"HOME": str(tmp_path), "PYTHONPATH": str(tmp_path), "MEM_LIMIT": "1000000000", "TMPDIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", program, "--port=1"],
+        [sys.executable, "-c", program, "--most-processes=4000", "--port=1"],
         env=own | environment,
         capture_output=True,
         text=True,
         check=True,
     )
-    arguments, progress, runtime, limit, nice = json.loads(done.stdout)
+    arguments, progress, runtime, limit, nice, processes, umask = json.loads(done.stdout)
     folder = tmp_path / "vmenter-lab"
     assert (folder / "notebooks" / "00-start-here.ipynb").is_file()
     assert done.stderr.startswith(f"Your copies of the course are in {folder}.")
@@ -62,15 +62,34 @@ def test_a_server_keeps_progress_beside_the_learners_notebooks(tmp_path, environ
     assert stat.S_IMODE(Path(runtime).stat().st_mode) == 0o700
     assert limit == 1_000_000_000
     assert nice >= 5
+    assert processes == [4000, 4000]
+    assert umask == 0o077
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_learners_folder_is_closed_to_others_even_if_it_was_open_before(learner, tmp_path):
+    folder = learner.private(tmp_path / "vmenter-lab")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    folder.chmod(0o755)
+    assert stat.S_IMODE(learner.private(folder).stat().st_mode) == 0o700
+
+
+def test_the_recipe_bounds_processes_and_shared_memory_and_tells_of_hosts():
+    recipe = (ROOT / ".hub" / "jupyterhub_config.py").read_text(encoding="utf-8")
+    for bound in ("--most-processes=", '"TasksMax"', '"pids_limit"', '"TemporaryFileSystem"', '"shm_size"'):
+        assert bound in recipe
+    assert "JupyterHub.subdomain_host" in recipe
+    assert 'c.JupyterHub.subdomain_host = "https://' in (ROOT / ".hub" / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_limit_that_is_no_number_is_none(learner):
     import resource
 
-    before = resource.getrlimit(resource.RLIMIT_DATA)
+    before = resource.getrlimit(resource.RLIMIT_DATA), resource.getrlimit(resource.RLIMIT_NPROC)
     for word in ("", "1G", "-1"):
         learner.limit_memory(word)
-    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+        learner.limit_processes(word)
+    assert (resource.getrlimit(resource.RLIMIT_DATA), resource.getrlimit(resource.RLIMIT_NPROC)) == before
 
 
 def test_the_hubs_pins_are_pins_and_repeat_none_of_the_courses():

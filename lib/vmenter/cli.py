@@ -9,26 +9,40 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
 from vmenter import LabError
+from vmenter.code.files import read
+from vmenter.code.visible import visible
 
 MAX_TEXT = 64 << 20  # bytes; a System.map has some 10 MB
+MAX_REPORT = 16 << 20  # bytes of what a machine says of itself; a journal of one boot has some 5 MB
+MAX_LINE = 1 << 20  # bytes of one host; the kernel takes a command line of 2 KiB
 FILE = click.argument("file", metavar="FILE")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and leave with its exit status."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # it was closed before we were started
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  (as long as we run)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         status = commands.main(args=arguments, prog_name="vmenter", standalone_mode=False)
     except (LabError, click.ClickException) as error:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        print("vmenter:", " ".join(message.split()), file=sys.stderr)
+        print("vmenter:", visible(" ".join(message.split())), file=sys.stderr)
+        status = 2
+    except OSError as error:  # where click prints; all that is read or written elsewhere has its LabError
+        _drop_output()
+        print("vmenter: standard output cannot be written:", error.strerror or error, file=sys.stderr)
+        status = 2
+    except MemoryError:
+        print("vmenter: this input asks for more memory than there is", file=sys.stderr)
         status = 2
     except (KeyboardInterrupt, click.Abort):
         print("vmenter: interrupted", file=sys.stderr)
@@ -36,10 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(package_name="vmenter", message="vmenter %(version)s")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """See what Linux does right before it enters a guest."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @commands.command()
@@ -51,7 +68,7 @@ def doctor(*, as_json: bool) -> int:
     from vmenter.course.doctor import examine, report  # noqa: PLC0415
 
     checks = examine()
-    _print(_json([asdict(check) for check in checks]) if as_json else [report(checks)])
+    _print(_json([asdict(check) for check in checks]) if as_json else report(checks).split("\n"))
     return int(any(check.needed and not check.works for check in checks))
 
 
@@ -73,7 +90,7 @@ def lab(folder: str | None, course: str | None, jupyter: tuple[str, ...], *, no_
 
     own = Path(folder) if folder else _home() / copies.FOLDER
     done = copies.update(own, Path(course) if course else copies.CHECKOUT)
-    _print([done.text])
+    _print(done.text.split("\n"))
     if not no_open:
         copies.open_lab(done.folder, jupyter)
     return 0
@@ -119,13 +136,14 @@ def sites(
     FILE is a .o, .ko, vmlinux or vmlinuz, also packed as .xz, .gz or .zst. A vmlinuz has no names: with --vmlinux,
     give that kernel's --symbols, too.
     """
-    from vmenter.code.image import Symbols, load  # noqa: PLC0415
+    from vmenter.code.image import Symbols, load, older_first  # noqa: PLC0415
     from vmenter.patching import alternatives, features, other_patchers  # noqa: PLC0415
     from vmenter.patching.text import to_json, to_text  # noqa: PLC0415
 
     if names and feature_words is not None:
         raise LabError("give --feature or --feature-words, not both")
-    known = Symbols.from_text(_read(symbols), symbols) if symbols else Symbols()
+    text = read(symbols, MAX_TEXT, "list of symbols") if symbols else b""
+    known = Symbols.from_text(text, symbols) if symbols else Symbols()
     if vmlinux:
         kernel = load(vmlinux)
         image = load(file, beside=kernel.with_symbols(kernel.symbols + known))
@@ -133,7 +151,10 @@ def sites(
         image = load(file)
         image = image.with_symbols(image.symbols + known)
     chosen = alternatives.Engine(engine) if engine else None
-    how, entries, found = alternatives.read(image, engine=chosen, nops=nops)
+    try:
+        how, entries, found = alternatives.read(image, engine=chosen, nops=nops)
+    except LabError as error:
+        raise older_first(image, error) from None
     if feature_words is None:
         present = frozenset(features.number(name, image.kernel) for name in names)
     else:
@@ -183,21 +204,33 @@ def select(
     rtm md_clear flush_l1d mds_no tsx_ctrl_msr fb_clear fb_clear_ctrl fbsdp_no rfds_clear skip_vmentry_l1dflush.
     """
     from vmenter.boot.host import Host  # noqa: PLC0415
+    from vmenter.boot.overlooked import overlooked  # noqa: PLC0415
     from vmenter.boot.selection import select  # noqa: PLC0415
-    from vmenter.story import entry_text, history  # noqa: PLC0415
+    from vmenter.boot.selection_text import selection_json, selection_lines  # noqa: PLC0415
+    from vmenter.story import history  # noqa: PLC0415
 
     era = history.era(era_id)
     if stdin:
         if bugs or microcode or cmdline:
             raise LabError("--stdin brings the hosts; leave --bugs, --microcode and --cmdline out")
-        _print(json.dumps(select(host, era.kernel).to_json()) for host in _hosts(sys.stdin.buffer))
+        _print(json.dumps(select(host, era.kernel).to_json()) for host in _hosts(_lines(sys.stdin.buffer)))
         return 0
     found = select(Host(_names(bugs), _names(microcode), cmdline), era.kernel)
+    ignored = overlooked(cmdline)
     if as_json:
-        _print(_json(entry_text.selection_json(era.id, found)))
+        _print(_json(selection_json(era.id, found) | ({"ignored": list(ignored)} if ignored else {})))
     else:
-        _print([f"{era.id}: selection of kernel {era.kernel}", *entry_text.selection_lines(found)])
+        _print([f"{era.id}: selection of kernel {era.kernel}", *selection_lines(found)])
+        _print(f"ignored: {line}" for line in ignored)
     return 0
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield lines of bounded length."""
+    while line := file.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE:
+            raise LabError(f"standard input: a line of more than {MAX_LINE:,} bytes; no host takes that many")
+        yield line
 
 
 def _hosts(lines: Iterable[bytes]) -> Iterator[Any]:
@@ -250,11 +283,17 @@ def enter(
 
     Names are those of `vmenter select`. Without options: no flaw, VMLAUNCH, no MMIO, no flush pending.
     """
+    from vmenter.boot.host import Host  # noqa: PLC0415
+    from vmenter.boot.overlooked import overlooked  # noqa: PLC0415
     from vmenter.story import eras  # noqa: PLC0415
+    from vmenter.story.entry_text import to_json, to_text  # noqa: PLC0415
+    from vmenter.story.promise import Reach, VCpuState  # noqa: PLC0415
 
-    vcpu = eras.VCpuState(eras.Reach(mmio), flush_pending, resume, guest_fb_clear, not same_host_rsp, not same_cr2)
-    entry = eras.enter(era_id, eras.Host(_names(bugs), _names(microcode), cmdline), vcpu)
-    _print(_json(entry.to_json()) if as_json else [entry.text])
+    vcpu = VCpuState(Reach(mmio), flush_pending, resume, guest_fb_clear, not same_host_rsp, not same_cr2)
+    entry = eras.enter(era_id, Host(_names(bugs), _names(microcode), cmdline), vcpu)
+    _print(_json(to_json(entry)) if as_json else to_text(entry).split("\n"))
+    if not as_json:
+        _print(f"ignored: {line}" for line in overlooked(cmdline))
     return int(not entry.verdict.kept)
 
 
@@ -327,9 +366,10 @@ def host(source: str | None, *, how: bool, as_json: bool) -> int:
     """Explain what a machine's kernel says of its flaws, and what a VM-Enter does there.
 
     Reads this machine, or with --from what another one printed; nothing is printed that names it. Exit status 1 if
-    a line says Vulnerable, or the nearest form of VM-Enter breaks its promise there.
+    a line says Vulnerable, the nearest form of VM-Enter breaks its promise there, or the answer rests on what was
+    not told; 2 if no flaw was told at all.
     """
-    from vmenter.hosts import explain_text  # noqa: PLC0415
+    from vmenter.hosts import explain_text, unwrapping, verdict  # noqa: PLC0415
     from vmenter.hosts.explain import explain  # noqa: PLC0415
     from vmenter.hosts.report import ABOUT_HOW, HOW, parse, read_machine  # noqa: PLC0415
 
@@ -343,11 +383,14 @@ def host(source: str | None, *, how: bool, as_json: bool) -> int:
     if source is None:
         report = read_machine()
     else:
-        data = sys.stdin.buffer.read() if source == "-" else _read(source)
-        report = parse(data.decode("utf-8", errors="replace"))
+        data = _standard_input() if source == "-" else read(source, MAX_REPORT, "report of a machine")
+        report = parse(unwrapping.decode(data))
     found = explain(report)
     _print(_json(explain_text.to_json(found)) if as_json else explain_text.text_lines(found))
-    return int(found.finding)
+    if found.outcome.status == verdict.CANNOT_TELL:
+        reason = f"cannot tell: {found.outcome.reasons[0]}; `vmenter host --how` prints the line that asks for all"
+        print("vmenter:", reason, file=sys.stderr)
+    return found.outcome.status
 
 
 @commands.command()
@@ -382,49 +425,62 @@ def inspect(paths: tuple[str, ...], *, as_json: bool) -> int:
 
 
 def _json(data: Any) -> list[str]:
-    return [json.dumps(data, indent=1)]
+    """Return JSON's lines; what is not printable in them is written as JSON writes it."""
+    return json.dumps(data, indent=1).replace("\x7f", "\\u007f").split("\n")
 
 
 def _print(lines: Iterable[Any]) -> None:
-    """Print lines; a reader that has had enough (head, say) is no error."""
+    """Print lines, fit for a terminal; a reader that has had enough (head, say) is no error."""
     try:
         for line in lines:
-            print(line)
+            print(visible(str(line)))
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        _drop_output()
+        if not isinstance(error, BrokenPipeError):
+            raise LabError(f"standard output cannot be written: {error.strerror or error}") from None
 
 
-def _read(path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(MAX_TEXT + 1)
-    except (OSError, ValueError) as error:  # a path with a NUL byte is a ValueError
-        raise LabError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    if len(data) > MAX_TEXT:
-        raise LabError(f"{path}: more than {MAX_TEXT:,} bytes; no such text is that long")
+def _drop_output() -> None:
+    """Let what is still to be printed go nowhere, so that Python does not stumble over it at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _standard_input() -> bytes:
+    data = sys.stdin.buffer.read(MAX_REPORT + 1)
+    if len(data) > MAX_REPORT:
+        raise LabError(f"standard input: more than {MAX_REPORT:,} bytes; no report of a machine is that long")
     return data
 
 
-def _progress(items: Sequence[Any], what: str) -> Iterable[Any]:
-    """Pass items on; at a terminal, with a bar on standard error while that takes long."""
-    if not sys.stderr.isatty() or sys.stdout.isatty() or len(items) < 1000:  # text scrolling by is progress enough
-        return items
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import track  # noqa: PLC0415
-
-    return track(items, what, console=Console(stderr=True), transient=True)
+def _progress(items: Sequence[Any], what: str) -> Iterator[Any]:
+    """Pass items on; at a terminal, say on standard error how far that is while it takes long."""
+    if sys.stdout.isatty() or len(items) < 1000:  # text scrolling by is progress enough
+        yield from items
+        return
+    with _bar() as bar:
+        for number, item in enumerate(items):
+            if bar:
+                bar(what, number, len(items))
+            yield item
 
 
 @contextmanager
 def _bar() -> Iterator[Callable[[str, int, int], None] | None]:
-    """Give a function that shows how far something is, or None where nobody would see it."""
+    """Give a function that says in one line how far something is, or None where nobody would see it."""
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import Progress  # noqa: PLC0415
+    last = ""
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("")
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+    def show(what: str, done: int, total: int) -> None:
+        nonlocal last
+        line = f"{visible(what)} {100 * done // max(1, total)} %"
+        if line != last:
+            print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
+            last = line
+
+    try:
+        yield show
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

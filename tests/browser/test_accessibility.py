@@ -135,7 +135,7 @@ VIEWS = {
         "from vmenter.course.exercises import check, exercise\nexercise('02-1')", "Hint 1", (("open", unfold, ""),), stops=4
     ),
     "feedback": View("check('02-1', '00 00 00 00')", "Not yet", stops=0),
-    "progress": View("from vmenter.course import progress\nprogress.summary()", "exercises passed", stops=0),
+    "progress": View("from vmenter.course.summary import summary\nsummary()", "exercises passed", stops=0),
     "diagram": View(
         "from vmenter.views.drawings.bars import bars\nbars([('CLEAR_CPU_BUF', (3, 4))], 'Sites', ('6.12', '7.3'))", "", stops=0
     ),

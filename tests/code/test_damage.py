@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 
+import fuzz
 import pytest
 from elf import PACKERS, Sec, elf, module, vmlinux, vmlinuz
 from mutate import WRONG, bombs, damaged
@@ -24,7 +25,6 @@ from vmenter.patching.alternative_table import rules as rules_of
 from vmenter.patching.alternatives import patch_all
 from vmenter.patching.lab import lab_names, lab_object
 
-COUNT = 8000  # a run; VMENTER_DAMAGE=50000 looks further
 PARTS = 4
 MEMORY = 2 << 30  # address space of a child, most of it the interpreter's and the decoder's own mappings
 RESIDENT = 256 << 20  # what a child may really use
@@ -153,7 +153,7 @@ needs_limits = pytest.mark.skipif(sys.platform == "win32", reason="no memory lim
 @needs_limits
 @pytest.mark.parametrize("part", range(PARTS))
 def test_damage_is_refused_by_the_librarys_own_error_or_survived(part, report):
-    count = int(os.environ.get("VMENTER_DAMAGE", COUNT)) // PARTS
+    count = fuzz.count("images", PARTS)
     found = in_a_child("damage", part, count)
     assert found["wrong"] == []
     assert found["inputs"] == count

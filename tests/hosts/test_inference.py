@@ -11,8 +11,11 @@ from places import DATA
 from vmenter.boot.host import Host, host_from_json
 from vmenter.boot.selection import select
 from vmenter.hosts.explain import explain
-from vmenter.hosts.inference import HIDDEN, NO_LINE, fits, host_of, nearest_of, version
-from vmenter.hosts.report import FLAWS, SAMPLES, Report, parse, sample, samples
+from vmenter.hosts.inference import HIDDEN, NO_LINE, fits, host_of
+from vmenter.hosts.nearest import nearest_of
+from vmenter.hosts.report import SAMPLES, Report, parse, sample, samples
+from vmenter.hosts.texts import FLAWS
+from vmenter.hosts.told import version
 
 
 def golden():
@@ -185,7 +188,7 @@ def test_a_modules_parameter_counts_though_the_command_line_does_not_say_it():
     assert inference.host.cmdline == "kvm-intel.vmentry_l1d_flush=always"
     assert inference.selection.l1d_flush == "always"
     off = text.replace("always\n", "EPT disabled\n") + "/sys/module/kvm_intel/parameters/ept:N\n"
-    assert host_of(parse(off)).host == Host(("l1tf",), ("flush_l1d", "mds_no"), smt=False, ept=False)
+    assert host_of(parse(off)).host == Host(("l1tf",), ("flush_l1d",), smt=False, ept=False)
 
 
 # --- which kernel --------------------------------------------------------------------------------------------------
@@ -206,7 +209,9 @@ ALL = tuple(FLAWS)
         ("6.1.192", ALL, "6.1.192", "43fb862de8f6-backport", True),
         ("6.1.0-13-amd64", ALL, "6.1.192", "43fb862de8f6-backport", False),
         ("5.15.0-130-generic", ALL, "6.12.117", "43fb862de8f6-backport", False),
-        ("6.1.50", ("mds", "tsx_async_abort", "mmio_stale_data", "l1tf"), "5.19", "8cb861e9e3c9", False),
+        ("6.1.50", ("mds", "tsx_async_abort", "mmio_stale_data", "l1tf"), "6.0", "8cb861e9e3c9", False),
+        ("5.15.0-94-generic", ("mds", "l1tf"), "5.19", "8cb861e9e3c9", False),
+        ("6.8.0", ("mds", "tsx_async_abort", "mmio_stale_data", "l1tf"), "6.8", "43fb862de8f6", False),
         ("5.4.0-90-generic", ("mds", "tsx_async_abort", "l1tf"), "5.19", "8cb861e9e3c9", False),
         ("4.15.0-50-generic", ("mds", "l1tf"), "5.2", "650b68a0622f", False),
         ("4.18.20", ("l1tf",), "5.0", "before-mds", False),

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import needs
 import pytest
@@ -82,6 +84,14 @@ def repository(root):
     return root
 
 
+@pytest.fixture
+def tmp_path():
+    """A folder that everybody may enter: for root, apt fetches as an account of its own."""
+    with TemporaryDirectory(prefix="vmenter-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @pytest.fixture(params=["sources", "list"])
 def machine(request, tmp_path, monkeypatch):
     """Give apt a machine of its own, whose only mirror is the repository made here."""
@@ -113,7 +123,8 @@ def machine(request, tmp_path, monkeypatch):
 def test_the_newest_plain_kernel_is_fetched_and_found(machine):
     folder = kernelfetch.fetch()
     assert folder == machine / "cache" / "vmenter" / "kernels" / f"{OLD}_6.1.5-1"
-    assert sorted(path.name for path in folder.iterdir()) == ["kvm-amd.ko.xz", "kvm-intel.ko.xz", "vmlinuz"]
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["kvm-amd.ko.xz", "kvm-intel.ko.xz", "suites", "vmlinuz"]
     (kernel,) = find.find(folder)
     assert kernel.version == "6.1.0-9-amd64"
     assert not list((machine / "cache" / "vmenter" / "apt" / "archives").glob("*/*.deb"))
@@ -164,7 +175,8 @@ def test_the_command_prints_the_folder(machine, run):
     [
         (["linux-image-6.1.0-8-amd64"], f"no package linux-image-6.1.0-8-amd64 .*near to it: {OLD}"),
         ([f"{OLD}=9"], "no package"),
-        (["newest", "--suite", "none"], "suite none"),
+        (["newest", "--suite", "none"], "suite none: "),
+        (["newest", "--suite", "Lab-Backports"], "suite Lab-Backports; suites are written small: lab-backports"),
         (["linux-doc"], "holds none of kvm-intel.ko"),
         (["--", "-o"], "no package's name"),
         (["x y"], "no package's name"),
@@ -203,28 +215,132 @@ def test_a_damaged_download_is_not_kept(machine, run):
     assert not list((machine / "cache").glob("vmenter/kernels/*"))
 
 
-def test_over_a_network_the_fetch_shows_how_far_it_is(machine, monkeypatch):
+def served(machine, monkeypatch):
+    """Serve the mirror over http on loopback. What was asked for goes into the dict returned, and by whose process."""
+    asked = {}
+
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
-            pass
+            rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+            here = f"0100007F:{self.client_address[1]:04X}"
+            asked[self.path] = next((int(row[7]) for row in rows if row[1] == here), None)
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=machine / "mirror"))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    parts = machine / "etc" / "parts"
-    for path in parts.iterdir():
+    for path in (machine / "etc" / "parts").iterdir():
         path.write_text(
             path.read_text().replace(f"file:{machine}/mirror", f"http://127.0.0.1:{server.server_port}")
         )
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    return asked
+
+
+def test_over_a_network_the_fetch_shows_how_far_it_is(machine, monkeypatch):
+    served(machine, monkeypatch)
     steps = []
-    try:
-        folder = kernelfetch.fetch(OLD, progress=lambda *step: steps.append(step))
-    finally:
-        server.shutdown()
-        server.server_close()
+    folder = kernelfetch.fetch(OLD, progress=lambda *step: steps.append(step))
     assert shown(folder)[0] == "6.1.0-9-amd64"
-    assert steps
+    assert [*dict.fromkeys(what for what, *_ in steps)] == ["package lists", "packages", "unpacking"]
     assert all(0 <= done <= total == 100 for _, done, total in steps)
+
+
+def test_a_relative_place_for_the_cache_is_refused(machine, run, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    monkeypatch.chdir(machine)
+    status, out, err = run("fetch", OLD)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "XDG_CACHE_HOME is 'cache'" in err
+
+
+def test_what_another_suite_gave_is_not_taken_for_this_ones(machine):
+    folder = kernelfetch.fetch(NEW, "lab-backports")
+    with pytest.raises(LabError, match=f"no package {NEW} in this machine's suites"):
+        kernelfetch.fetch(NEW)
+    with pytest.raises(LabError, match=f"no package {NEW}=7.3.1-1 in this machine's suites"):
+        kernelfetch.fetch(f"{NEW}=7.3.1-1")
+    (machine / "mirror").rename(machine / "gone")
+    assert (
+        kernelfetch.fetch(NEW, "lab-backports") == kernelfetch.fetch(f"{NEW}=7.3.1-1", "lab-backports") == folder
+    )
+
+
+def test_a_kernel_that_two_suites_have_is_fetched_once(machine):
+    folder = kernelfetch.fetch(OLD)
+    assert kernelfetch.fetch(OLD, "lab") == folder
+    assert (folder / "suites").read_text().splitlines() == ["(this machine's)", "lab"]
+    (folder / "suites").unlink()  # as older versions kept it
+    (machine / "mirror").rename(machine / "gone")
+    assert kernelfetch.fetch(OLD) == folder
+
+
+@pytest.mark.parametrize("options", ["", "Acquire::AllowInsecureRepositories true;"])
+def test_what_apt_does_not_trust_ends_it(machine, run, options):
+    """The repository has no signature; without trusted=yes, apt wants one."""
+    for path in (machine / "etc" / "parts").iterdir():
+        path.write_text(path.read_text().replace("Trusted: yes\n", "").replace("trusted=yes", ""))
+    with (machine / "etc" / "conf").open("a") as conf:
+        conf.write(options)
+    status, out, err = run("fetch", OLD)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "apt does not trust what it finds of this machine's suites" in err
+    assert "is not signed" in err
+    assert not list((machine / "cache").glob("vmenter/kernels/*"))
+
+
+def test_a_signature_that_cannot_be_verified_ends_it_though_older_lists_are_there(machine, run):
+    kernelfetch.fetch("linux-image-5.10.0-20-amd64")
+    for path in (machine / "etc" / "parts").iterdir():
+        path.write_text(path.read_text().replace("Trusted: yes\n", "").replace("trusted=yes", ""))
+    release = machine / "mirror" / "dists" / "lab" / "Release"
+    signed = (
+        f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{release.read_text()}-----BEGIN PGP SIGNATURE-----\n"
+    )
+    (release.parent / "InRelease").write_text(f"{signed}\niQ==\n-----END PGP SIGNATURE-----\n")
+    status, _, err = run("fetch", OLD)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "apt does not trust" in err
+
+
+@pytest.mark.parametrize(
+    ("line", "trusted"),
+    [
+        ("GPG error: http://x trixie InRelease: The following signatures couldn't be verified because", False),
+        (
+            "OpenPGP signature verification failed: http://x sid InRelease: Sub-process /usr/bin/sqv returned",
+            False,
+        ),
+        ("The repository 'http://x lab InRelease' is not signed.", False),
+        ("Failed to fetch http://x/Packages  Hash Sum mismatch", False),
+        ("Release file for http://x/InRelease is expired (invalid since 3d).", False),
+        ("The repository 'http://x none Release' does not have a Release file.", True),
+        ("Failed to fetch http://x/InRelease  Could not resolve 'x'", True),
+        ("http://x/InRelease: Policy will reject signature within a year, see --audit for details", True),
+        ("Some index files failed to download. They have been ignored, or old ones used instead.", True),
+    ],
+)
+def test_what_counts_as_not_trusted(line, trusted):
+    assert bool(kernelfetch.UNTRUSTED.search(line)) is not trusted
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="apt changes its account for root only"
+)
+def test_for_root_apt_fetches_as_its_own_account(machine, monkeypatch):
+    import pwd
+
+    asked = served(machine, monkeypatch)
+    kernelfetch.fetch(OLD)
+    assert [name for name in asked if name.endswith(".deb")]
+    assert set(asked.values()) == {pwd.getpwnam("_apt").pw_uid}
+
+
+def test_where_apts_account_may_not_go_its_folders_stand_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for account, mode, own in ((42, 0o700, False), (42, 0o755, True), (None, 0o700, True)):
+        monkeypatch.setattr(kernelfetch, "_sandbox", lambda account=account: account)
+        tmp_path.chmod(mode)
+        assert (kernelfetch._home() == tmp_path / "cache" / "vmenter" / "apt") is own
+        assert kernelfetch._home().name == "apt"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="apt is for Linux")

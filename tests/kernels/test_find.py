@@ -3,9 +3,10 @@
 import os
 import shutil
 
+import fuzz
 import needs
 import pytest
-from elf import PACKERS
+from elf import PACKERS, Sec, elf
 from hypothesis import given
 from hypothesis import strategies as st
 from mutate import damaged
@@ -158,6 +159,48 @@ def test_what_is_no_kernel_is_told_in_one_line(tmp_path, make, says):
     assert "\n" not in str(told.value)
 
 
+def test_a_metapackage_is_told_as_one_and_where_it_leads(tmp_path):
+    fields = {"Package": "linux-image-amd64", "Depends": "linux-base, linux-image-6.12.9-amd64 (= 6.12.9-1)"}
+    path = write(tmp_path, {"meta.deb": deb({"usr/share/doc/x": b"x"}, **fields)}) / "meta.deb"
+    with pytest.raises(LabError, match=r"meta\.deb is a metapackage.*leads to linux-image-6\.12\.9-amd64; give"):
+        find(path)
+
+
+def test_among_others_a_metapackage_and_one_for_another_machine_are_passed_over_or_said(tmp_path):
+    write(
+        tmp_path,
+        {
+            "linux-image-amd64.deb": deb({}, Depends="linux-image-6.12.9-amd64"),
+            "linux-image-6.12.9-arm64.deb": deb(kernel_files(), Architecture="arm64"),
+            "linux-image-6.12.9-amd64.deb": deb(kernel_files()),
+        },
+    )
+    assert shown(find(tmp_path)) == WHOLE
+    damaged_ones = []
+    assert shown(find(tmp_path, damaged=damaged_ones)) == WHOLE
+    assert ["for arm64" in str(error) for error in damaged_ones] == [True]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (elf([Sec(".text", b"\xc3")], machine=183), r"a 64-bit ELF for arm64 \(EM_AARCH64\); only"),
+        (elf([Sec(".text", b"\xc3")], machine=3), r"ELF for 32-bit x86 \(EM_386\); only"),
+        (bytes(56) + b"ARM\x64" + bytes(4000) + b"Linux version 6.1", "a kernel for arm64; only"),
+        (b"MZ" + bytes(2) + b"zimg" + bytes(52) + b"\x40\0\0\0PE\0\0\x64\xaa", "packed for EFI for arm64; only"),
+        (b"MZ" + bytes(58) + b"\x40\0\0\0PE\0\0\x4c\x01", "an EFI program for 32-bit x86; only"),
+        (bytes(36) + b"\x18\x28\x6f\x01", "a kernel for 32-bit arm; only"),
+    ],
+    ids=range(6),
+)
+@pytest.mark.parametrize("name", ["vmlinuz", "vmlinuz-6.1.0-9-arm64", "copy"])
+@pytest.mark.parametrize("packer", [None, "gz"])
+def test_a_kernel_for_another_machine_is_told_as_one(tmp_path, data, says, name, packer):
+    (tmp_path / name).write_bytes(PACKERS[packer](data) if packer else data)
+    with pytest.raises(LabError, match=f"{name}: .*{says}"):
+        find(tmp_path / name)
+
+
 def test_a_system_without_kernels_says_where_it_looked_and_how_to_get_one(tmp_path):
     with pytest.raises(LabError, match=r"boot hold no kernel.*vmenter fetch"):
         installed(tmp_path)
@@ -170,11 +213,11 @@ def test_a_file_that_cannot_be_read_is_told_when_it_is_read(tmp_path):
         kernel.files["kvm-intel.ko"].read()
 
 
-def test_a_damaged_folder_is_read_or_refused(tmp_path):
+def test_a_damaged_folder_is_read_or_refused(tmp_path, report):
     seeds = {"kvm-intel.ko.xz": ("packed", PACKERS["xz"](ko())), "vmlinuz": ("vmlinuz", boot() + bytes(400))}
     seeds["linux-x.deb"] = "packed", deb(kernel_files())
     versions = set()
-    for bad in damaged(seeds, 1000, 3):
+    for bad in damaged(seeds, fuzz.count("folders"), 3):
         path = write(tmp_path, {bad.seed: bad.data}) / bad.seed
         try:
             versions |= {kernel.version for kernel in find(tmp_path)}
@@ -182,6 +225,7 @@ def test_a_damaged_folder_is_read_or_refused(tmp_path):
             versions.add("refused")
         path.unlink()
     assert {"refused", None, VERSION} <= versions
+    report(f"damaged folders: {fuzz.count('folders'):,}")
 
 
 @pytest.mark.parametrize(

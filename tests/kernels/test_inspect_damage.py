@@ -14,6 +14,7 @@ from collections import Counter
 from contextlib import suppress
 from random import Random
 
+import fuzz
 import pytest
 from elftools.elf.elffile import ELFFile
 from mutate import BY_FORMAT
@@ -30,7 +31,6 @@ from vmenter.kernels.module_era import of_module
 from vmenter.patching.lab import lab_object
 from vmenter.story.history import BACKPORT, ERAS
 
-COUNT = 1000  # a run; VMENTER_DAMAGE=50000 looks further
 PARTS = 2
 MEMORY = 32 << 30  # address space of a child: the emulator reserves one gigabyte for each machine, and uses little
 RESIDENT = 400 << 20
@@ -127,7 +127,7 @@ def child() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no memory limits for a process")
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_damaged_module_gets_an_answer_or_the_librarys_own_error(part, report):
-    count = int(os.environ.get("VMENTER_DAMAGE", COUNT)) // PARTS
+    count = fuzz.count("modules", PARTS)
     done = subprocess.run(
         [sys.executable, __file__, str(part), str(count)],
         capture_output=True,

@@ -15,6 +15,7 @@ from vmenter.emulator.memory import GS_BASE
 from vmenter.emulator.trace import EventKind
 from vmenter.patching.lab import LAB
 from vmenter.story import eras
+from vmenter.story.entry_text import to_text
 from vmenter.story.eras import State
 from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
 from vmenter.story.promise import Promise, Reach, VCpuState, Verw
@@ -361,7 +362,7 @@ def test_the_promise_says_what_the_era_asks_for(host, era, text):
 
 
 def test_an_entry_says_all_of_it_as_text():
-    text = eras.enter("e6ff1d61de51", CONTROLLED, VCpuState(Reach.MAPPED, resume=True)).text
+    text = to_text(eras.enter("e6ff1d61de51", CONTROLLED, VCpuState(Reach.MAPPED, resume=True)))
     for part in (
         "selection of kernel 7.3.4",
         "mmio  Mitigation: Clear CPU buffers",

@@ -4,15 +4,13 @@ import re
 from dataclasses import replace
 
 import pytest
-from needs import kernel_file
 
 from vmenter import LabError
 from vmenter.boot import tsa
 from vmenter.boot.tsa import AmdHost
-from vmenter.code.image import from_bytes, load
-from vmenter.emulator.memory import LAB_BASE, VCPU
+from vmenter.code.image import from_bytes
+from vmenter.emulator.memory import VCPU
 from vmenter.emulator.trace import EventKind
-from vmenter.kernels.census import record
 from vmenter.patching.alternatives import patch_all
 from vmenter.patching.lab import LAB, assemble, lab_object
 from vmenter.story import eras, svm
@@ -144,31 +142,3 @@ def test_an_audit_says_what_it_counted_in_words():
     lines = repr(svm.audit()).splitlines()
     assert lines[0] == "54,400 configurations, 4 distinct states run"
     assert any(line.endswith("Vulnerable: No microcode") for line in lines)
-
-
-# --- real modules ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("version", record())
-def test_the_record_is_what_the_real_stubs_do(version):
-    module = load(kernel_file(version, "kvm-amd.ko.xz"), base=LAB_BASE)
-    assert svm.stub_runs(module) == svm.recorded_runs(version)
-
-
-@pytest.mark.parametrize("version", record())
-def test_the_lab_and_the_real_stubs_agree(version):
-    runs = svm.recorded_runs(version)
-    assert [(run.stub, run.feature) for run in runs] == [(stub, f) for stub in STUBS for f in EITHER]
-    for run in runs:
-        ours = svm.run(feature=run.feature, sev_es=run.stub == STUBS[1])
-        far = ours.distance or (None, None)
-        assert (ours.vm_enter, ours.verw, *far) == (
-            run.vm_enter, run.verw, run.instructions_after_clear, run.accesses_after_clear
-        )  # fmt: skip
-
-
-def test_a_module_without_the_stubs_is_one_clear_error():
-    with pytest.raises(LabError, match="no __svm_vcpu_run in it"):
-        svm.stub_runs(from_bytes(lab_object("v4"), "v4", LAB_BASE))
-    with pytest.raises(LabError, match=r"no runs of 6\.1\.192 were recorded"):
-        svm.recorded_runs("6.1.192")

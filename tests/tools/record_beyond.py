@@ -18,10 +18,10 @@ from typing import Any
 from vmenter.code.image import Image, Symbols, load
 from vmenter.code.unpack import unpack
 from vmenter.emulator.memory import LAB_BASE
-from vmenter.kernels import census, module_era
+from vmenter.kernels import amd_stub, census, module_era
 from vmenter.kernels.inspect import inspect_image, to_json
 from vmenter.kernels.inspect_text import report_lines
-from vmenter.story import audit_text, svm
+from vmenter.story import audit_text
 from vmenter.story.audit import audit
 from vmenter.story.space import DEFAULT
 
@@ -95,7 +95,7 @@ def main(root: Path) -> None:
         found.setdefault(folder.name, {}).update(
             {
                 "census": {name: one.to_json() | {"file": name} for name, one in counted.items()},
-                "stubs": [asdict(run) for run in svm.stub_runs(module(folder, "kvm-amd.ko"))],
+                "stubs": [asdict(run) for run in amd_stub.stub_runs(module(folder, "kvm-amd.ko"))],
             }
         )
     text = json.dumps(found, indent=1)

@@ -7,7 +7,9 @@ one kernel's selection apart from another's; the procedure they share is in `mit
 Sources: arch/x86/kernel/cpu/bugs.c and kernel/cpu.c of 5.19, 5.10.262, 6.1.192, 6.12.117, 6.17, 7.2.13
 and 7.3.4; for 5.2 the MDS part of bugs.c as merged in May 2019; arch/x86/include/asm/cpufeatures.h and
 msr-index.h for the names. The selection logic of 5.10.262 and 6.1.192 is that of 6.12.117, line for line
-apart from spelling.
+apart from spelling. "6.0" and "6.8" are 5.19's and 6.12.117's with what 7df548840c49 and the time before RFDS
+change: the bug mmio_unknown came in v6.0 (stable 5.19.6, 5.15.64, 5.10.140, 5.4.212, 4.19.257) and went with
+dd86a1d013e0 in v6.16; RFDS came in v6.9.
 """
 
 from __future__ import annotations
@@ -185,9 +187,10 @@ _5_19 = Generation(
     mmio_only_keys=("mmio_stale_data_clear",),
     idle_key="mds_idle_clear",
 )
+_6_0 = replace(_5_19, kernel="6.0", bugs=_5_19.bugs | {"mmio_unknown"})
 _6_12 = Generation(
     kernel="6.12.117",
-    bugs=_5_19.bugs | {"mmio_unknown", "rfds"},
+    bugs=_6_0.bugs | {"rfds"},
     clear_features=("CLEAR_CPU_BUF",),
     mmio_only_keys=("mmio_stale_data_clear",),
 )
@@ -214,6 +217,8 @@ GENERATIONS: dict[str, Generation] = {
         _5_0,
         _5_2,
         _5_19,
+        _6_0,
+        replace(_6_12, kernel="6.8", bugs=_6_0.bugs),
         replace(_6_12, kernel="5.10.262"),
         replace(_6_12, kernel="6.1.192"),
         _6_12,

@@ -61,7 +61,7 @@ def select_verw(host: Host, wishes: Wishes, kernel: Generation) -> tuple[Verw, l
         said.append(Decision("TAA", "TSX disabled", "TSX is not visible, so the flaw cannot be reached"))
     if affected["mmio"] and "mmio_unknown" in bugs:
         affected["mmio"] = False
-        said.append(Decision("MMIO Stale Data", "off", "the kernel holds this CPU for too old to be judged"))
+        said.append(Decision("MMIO Stale Data", "off", "the kernel cannot tell whether this CPU has the flaw"))
 
     wanted: dict[str, bool] = {}
     for flaw in ("mds", "taa", "mmio", "rfds"):

@@ -1,7 +1,8 @@
 """One immutable view of an x86-64 ELF as addresses, whatever it came packed in.
 
 Takes .o and .ko (laid out and relocated to a base), vmlinux and vmlinuz, each also as .xz, .gz or .zst.
-Packing is `unpack`'s business. Sources: the System V ABI for x86-64 (sections, relocations), the kernel's
+Packing is `unpack`'s business. A file is read within bounds, and names are made fit to print.
+Sources: the System V ABI for x86-64 (sections, relocations), the kernel's
 Documentation/arch/x86/boot.rst (vmlinuz), kernel/module and arch/x86/kernel/module.c (what a module needs).
 """
 
@@ -17,17 +18,34 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vmenter import LabError
-from vmenter.code.unpack import unpack
+from vmenter.code.elf import (
+    HEAD,
+    MAX_NAMES,
+    SHT_RELA,
+    SHT_SYMTAB,
+    ElfFile,
+    foreign,
+    string,
+)
+from vmenter.code.files import opened, read_open
+from vmenter.code.unpack import MAX_PACKED, is_wrapped, unpack
+from vmenter.code.visible import visible
 
 MODULE_BASE = 0xFFFF_FFFF_C000_0000  # where x86-64 kernels begin to place modules
 STUB_SIZE = 4096  # room that each undefined symbol gets: for a stub, or for a structure such as pv_ops
 ADDRESS_MASK = 0xFFFF_FFFF_FFFF_FFFF
 MAX_IMAGE = 1 << 30  # bytes that a section, or all of a relocatable file, may take
-MAX_NAME = 4096  # bytes of a symbol's name; kernels allow 512
+MAX_SYMBOLS = 1_000_000  # a kernel has a quarter of that
+MAX_TEXT = 64 << 20  # bytes of a list of symbols; a System.map has some 10 MB
+MAX_RELOCATIONS = 2_000_000  # of the largest module, a tenth
+OLDEST = (5, 10)  # the kernel from which on the tables of patching are understood
 
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 STT_SECTION, STT_FILE = 3, 4
 SHN_UNDEF, SHN_LORESERVE, SHN_ABS = 0, 0xFF00, 0xFFF1
+
+SYMBOL = struct.Struct("<IBBHQQ")
+RELOCATION = struct.Struct("<QQq")
 
 # Relocation number -> (width in bytes, relative to the place it stands). psABI, table 4.9.
 RELOCATIONS = {
@@ -84,18 +102,23 @@ class Symbols:
     def of(cls, entries: Iterable[tuple[int, str, int]]) -> "Symbols":
         """Collect (address, name, size) in any order."""
         ordered = sorted(entries, key=itemgetter(0))
-        return cls(*(tuple(column) for column in zip(*ordered, strict=True))) if ordered else cls()
+        return cls(*(tuple(map(itemgetter(column), ordered)) for column in range(3)))
 
     @classmethod
     def from_text(cls, data: bytes, name: str = "symbols") -> "Symbols":
         """Read ``address type name`` lines: a System.map, /proc/kallsyms, `nm`'s output; also packed."""
         entries = []
-        for number, line in enumerate(unpack(data, name).splitlines(), 1):
+        text = unpack(data, name, MAX_TEXT)
+        if len(text) > MAX_TEXT:
+            raise LabError(f"{name}: more than {MAX_TEXT:,} bytes; no list of symbols is that long")
+        if max(text.count(b"\n"), text.count(b"\r")) > MAX_SYMBOLS:
+            raise LabError(f"{name}: more than {MAX_SYMBOLS:,} lines; no kernel has that many symbols")
+        for number, line in enumerate(text.splitlines(), 1):
             try:
                 address, _, symbol, *_ = line.split()
                 value = int(address, 16)
                 value.to_bytes(8, "little")  # negative or too long: OverflowError
-                entries.append((value, symbol.decode("ascii"), 0))
+                entries.append((value, visible(symbol.decode("ascii")), 0))
             except (ValueError, OverflowError):  # too few words, no address, no text
                 raise LabError(
                     f"{name}, line {number}: {line[:40]!r} is not “address type name”; "
@@ -242,179 +265,190 @@ class Image:
 def load(path: str | Path, base: int = MODULE_BASE, **options: Any) -> Image:
     """Load an ELF or a vmlinuz, packed or not; `base` is where a relocatable file is placed.
 
-    Options are those of `from_bytes`. Raises `LabError` for anything that is not such a file.
+    Options are those of `from_bytes`. Of an ELF only what is needed is read, so debugging data costs nothing.
+    Raises `LabError` for anything that is not such a file.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise LabError(f"{path}: {error.strerror or error}") from None
-    return from_bytes(data, str(path), base, **options)
+    name = str(path)
+    with opened(path) as file:
+        start = file.read(0x206)
+        file.seek(0)
+        if start.startswith(b"\x7fELF"):
+            return _image(_Elf(file, name), base, **options)
+        if not is_wrapped(start):
+            raise LabError(f"{name}: {foreign(file.read(HEAD))}")
+        plain = unpack(read_open(file, MAX_PACKED, name, "packed kernel"), name)
+    return _plain(plain, name, base, **options)
 
 
-def from_bytes(
-    data: bytes,
-    name: str,
-    base: int = MODULE_BASE,
+def from_bytes(data: bytes, name: str, base: int = MODULE_BASE, **options: Any) -> Image:
+    """Do what `load` does, from memory; `name` is for messages.
+
+    Options place a module as a kernel loaded it: `places` has the addresses of its sections, by name, `undefined`
+    those of the symbols it leaves to others, `beside` the kernel's Image, which then lends its symbols and what
+    they point to.
+    """
+    return _plain(unpack(data, name), name, base, **options)
+
+
+def _plain(data: bytes, name: str, base: int, **options: Any) -> Image:
+    if not data.startswith(b"\x7fELF"):
+        raise LabError(f"{name}: {foreign(data[:HEAD])}")
+    return _image(_Elf(io.BytesIO(data), name, len(data)), base, **options)
+
+
+def _image(
+    elf: "_Elf",
+    base: int,
     *,
     places: Mapping[str, int] | None = None,
     undefined: Mapping[str, int] | None = None,
     beside: Image | None = None,
 ) -> Image:
-    """Do what `load` does, from memory; `name` is for messages.
-
-    A module as a kernel loaded it: `places` has the addresses of its sections, by name, `undefined` those of the
-    symbols it leaves to others, `beside` the kernel itself, which then lends its symbols and what they point to.
-    """
-    plain = unpack(data, name)
-    if not plain.startswith(b"\x7fELF"):
-        raise LabError(f"{name}: neither an ELF file nor a vmlinuz, packed or not (starts {plain[:8].hex(' ')})")
-    elf = _Elf(plain, name)
     if not elf.relocatable and (places or undefined or beside):
-        raise LabError(f"{name}: only a module or another relocatable file can be placed beside a kernel")
+        raise LabError(f"{elf.name}: only a module or another relocatable file can be placed beside a kernel")
     image = elf.image(base, places or {}, undefined or {}, beside)
     if beside and beside.kernel and image.kernel and beside.kernel != image.kernel:
-        raise LabError(f"{name} is for kernel {image.kernel}, but {beside.name} is kernel {beside.kernel}")
+        raise LabError(f"{elf.name} is for kernel {image.kernel}, but {beside.name} is kernel {beside.kernel}")
     return image
 
 
-class _Elf:
-    """What is read from one ELF file on the way to an Image: headers by pyelftools, bulk tables by struct."""
+def older_first(image: Image, error: LabError) -> LabError:
+    """Return what to say of an image that was not understood: of one older than any that is, its age first."""
+    told = re.match(r"(\d+)\.(\d+)", image.kernel or "")
+    if told is None or (int(told[1]), int(told[2])) >= OLDEST:
+        return error
+    why = str(error).removeprefix(f"{image.name}: ")
+    return LabError(
+        f"{image.name}: kernel {image.kernel} is older than {OLDEST[0]}.{OLDEST[1]}, the oldest known: {why}"
+    )
 
-    def __init__(self, data: bytes, name: str) -> None:
-        from elftools.elf.elffile import ELFFile  # noqa: PLC0415  (slow to import, not always needed)
 
-        self.data, self.name = data, name
-        try:
-            elf = ELFFile(io.BytesIO(data))
-            what = elf.elfclass, elf.little_endian, elf["e_machine"]
-            self.relocatable = elf["e_type"] == "ET_REL"
-            self.headers = [(s.name, s.header) for s in elf.iter_sections()] if what[2] == "EM_X86_64" else []
-        except Exception as error:  # noqa: BLE001  (on damaged files pyelftools raises whatever it trips over)
-            detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise LabError(f"{name}: damaged ELF file: {detail}") from None
-        if what != (64, True, "EM_X86_64"):
-            raise LabError(f"{name}: a {what[0]}-bit ELF for {what[2]}; only 64-bit x86 is understood")
-        if not self.headers:
-            raise LabError(f"{name}: the ELF has no section headers, so its tables cannot be found")
-
-    def content(self, header: Any) -> bytes:
-        """Return a section's bytes in the file, checked against the file's end."""
-        if header["sh_type"] in ("SHT_NOBITS", "SHT_NULL"):
-            return b""
-        start, size = header["sh_offset"], header["sh_size"]
-        if start + size > len(self.data):
-            raise LabError(f"{self.name}: damaged ELF file: a section reaches beyond the end of the file")
-        return self.data[start : start + size]
+class _Elf(ElfFile):
+    """What is read from one ELF file on the way to an Image."""
 
     def image(
         self, base: int, given: Mapping[str, int], elsewhere: Mapping[str, int], beside: Image | None
     ) -> Image:
         """Lay out, relocate, and name."""
         places = self.places(base, given)
-        contents = {i: self.content(self.headers[i][1]) for i in places}
         symbols, undefined = self.symbols(places, elsewhere, beside)
+        contents: dict[int, bytes | bytearray] = {i: self.content(self.headers[i][1]) for i in places}
         if self.relocatable:
-            for _, header in self.headers:
-                if header["sh_type"] == "SHT_RELA" and header["sh_info"] in places:
-                    index = header["sh_info"]
-                    contents[index] = self.relocated(contents[index], places[index], header, symbols)
+            self.relocate(contents, places, symbols)
         sections = [
             Section(
                 name=name,
                 address=places[i],
-                size=header["sh_size"],
-                data=contents[i],
-                executable=bool(header["sh_flags"] & SHF_EXECINSTR),
-                writable=bool(header["sh_flags"] & SHF_WRITE),
+                size=header.size,
+                data=bytes(contents.pop(i)),
+                executable=bool(header.flags & SHF_EXECINSTR),
+                writable=bool(header.flags & SHF_WRITE),
             )
             for i, (name, header) in enumerate(self.headers)
-            if i in places and header["sh_size"]
+            if i in places and header.size
         ]
         sections.sort(key=lambda section: section.address)
-        named = Symbols.of(s for _, s in symbols if s and s.name)
+        named = Symbols.of(symbol for symbol in symbols if symbol and symbol.name)
         named = named + beside.symbols if beside else named
         return Image(self.name, _kernel_version(sections), tuple(sections), named, undefined, beside)
 
     def places(self, base: int, given: Mapping[str, int]) -> dict[int, int]:
         """Return the address of each allocated section, by its index: as given by name, else in a row."""
-        kept = {i: h for i, (_, h) in enumerate(self.headers) if h["sh_flags"] & SHF_ALLOC}
-        if any(h["sh_size"] > MAX_IMAGE for h in kept.values()):
-            raise LabError(f"{self.name}: damaged ELF file: a section of more than {MAX_IMAGE:,} bytes")
+        kept = {i: h for i, (_, h) in enumerate(self.headers) if h.flags & SHF_ALLOC}
+        if any(h.size > MAX_IMAGE for h in kept.values()):
+            raise self.damaged(f"a section of more than {MAX_IMAGE:,} bytes")
         if not self.relocatable:
-            return {i: h["sh_addr"] for i, h in kept.items()}
+            return {i: h.address for i, h in kept.items()}
         places = {i: given[self.headers[i][0]] for i in kept if self.headers[i][0] in given}
-        start = address = max([base, *(places[i] + kept[i]["sh_size"] for i in places)])
+        start = address = max([base, *(places[i] + kept[i].size for i in places)])
         for index, header in kept.items():
             if index in places:
                 continue
-            align = header["sh_addralign"] or 1
+            align = header.align or 1
             address += -address % align
             places[index] = address
-            address += header["sh_size"]
+            address += header.size
             if address - start > MAX_IMAGE or align > MAX_IMAGE:
-                raise LabError(f"{self.name}: damaged ELF file: its sections would take {address - start:,} bytes")
+                raise self.damaged(f"its sections would take {address - start:,} bytes")
         return places
 
     def symbols(
         self, places: dict[int, int], elsewhere: Mapping[str, int], beside: Image | None
-    ) -> tuple[list[tuple[bool, Symbol | None]], dict[str, int]]:
-        """Return the symbol table, (defined, symbol) by index, and addresses reserved for undefined names.
+    ) -> tuple[list[Symbol | None], dict[str, int]]:
+        """Return the symbol table by index, and addresses reserved for undefined names.
 
-        A symbol of a section that is not loaded is None; it must not be asked for.
+        A symbol of a section that is not loaded is None; it must not be asked for. A name that is for relocations
+        alone is empty.
         """
-        table = next((h for _, h in self.headers if h["sh_type"] == "SHT_SYMTAB"), None)
+        table = next((h for _, h in self.headers if h.kind == SHT_SYMTAB), None)
         if table is None:
             return [], {}
-        if table["sh_link"] >= len(self.headers):
-            raise LabError(f"{self.name}: damaged ELF file: the symbol table has no string table")
-        strings = self.content(self.headers[table["sh_link"]][1])
-        end = max((places[i] + self.headers[i][1]["sh_size"] for i in places), default=0)
+        if table.link >= len(self.headers):
+            raise self.damaged("the symbol table has no string table")
+        if table.size // SYMBOL.size > MAX_SYMBOLS:
+            raise LabError(f"{self.name}: {table.size // SYMBOL.size:,} symbols; no kernel has that many")
+        strings = self.content(self.headers[table.link][1])
+        end = max((places[i] + self.headers[i][1].size for i in places), default=0)
         reserved = end + -end % 4096 + 4096
         undefined: dict[str, int] = {}
-        result: list[tuple[bool, Symbol | None]] = []
-        raw = self.content(table)
-        for at, info, _, index, value, size in struct.iter_unpack("<IBBHQQ", raw[: len(raw) // 24 * 24]):
-            stop = strings.find(b"\0", at, at + MAX_NAME)
-            if stop < 0:
-                raise LabError(f"{self.name}: damaged ELF file: a symbol's name has no end")
-            name = strings[at:stop].decode("ascii", "replace")
+        result: list[Symbol | None] = []
+        raw, left = self.content(table), MAX_NAMES
+        for at, info, _, index, value, size in SYMBOL.iter_unpack(raw[: len(raw) // SYMBOL.size * SYMBOL.size]):
+            name = string(strings, at)
+            if name is None:
+                raise self.damaged("a symbol's name has no end")
+            left -= len(name)
+            if left < 0:  # names may overlap, so the table's size does not bound them
+                raise self.damaged(f"more than {MAX_NAMES:,} bytes of names")
             kind = info & 15
             if index == SHN_UNDEF:
                 if name and name not in undefined:
                     there = beside.symbols.get(name) if beside else None
                     told = elsewhere.get(name, there.address if there else None)
                     undefined[name] = reserved + STUB_SIZE * len(undefined) if told is None else told
-                result.append((False, Symbol(undefined.get(name, 0), "")))
+                result.append(Symbol(undefined.get(name, 0), ""))
             elif kind == STT_SECTION:  # no name of its own, but relocations use it
-                result.append((True, Symbol(places[index], "") if index in places else None))
+                result.append(Symbol(places[index], "") if index in places else None)
             elif index == SHN_ABS or (index < SHN_LORESERVE and index not in places) or kind == STT_FILE:
-                result.append((True, Symbol(value, "") if index == SHN_ABS else None))
+                result.append(Symbol(value, "") if index == SHN_ABS else None)
             else:
                 start = places.get(index, 0) if self.relocatable else 0
-                result.append((True, Symbol((start + value) & ADDRESS_MASK, name, size)))
+                result.append(Symbol((start + value) & ADDRESS_MASK, name, size))
         return result, undefined
 
-    def relocated(self, code: bytes, place: int, header: Any, symbols: list[Any]) -> bytes:
-        """Return a section's bytes with its relocations applied."""
-        out = bytearray(code)
-        raw = self.content(header)
-        for offset, info, addend in struct.iter_unpack("<QQq", raw[: len(raw) // 24 * 24]):
+    def relocate(
+        self, contents: "dict[int, bytes | bytearray]", places: dict[int, int], symbols: list[Symbol | None]
+    ) -> None:
+        """Apply all relocations to the sections' bytes."""
+        tables = [h for _, h in self.headers if h.kind == SHT_RELA and h.info in places]
+        count = sum(h.size // RELOCATION.size for h in tables)
+        if count > MAX_RELOCATIONS:
+            raise LabError(f"{self.name}: {count:,} relocations; no module has more than {MAX_RELOCATIONS:,}")
+        for header in tables:
+            index, raw = header.info, self.content(header)
+            code = contents[index]
+            if not isinstance(code, bytearray):
+                code = contents[index] = bytearray(code)
+            self.relocated(code, places[index], raw[: len(raw) // RELOCATION.size * RELOCATION.size], symbols)
+
+    def relocated(self, out: bytearray, place: int, raw: bytes, symbols: list[Symbol | None]) -> None:
+        """Apply one table of relocations to a section's bytes."""
+        for offset, info, addend in RELOCATION.iter_unpack(raw):
             kind, index = info & 0xFFFF_FFFF, info >> 32
             if kind == 0:  # R_X86_64_NONE
                 continue
             if kind not in RELOCATIONS:
                 raise LabError(f"{self.name}: relocation type {kind} at {place + offset:#x} is not supported")
             width, relative = RELOCATIONS[kind]
-            symbol = symbols[index][1] if index < len(symbols) else None
+            symbol = symbols[index] if index < len(symbols) else None
             if symbol is None or offset + width > len(out):
-                raise LabError(f"{self.name}: damaged ELF file: relocation at {place + offset:#x} leads nowhere")
+                raise self.damaged(f"relocation at {place + offset:#x} leads nowhere")
             value = symbol.address + addend - (place + offset if relative else 0)
             bits = width * 8
             signed = (value + (1 << 63) & ADDRESS_MASK) - (1 << 63)
             if width < 8 and not -(1 << bits - 1) <= signed < 1 << (bits - 1 if relative or kind == 11 else bits):
                 raise LabError(f"{self.name}: relocation at {place + offset:#x} does not fit {width} bytes")
             out[offset : offset + width] = (value & (1 << bits) - 1).to_bytes(width, "little")
-        return bytes(out)
 
 
 def _kernel_version(sections: list[Section]) -> str | None:
@@ -427,5 +461,5 @@ def _kernel_version(sections: list[Section]) -> str | None:
         else:
             continue
         if found:
-            return found[1].decode("ascii", "replace")
+            return visible(found[1].decode("ascii", "replace"))
     return None

@@ -6,6 +6,7 @@ Documentation/arch/x86/boot.rst in the kernel tree (fields setup_sects, payload_
 """
 
 import bz2
+import io
 import lzma
 import struct
 import zlib
@@ -14,18 +15,24 @@ from typing import Any
 
 from vmenter import LabError
 
-MAX_UNPACKED = 1 << 30  # bytes; a vmlinux with debugging data stays below
+MAX_PACKED = 128 << 20  # bytes; a vmlinuz has some 15 MB
+MAX_UNPACKED = 192 << 20  # bytes; the ELF inside a vmlinuz has some 64 MB
 MAX_RATIO = 200  # kernels and modules pack at most about 10 to 1
 MEMORY = 256 << 20  # what a decompressor may ask for, in bytes
 CHUNK = 1 << 20
 
 
-def unpack(data: bytes, name: str) -> bytes:
+def is_wrapped(start: bytes) -> bool:
+    """Tell by a file's first 0x206 bytes whether `unpack` takes something off."""
+    return start[0x202:0x206] == b"HdrS" or any(start.startswith(magic) for magic in UNPACKERS)
+
+
+def unpack(data: bytes, name: str, most: int = MAX_UNPACKED) -> bytes:
     """Return what is inside `data`: unpacked, and if that is a vmlinuz, its kernel, unpacked too.
 
     Data in no known wrapping comes back as it is. Raises `LabError` for damaged or oversized wrapping.
     """
-    limit = min(MAX_UNPACKED, CHUNK + MAX_RATIO * len(data))  # for all layers together
+    limit = min(most, CHUNK + MAX_RATIO * len(data))  # for each layer
     for _ in range(3):  # vmlinuz.gz -> vmlinuz -> payload
         if data[0x202:0x206] == b"HdrS":
             data = _payload(data, name)
@@ -68,16 +75,31 @@ def _bounded(unpacker: Callable[[bytes, int], bytes], data: bytes, limit: int, n
     return result
 
 
+# What is unpacked grows in a BytesIO, which hands it over at the end without a copy.
+
+
 def _stream(decompressor: Any, data: bytes, limit: int) -> bytes:
-    """Run a decompressor that takes ``decompress(data, max_length)``; stop just above the limit."""
-    out = decompressor.decompress(data, limit + 1)
-    if not decompressor.eof and len(out) <= limit:
-        raise EOFError("the packed data ends too early")
-    return bytes(out)
+    """Run a decompressor of bz2 or lzma; stop just above the limit."""
+    out = io.BytesIO(decompressor.decompress(data, CHUNK))
+    out.seek(0, io.SEEK_END)
+    while not decompressor.eof and out.tell() <= limit:
+        if decompressor.needs_input:
+            raise EOFError("the packed data ends too early")
+        out.write(decompressor.decompress(b"", CHUNK))
+    return out.getvalue()
 
 
 def _gzip(data: bytes, limit: int) -> bytes:
-    return _stream(zlib.decompressobj(wbits=31), data, limit)
+    out, decompressor = io.BytesIO(), zlib.decompressobj(wbits=31)
+    for start in range(0, len(data), CHUNK):
+        left = data[start : start + CHUNK]
+        while left and not decompressor.eof and out.tell() <= limit:
+            out.write(decompressor.decompress(left, CHUNK))
+            left = decompressor.unconsumed_tail
+    out.write(decompressor.flush() if not decompressor.eof and out.tell() <= limit else b"")
+    if not decompressor.eof and out.tell() <= limit:
+        raise EOFError("the packed data ends too early")
+    return out.getvalue()
 
 
 def _xz(data: bytes, limit: int) -> bytes:
@@ -91,13 +113,13 @@ def _bzip2(data: bytes, limit: int) -> bytes:
 def _zstd(data: bytes, limit: int) -> bytes:
     import zstandard  # noqa: PLC0415  (only where it is needed)
 
-    out = bytearray()
+    out = io.BytesIO()
     decompressor = zstandard.ZstdDecompressor(max_window_size=MEMORY).decompressobj()
-    bite = max(1, limit >> 15)  # four bytes may stand for 128 KiB: one bite stays within the limit
+    bite = max(1, limit >> 17)  # four bytes may stand for 128 KiB: one bite takes a quarter of the limit
     for start in range(0, len(data), bite):
-        out += decompressor.decompress(data[start : start + bite])
-        if decompressor.eof or len(out) > limit:
-            return bytes(out)
+        out.write(decompressor.decompress(data[start : start + bite]))
+        if decompressor.eof or out.tell() > limit:
+            return out.getvalue()
     raise EOFError("the packed data ends too early")
 
 
@@ -105,16 +127,16 @@ def _lz4_legacy(data: bytes, limit: int) -> bytes:
     """Unpack the kernel build's frame: a magic number, then blocks of at most 8 MiB, each with its size."""
     import lz4.block  # noqa: PLC0415  (only where it is needed)
 
-    out, at = bytearray(), 4
-    while at < len(data) and len(out) <= limit:
+    out, at = io.BytesIO(), 4
+    while at < len(data) and out.tell() <= limit:
         size = int.from_bytes(data[at : at + 4], "little")
-        if at + 4 == len(data) and out:  # what may follow the last block is the unpacked size
+        if at + 4 == len(data) and out.tell():  # what may follow the last block is the unpacked size
             break
         if at + 4 + size > len(data):
             raise EOFError("the packed data ends too early")
-        out += lz4.block.decompress(data[at + 4 : at + 4 + size], uncompressed_size=8 << 20)
+        out.write(lz4.block.decompress(data[at + 4 : at + 4 + size], uncompressed_size=8 << 20))
         at += 4 + size
-    return bytes(out)
+    return out.getvalue()
 
 
 UNPACKERS: dict[bytes, Callable[[bytes, int], bytes]] = {

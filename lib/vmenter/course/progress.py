@@ -1,28 +1,31 @@
 """What a reader has done, in one JSON file that is theirs: exercises passed, last answers, predictions.
 
 The file stands where the system keeps a user's data, or where $VMENTER_PROGRESS says; ``off`` there keeps nothing.
-It may be read, edited, copied and deleted by hand. Two notebooks may write at once: a write reads what stands
-there by then, changes its own entry, and replaces the file whole. What cannot be read is put aside, never
-overwritten. Nothing here ever stops an exercise: where the file cannot be written, a line on stderr says so.
+It may be read, edited, copied, linked and deleted by hand. Several notebooks may write at once: each waits for its
+turn, reads what stands there by then, changes its own entry, replaces the file whole; without a turn nothing is
+written, and said. What cannot be read is put aside, never overwritten. Nothing here ever stops an exercise: where
+the file cannot be written, a line on stderr says so.
 """
 
 import json
 import os
+import stat
 import sys
-import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from html import escape
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import platformdirs
 
 VARIABLE = "VMENTER_PROGRESS"
 OFF = "off"
 LONGEST = 20_000  # characters of an answer that are kept
 LARGEST = 16 << 20  # bytes of a file that is ours
-PATIENCE = 2.0  # seconds to wait for another notebook that writes
+PATIENCE = 20.0  # seconds to wait for other notebooks that write; one write takes milliseconds
 
 _ABOUT = "Your progress in VM-Enter Lab. It is yours: read it, edit it, copy it, delete it."
 _said: set[str] = set()
@@ -55,19 +58,11 @@ def path() -> Path | None:
     if chosen == OFF:
         return None
     try:
-        return Path(chosen).expanduser().absolute() if chosen else _data_folder() / "vmenter" / "progress.json"
+        if chosen:
+            return Path(chosen).expanduser().absolute()
+        return platformdirs.user_data_path("vmenter", appauthor=False) / "progress.json"
     except RuntimeError:  # there is no home
         return None
-
-
-def _data_folder() -> Path:
-    """Return where programs keep a user's data on this system."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support"
-    folder = Path(os.environ.get("XDG_DATA_HOME", ""))
-    return folder if folder.is_absolute() else Path.home() / ".local" / "share"
 
 
 def load() -> Progress:
@@ -76,7 +71,10 @@ def load() -> Progress:
     if file is None:
         return Progress(None)
     try:
-        content, trouble = _read(file)
+        content, trouble = _found(file), None
+        if content is None:  # look again when nobody writes, before anything is put aside
+            with _alone(file.resolve()) as own:
+                content, trouble = _read(own)
     except OSError as error:
         return Progress(file, trouble=f"{file} cannot be read ({error.strerror or error})")
     exercises = {
@@ -123,19 +121,28 @@ def _count(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _read(file: Path) -> tuple[dict[str, Any], str | None]:
-    """Return the file's content, and a word if it was damaged and had to be put aside."""
-    empty: dict[str, Any] = {"about": _ABOUT, "exercises": {}, "predictions": {}}
+def _found(file: Path) -> dict[str, Any] | None:
+    """Return the file's content, which is empty without a file; None if it is damaged."""
     if not file.exists():
-        return empty, None
+        return _empty()
     _demand_a_file(file)
     content = _content(file)
-    if content is None:
-        names = (f"{file.stem}.damaged-{number}.json" for number in count(1))
-        aside = next(place for name in names if not (place := file.with_name(name)).exists())
-        file.replace(aside)
-        return empty, f"{file.name} was damaged; it is kept as {aside}, and a new one begins"
-    return {**empty, **content}, None
+    return None if content is None else {**_empty(), **content}
+
+
+def _empty() -> dict[str, Any]:
+    return {"about": _ABOUT, "exercises": {}, "predictions": {}}
+
+
+def _read(file: Path) -> tuple[dict[str, Any], str | None]:
+    """Return the file's content, and a word if it was damaged and had to be put aside."""
+    content = _found(file)
+    if content is not None:
+        return content, None
+    names = (f"{file.stem}.damaged-{number}.json" for number in count(1))
+    aside = next(place for name in names if not (place := file.with_name(name)).exists())
+    file.replace(aside)
+    return _empty(), f"{file.name} was damaged; it is kept as {aside}, and a new one begins"
 
 
 def _content(file: Path) -> dict[str, Any] | None:
@@ -143,7 +150,7 @@ def _content(file: Path) -> dict[str, Any] | None:
     if file.stat().st_size > LARGEST:
         return None
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except (ValueError, RecursionError):
         return None
     known = ("exercises", "predictions")
@@ -163,14 +170,16 @@ def _update(change: Callable[[dict[str, Any]], object]) -> str | None:
     if file is None:
         return None
     try:
+        file = file.resolve()  # of a link, where it leads: the link stays
         _demand_a_file(file)
         file.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(file):
-            content, trouble = _read(file)
+        with _alone(file) as own:
+            content, trouble = _read(own)
             change(content)
-            _write(file, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    except OSError as error:
-        trouble = f"progress is not kept: {file} cannot be written ({error.strerror or error})"
+            _write(own, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    except (OSError, RuntimeError) as error:  # links in a circle are a RuntimeError
+        why = getattr(error, "strerror", None) or error
+        trouble = f"progress is not kept: {file} cannot be written ({why})"
     if trouble and trouble not in _said:
         _said.add(trouble)
         print(trouble, file=sys.stderr)
@@ -178,10 +187,16 @@ def _update(change: Callable[[dict[str, Any]], object]) -> str | None:
 
 
 def _write(file: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    fresh = file.with_name(f"{file.name}.{os.getpid()}.new")
+    """Write a file so that it is there whole or not at all, with the mode it had. The caller has the lock."""
+    fresh = file.with_name(f".{file.name}.new")  # one name: what a killed writer has left goes away
+    mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else None
     try:
-        fresh.write_text(text, encoding="utf-8", errors="replace")
+        fresh.unlink(missing_ok=True)
+        new = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
+        with open(new, "w", encoding="utf-8", errors="replace") as out:  # noqa: PTH123  (a descriptor)
+            out.write(text)
+        if mode is not None:
+            fresh.chmod(mode)
         fresh.replace(file)
     finally:
         with suppress(OSError):
@@ -189,83 +204,22 @@ def _write(file: Path, text: str) -> None:
 
 
 @contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    """Keep other notebooks from writing meanwhile. A lock that cannot be had is done without, after a while."""
-    with file.with_name(f"{file.name}.lock").open("a+b") as lock:
-        end = time.monotonic() + PATIENCE
-        while not _locked(lock.fileno()) and time.monotonic() < end:
-            time.sleep(0.01)
-        yield  # closing the file gives the lock back
+def _alone(file: Path) -> Iterator[Path]:
+    """Wait until no other notebook writes; give the file. `OSError` if that takes too long."""
+    from filelock import FileLock, Timeout  # noqa: PLC0415  (slow to import, not always needed)
 
-
-def _locked(descriptor: int) -> bool:
-    """Try to lock a file that is open; it is given back when the file is closed or the process ends."""
+    lock = FileLock(file.with_name(f".{file.name}.lock"), timeout=PATIENCE, poll_interval=0.005)
     try:
-        if sys.platform == "win32":
-            import msvcrt  # noqa: PLC0415
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl  # noqa: PLC0415
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-# --- what notebook 00 shows --------------------------------------------------------------------------------------
-
-PASSED, TRIED, OPEN = ("passed", "✔"), ("tried", "…"), ("open", "○")
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What of the course's exercises is done, as text and as a table."""
-
-    progress: Progress
-    rows: tuple[tuple[str, str, tuple[str, str]], ...]  # (id, title, state) of every exercise
-
-    @property
-    def place(self) -> str:
-        """Say where it is kept and how it is reset."""
-        if self.progress.trouble:
-            return self.progress.trouble
-        if self.progress.file is None:
-            return "Progress is not kept here: there is no place for it, or VMENTER_PROGRESS=off says so."
-        forget = 'progress.reset() forgets everything, progress.reset("05") one notebook'
-        return f"Kept in {self.progress.file}, a text file of yours. {forget}."
-
-    @property
-    def _lines(self) -> Iterator[tuple[str, str]]:
-        """Yield each notebook and its exercises."""
-        for notebook in dict.fromkeys(id_[:2] for id_, _, _ in self.rows):
-            mine = [(id_, state) for id_, _, state in self.rows if id_.startswith(notebook)]
-            yield notebook, "   ".join(f"{id_} {sign} {word}" for id_, (word, sign) in mine)
-
-    def __repr__(self) -> str:
-        """Return it as text."""
-        done = sum(state == PASSED for _, _, state in self.rows)
-        table = [f"{notebook}   {line}" for notebook, line in self._lines]
-        return "\n".join([f"{done} of {len(self.rows)} exercises passed", *table, self.place])
-
-    def _repr_html_(self) -> str:
-        done = sum(state == PASSED for _, _, state in self.rows)
-        left = ' style="text-align:left"'
-        body = "".join(
-            f'<tr><th scope="row">{notebook}</th><td{left}>{escape(line)}</td></tr>'
-            for notebook, line in self._lines
-        )
-        head = "".join(f'<th scope="col"{left}>{name}</th>' for name in ("Notebook", "Exercises"))
-        caption = f"<caption{left}>{done} of {len(self.rows)} exercises passed</caption>"
-        table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        return f"{table}<p>{escape(self.place)}</p>"
-
-
-def summary() -> Summary:
-    """Return what is done, for display: exercises passed, tried and open, notebook by notebook."""
-    from vmenter.course.exercises import every  # noqa: PLC0415  (exercises keep their answers here)
-
-    kept = load()
-    states = {id_: PASSED if attempt.passed else TRIED for id_, attempt in kept.exercises.items()}
-    return Summary(kept, tuple((id_, task.title, states.get(id_, OPEN)) for id_, task in every().items()))
+        with (
+            warnings.catch_warnings()
+        ):  # where the system has no such locks, a file stands for one, and that will do
+            warnings.simplefilter("ignore")
+            lock.acquire()
+    except Timeout:
+        raise OSError(0, f"another program has held it for {PATIENCE:.0f} s") from None
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # while it is held: who waits sees that the file is another, and takes the new one
+            Path(lock.lock_file).unlink()
+        lock.release()

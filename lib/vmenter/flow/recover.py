@@ -62,7 +62,8 @@ class _Content:
 
     def __init__(self, image: Image) -> None:
         digest = blake2b(
-            f"{image.name}\0{image.kernel}\0{sorted(image.undefined.items())}".encode(), digest_size=16
+            f"{image.name}\0{image.kernel}\0{sorted(image.undefined.items())}".encode(errors="surrogatepass"),
+            digest_size=16,
         )
         for section in image.sections:
             digest.update(f"{section.name}\0{section.address}\0{section.size}\0".encode())

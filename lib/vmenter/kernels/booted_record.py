@@ -20,8 +20,8 @@ from vmenter.boot.host import Host
 from vmenter.emulator.trace import CLEARS, EventKind, Trace
 from vmenter.kernels.booted import Recording, Stretch
 from vmenter.kernels.booted_match import COMPARED, Comparison
+from vmenter.patching.text import table
 from vmenter.story import eras
-from vmenter.story.entry_text import table
 from vmenter.story.promise import Reach, VCpuState
 
 RECORD = Path(__file__).with_name("booted.json")

@@ -2,8 +2,9 @@
 
 Mirror, keys and proxy are those of the machine's own apt settings; another suite is looked for on the same mirror.
 Lists and downloads are kept in folders of our own: root is not needed, the system's apt state stays as it is.
-apt does what it does well: progress, resuming, checksums, signatures. Sources: apt-get(8), apt.conf(5),
-sources.list(5).
+apt does what it does well: progress, resuming, checksums, signatures; what it does not trust is not used. For root
+it fetches as its own account `_apt`, as ever, so its folders stand where that account may go.
+Sources: apt-get(8), apt.conf(5), sources.list(5).
 """
 
 import os
@@ -16,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+
+import platformdirs
 
 from vmenter import LabError
 from vmenter.kernels.find import version_key
@@ -30,7 +33,7 @@ PLAIN = re.compile(r"linux-image-\d[^-]*(-\d[^-]*|-rc\d+)*-(amd64|generic)")  # 
 PARTS = re.compile(r"linux-(image|binary|modules)-")  # what a kernel's package leads to
 OPTIONS = (
     *("-qq", "-o", "APT::Architecture=amd64", "-o", "APT::Architectures=amd64", "-o", "Acquire::Languages=none"),
-    *("-o", "APT::Get::List-Cleanup=false", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=2"),
+    *("-o", "APT::Get::List-Cleanup=false", "-o", "Acquire::Retries=2"),
     *(
         "-o",
         "Acquire::http::Timeout=20",
@@ -43,9 +46,61 @@ OPTIONS = (
 )
 
 
+# What apt says where a signature, a key, a checksum or a date is wrong. That a mirror lacks a suite, or cannot be
+# reached, is another matter.
+UNTRUSTED = re.compile(
+    r"GPG error|verification|n[o']t be verified|were invalid|is not signed|BADSIG|NO_PUBKEY|EXPKEYSIG|REVKEYSIG"
+    r"|KEYEXPIRED|Hash Sum mismatch|is expired|is not valid yet",
+    re.IGNORECASE,
+)
+SUITES = "suites"  # beside a kernel's files: the suites it was fetched from, one a line
+OWN = "(this machine's)"
+
+
 def cache() -> Path:
     """Return the folder of fetched kernels: one folder each, NAME_VERSION."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vmenter" / "kernels"
+    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    if chosen and not Path(chosen).is_absolute():
+        raise LabError(
+            f"XDG_CACHE_HOME is {chosen!r}, which means another folder from each place; give it from / on"
+        )
+    try:
+        return platformdirs.user_cache_path("vmenter", appauthor=False) / "kernels"
+    except RuntimeError:
+        raise LabError("there is no home, so no place for kernels; set XDG_CACHE_HOME to a folder") from None
+
+
+def _home() -> Path:
+    """Return the folder of apt's lists and downloads: in the cache, if apt's own account may go there."""
+    own = cache().parent / "apt"
+    if _sandbox() is None or all(parent.stat().st_mode & 0o001 for parent in own.parents if parent.exists()):
+        return own
+    return platformdirs.site_cache_path("vmenter", appauthor=False) / "apt"
+
+
+def _sandbox() -> int | None:
+    """Return the number of the account that apt fetches as where root calls it; None for all others."""
+    if os.geteuid() != 0:
+        return None
+    import pwd  # noqa: PLC0415  (not everywhere, as apt)
+
+    name, _ = _run(("apt-config", "--format", "%v%n", "dump", "--no-empty", "APT::Sandbox::User"))
+    try:
+        return pwd.getpwnam(name.strip() or "_apt").pw_uid
+    except KeyError:  # apt then does without
+        return None
+
+
+def _folder_for_apt(path: Path) -> Path:
+    """Make a folder in which apt's own account may write."""
+    made = [parent for parent in (path, *path.parents) if not parent.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    account = _sandbox()
+    if account is not None:
+        for folder in made:
+            folder.chmod(0o755)
+        os.chown(path, account, -1)
+    return path
 
 
 def fetch(package: str | None = None, suite: str | None = None, progress: Progress | None = None) -> Path:
@@ -58,7 +113,7 @@ def fetch(package: str | None = None, suite: str | None = None, progress: Progre
         raise LabError(
             f"{package!r} is no package's name; give one like linux-image-6.12.9-amd64, or =VERSION after it"
         )
-    held = _held(package) if package else None
+    held = _held(package, suite) if package else None
     if held:
         return held
     with _apt(suite, progress) as apt:
@@ -68,8 +123,9 @@ def fetch(package: str | None = None, suite: str | None = None, progress: Progre
         folder = cache() / f"{main.name}_{main.version}".replace(":", "%3a")
         if not folder.is_dir():
             packages = apt.download(folder.name, parts)
-            _keep(packages, folder)
+            _keep(packages, folder, progress)
             shutil.rmtree(packages[0].parent)
+        _note(folder, suite)
     return folder
 
 
@@ -79,24 +135,42 @@ def available(suite: str | None = None, progress: Progress | None = None) -> lis
         return apt.names()
 
 
-def _held(package: str) -> Path | None:
-    """Return what the cache has of a package; a name with a kernel's version in it is enough."""
+def _held(package: str, suite: str | None) -> Path | None:
+    """Return what the cache has of a package from a suite; a name with a kernel's version in it is enough."""
     name, _, version = package.partition("=")
     if version:
-        folder = cache() / f"{name}_{version}".replace(":", "%3a")
-        return folder if folder.is_dir() else None
-    found = cache().glob(f"{name}_*") if re.search(r"-\d", name) else ()
-    return max(found, key=lambda path: version_key(path.name), default=None)
+        found = [cache() / f"{name}_{version}".replace(":", "%3a")]
+    else:
+        found = [*cache().glob(f"{name}_*")] if re.search(r"-\d", name) else []
+    held = [folder for folder in found if folder.is_dir() and (suite or OWN) in _noted(folder)]
+    return max(held, key=lambda path: version_key(path.name), default=None)
 
 
-def _keep(packages: Sequence[Path], folder: Path) -> None:
+def _noted(folder: Path) -> list[str]:
+    """Return the suites that a kernel was fetched from."""
+    try:
+        return (folder / SUITES).read_text(encoding="utf-8").splitlines()
+    except OSError:  # kept before that was noted
+        return [OWN]
+
+
+def _note(folder: Path, suite: str | None) -> None:
+    """Note that a suite has a kernel."""
+    known = _noted(folder) if (folder / SUITES).exists() else []
+    if (suite or OWN) not in known:
+        (folder / SUITES).write_text("\n".join([*known, suite or OWN]) + "\n", encoding="utf-8")
+
+
+def _keep(packages: Sequence[Path], folder: Path, progress: Progress | None) -> None:
     """Take a kernel's files out of its packages, and name the folder only when all is there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as name:
         new = Path(name) / "kernel"
         new.mkdir()
         missing = set(FILES)
-        for package in sorted(packages, key=lambda path: path.stat().st_size):
+        for number, package in enumerate(sorted(packages, key=lambda path: path.stat().st_size)):
+            if progress:
+                progress("unpacking", 100 * number // len(packages), 100)
             for inside, data in files(package, missing):
                 found = key(inside)
                 target = "vmlinuz" if found == "vmlinuz" else inside.rpartition("/")[2]
@@ -124,9 +198,17 @@ class _Apt:
     progress: Progress | None
     where: str  # for messages: the suites looked in
 
-    def run(self, what: str, *arguments: str, folder: Path | None = None) -> tuple[str, str]:
-        """Run apt; return what it printed, and the complaint that matters most ("" if there is none)."""
+    def run(self, what: str, *arguments: str, folder: Path | None = None) -> tuple[str, list[str]]:
+        """Run apt; return what it printed, and its complaints, the weightiest first."""
         return _run((what, *OPTIONS, *self.options, *arguments), folder, self.progress)
+
+    def update(self) -> str:
+        """Get the lists anew; return what apt complains of. `LabError` for what it does not trust."""
+        _, complaints = self.run("apt-get", "update")
+        wrong = next((line for line in complaints if UNTRUSTED.search(line)), None)
+        if wrong:
+            raise LabError(f"apt does not trust what it finds of {self.where}: {wrong}")
+        return complaints[0] if complaints else ""
 
     def names(self) -> list[str]:
         out, _ = self.run("apt-cache", "pkgnames", "linux-image-")
@@ -168,13 +250,12 @@ class _Apt:
 
     def download(self, name: str, packages: Sequence[_Package]) -> list[Path]:
         """Return the packages' files; what an interrupted run has left is resumed."""
-        folder = self.home / "archives" / name
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = _folder_for_apt(self.home / "archives" / name)
         names = [f"{package.name}={package.version}" for package in packages]
-        _, complaint = self.run("apt-get", "download", *names, folder=folder)
+        _, complaints = self.run("apt-get", "download", *names, folder=folder)
         found = sorted(folder.glob("*.deb"))
         if len(found) < len(names):
-            raise LabError(f"apt could not fetch {' '.join(names)}: {complaint or 'it does not say why'}")
+            raise LabError(f"apt could not fetch {' '.join(names)}: {(complaints or ['it does not say why'])[0]}")
         return found
 
 
@@ -188,10 +269,10 @@ def _apt(suite: str | None, progress: Progress | None) -> Iterator[_Apt]:
             "fetching needs apt (Debian, Ubuntu and their kin); elsewhere download your distribution's "
             "kernel package and give its file to the command that wants a kernel"
         )
-    home = cache().parent / "apt"
+    home = _home()
     try:
-        for name in ("lists/partial", "archives/partial"):
-            (home / name).mkdir(parents=True, exist_ok=True)
+        for name in ("lists", "archives"):
+            _folder_for_apt(home / name / "partial")
         with tempfile.TemporaryDirectory(dir=home, prefix="sources-") as sources:
             found = _sources(suite)
             for number, (kind, text) in enumerate(found):
@@ -206,12 +287,13 @@ def _apt(suite: str | None, progress: Progress | None) -> Iterator[_Apt]:
             }
             options = tuple(part for name, value in settings.items() for part in ("-o", f"{name}={value}"))
             apt = _Apt(home, options, progress, f"suite {suite}" if suite else "this machine's suites")
-            _, complaint = apt.run("apt-get", "update")
+            complaint = apt.update()
             lists, _ = apt.run("apt-get", "indextargets", "--format", "$(FILENAME)", "Created-By: Packages")
             if not any(Path(name).exists() for name in lists.splitlines()):
-                raise LabError(
-                    f"apt finds no packages of {apt.where}: {complaint or 'its settings name no mirror'}"
-                )
+                small = suite.lower() if suite else None
+                hint = "" if small == suite else f"; suites are written small: {small}"
+                why = complaint or "its settings name no mirror"
+                raise LabError(f"apt finds no packages of {apt.where}{hint}: {why}")
             yield apt
     except OSError as error:
         raise LabError(f"{error.filename or home}: {error.strerror or error}") from None
@@ -219,16 +301,17 @@ def _apt(suite: str | None, progress: Progress | None) -> Iterator[_Apt]:
 
 def _sources(suite: str | None) -> list[tuple[str, str]]:
     """Return the apt sources of the machine's own distribution, (kind, text), changed to the suite if given."""
-    own, complaint = [], ""
+    own: list[list[str]] = []
+    complaints: list[str] = []
     for options in ((), ("--no-release-info",)):  # where `apt-get update` never ran, no origins are known
         form = "$(SOURCESENTRY)\t$(REPO_URI)\t$(ORIGIN)"
-        out, complaint = _run(("apt-get", "indextargets", *options, "--format", form, "Created-By: Packages"))
+        out, complaints = _run(("apt-get", "indextargets", *options, "--format", form, "Created-By: Packages"))
         rows = [line.split("\t") for line in out.splitlines() if line.count("\t") == 2]
         own = [row for row in rows if options or _own(row[2])]
         if own:
             break
     else:
-        raise LabError(f"apt's settings name no mirror; {complaint or 'see /etc/apt/sources.list'}")
+        raise LabError(f"apt's settings name no mirror; {(complaints or ['see /etc/apt/sources.list'])[0]}")
     sites = {row[1].rstrip("/") for row in own}
     result = []
     for name in dict.fromkeys(row[0].rpartition(":")[0] for row in own):
@@ -283,8 +366,10 @@ def _line(text: str, sites: set[str], suite: str | None) -> str:
     return "".join(f"deb {options}{uri} {name} {components}\n" for name in _suites(suite).split())
 
 
-def _run(command: Sequence[str], folder: Path | None = None, progress: Progress | None = None) -> tuple[str, str]:
-    """Run a command of apt; return its output and its first error, or else its first warning."""
+def _run(
+    command: Sequence[str], folder: Path | None = None, progress: Progress | None = None
+) -> tuple[str, list[str]]:
+    """Run a command of apt; return its output and its errors, if it failed, and then its warnings."""
     out = []
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
         with subprocess.Popen(
@@ -303,9 +388,9 @@ def _run(command: Sequence[str], folder: Path | None = None, progress: Progress 
                 if status is None:
                     out.append(line)
                 elif progress:
-                    progress("apt", int(status[1]), 100)
+                    progress("package lists" if "update" in command else "packages", int(status[1]), 100)
         complaints.seek(0)
         lines = complaints.read().splitlines()
     errors = [line for line in lines if line.startswith("E:")] if process.returncode else []
     warnings = [line for line in lines if line.startswith("W:")]
-    return "".join(out), next((line[2:].strip() for line in [*errors, *warnings]), "")
+    return "".join(out), [line[2:].strip() for line in [*errors, *warnings]]

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmenter import LabError
+from vmenter.code.elf import HEAD, ONLY, foreign
+from vmenter.code.files import read as read_file
 from vmenter.code.image import MODULE_BASE, Image, from_bytes
-from vmenter.code.unpack import unpack
-from vmenter.kernels.packages import FILES, MAX_FILE, MODULES, files, is_package, key
+from vmenter.code.unpack import MAX_PACKED, unpack
+from vmenter.code.visible import visible
+from vmenter.kernels.packages import FILES, MODULES, OtherMachineError, files, is_package, key, leads_to
 
 __all__ = ["FILES", "MODULES", "Blob", "Kernel", "find", "installed", "version_key"]
 
@@ -40,14 +43,7 @@ class Blob:
         """Return the file's bytes; `LabError` if it cannot be read."""
         if isinstance(self.content, bytes):
             return self.content
-        try:
-            with self.content.open("rb") as file:
-                data = file.read(MAX_FILE + 1)
-        except OSError as error:
-            raise LabError(f"{self.name}: {error.strerror or error}") from None
-        if len(data) > MAX_FILE:
-            raise LabError(f"{self.name}: more than {MAX_FILE:,} bytes; no kernel is that large")
-        return data
+        return read_file(self.content, MAX_PACKED, "kernel")
 
     def load(self, base: int = MODULE_BASE) -> Image:
         """Return what `image.load` returns for this file."""
@@ -102,8 +98,18 @@ def find(
     except OSError as error:
         raise LabError(f"{path}: {error.strerror or error}") from None
     if is_package(start, place.name):
-        return _kernels(_package(place, want), want, f"{path} is a package without a kernel{PARTS}")
+        found = [*_package(place, want)]
+        nothing = "" if found else _without_a_kernel(place)
+        return _kernels(found, want, f"{path} is {nothing}")
     return _kernels(_file(place), FILES, f"{path} is no kernel")
+
+
+def _without_a_kernel(package: Path) -> str:
+    """Say what a package is in which no kernel was found."""
+    others = leads_to(package)
+    if others:
+        return f"a metapackage: it holds no kernel and leads to {', '.join(others[:3])}; give that package"
+    return f"a package without a kernel{PARTS}"
 
 
 def installed(root: str | Path = "/", want: Collection[str] = FILES) -> tuple[Kernel, ...]:
@@ -167,13 +173,14 @@ def _folder(
             try:
                 yield from _package(path, want)
             except LabError as error:
-                if damaged is None:
+                if damaged is not None:
+                    damaged.append(error)
+                elif not isinstance(error, OtherMachineError):
                     raise
-                damaged.append(error)
         elif name:
             version, home = _place(path)
-            blob = Blob(str(path), real.stat().st_size, path)
-            yield _Found(name, version or _asked(name, blob), str(home), blob)
+            blob = Blob(visible(str(path)), real.stat().st_size, path)
+            yield _Found(name, version or _asked(name, blob), visible(str(home)), blob)
 
 
 def _walk(top: Path) -> Iterator[Path]:
@@ -198,24 +205,27 @@ def _package(path: Path, want: Collection[str]) -> Iterator[_Found]:
     for inside, data in files(path, want):
         name = key(inside)
         if name:
-            blob = Blob(f"{path}: {inside.removeprefix('./')}", len(data), data)
-            yield _Found(name, _place(Path(inside))[0] or _asked(name, blob), str(path), blob)
+            blob = Blob(visible(f"{path}: {inside.removeprefix('./')}"), len(data), data)
+            yield _Found(name, _place(Path(inside))[0] or _asked(name, blob), visible(str(path)), blob)
 
 
 def _file(path: Path) -> Iterator[_Found]:
     """Take a single file for what its name says, or else its content: a copy may have any name."""
-    blob = Blob(str(path), path.stat().st_size, path)
+    blob = Blob(visible(str(path)), path.stat().st_size, path)
     name = key(path.name)
-    if name is None:
-        plain = unpack(blob.read(), blob.name)
+    data = b"" if name in MODULES else blob.read()
+    if name is None or (name not in MODULES and data[0x202:0x206] != b"HdrS"):
+        plain = unpack(data, blob.name)
         told = re.search(rb"\0name=kvm_(intel|amd)\0", plain)
         if told:
             name = f"kvm-{told[1].decode()}.ko"
+        elif ONLY in foreign(plain[:HEAD]):
+            raise LabError(f"{path}: {foreign(plain[:HEAD])}")
         elif re.search(rb"Linux version \d", plain):
             name = "vmlinuz"
-        else:
+        elif name is None:
             raise LabError(f"{path} is no package, no module of KVM and no kernel; {HOW}")
-    yield _Found(name, _place(path)[0] or _asked(name, blob), str(path), blob)
+    yield _Found(name, _place(path)[0] or _asked(name, blob), visible(str(path)), blob)
 
 
 def _place(path: Path) -> tuple[str | None, Path]:
@@ -223,9 +233,9 @@ def _place(path: Path) -> tuple[str | None, Path]:
     parts = path.parts
     for index in range(len(parts) - 2):
         if parts[index] == "modules" and parts[index + 1][:1].isdigit():
-            return parts[index + 1], Path(*parts[: index + 2])
+            return visible(parts[index + 1]), Path(*parts[: index + 2])
     if path.name.startswith("vmlinuz-") and path.name[8:9].isdigit():
-        return path.name[8:], path.parent
+        return visible(path.name[8:]), path.parent
     return None, path.parent
 
 

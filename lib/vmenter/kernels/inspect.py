@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from vmenter import LabError
-from vmenter.code.image import Image, from_bytes
+from vmenter.code.image import Image, from_bytes, older_first
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels import around as enterexit
 from vmenter.kernels import stub as stubs
@@ -138,11 +138,14 @@ def inspect(data: bytes, name: str, file: str | None = None) -> Report:
 
 def inspect_image(image: Image, file: str) -> Report:
     """Do what `inspect` does with an image that was loaded at `memory.LAB_BASE`."""
-    found = stubs.find(image)
+    try:
+        found = stubs.find(image)
+    except LabError as error:
+        raise older_first(image, error) from None
     try:
         how, known_by = _engine(image)
     except LabError as error:
-        return Report(file, image.kernel, None, "", (), *_unknown(_plain(error, image)))
+        return Report(file, image.kernel, None, "", (), *_unknown(_plain(older_first(image, error), image)))
     reports = tuple(_stub(image, stub, how) for stub in found)
     return Report(file, image.kernel, how.engine, known_by, reports, *_verdict(reports))
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from vmenter.kernels.around import Around
 from vmenter.kernels.inspect import Report, StubReport, conditions
 from vmenter.patching import features
-from vmenter.story.entry_text import table
+from vmenter.patching.text import table
 
 YES_NO = {True: "yes", False: "no", None: "cannot tell"}
 

@@ -2,7 +2,8 @@
 
 A package is read as a stream, and only as far as needed: one of modules holds some 100 MB, of which two files are
 wanted. Nothing is written, and only names that match are kept, so a package's paths and links lead nowhere. Sizes
-are bounded before memory is taken. Sources: deb(5); the newc format in cpio(5); RPM's headers are read by rpmfile.
+are bounded before memory is taken. Sources: deb(5); the newc format in cpio(5); “Package Format V4” and rpmtag.h
+of RPM's own documentation.
 """
 
 import bz2
@@ -14,24 +15,30 @@ import stat
 import struct
 import tarfile
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from vmenter import LabError
+from vmenter.code.elf import ONLY
+from vmenter.code.files import opened
 from vmenter.code.unpack import CHUNK, MAX_RATIO, MEMORY
+from vmenter.code.visible import visible
 
 MODULES = ("kvm-intel.ko", "kvm-amd.ko")
 FILES = (*MODULES, "vmlinuz")  # what a kernel is to this library; the keys used everywhere
 
 DEB, RPM = b"!<arch>\n", b"\xed\xab\xee\xdb"  # what such files begin with
+PKGINFO = ".PKGINFO"  # what a pacman package says of itself: alpm-pkginfo(5)
 
 MAX_PACKAGE = 2 << 30  # bytes unpacked; packages of modules stay below 1 GiB
 MAX_FILE = 256 << 20  # bytes of one file
 MAX_MEMBERS = 100_000
 MAX_NAME = 4096  # bytes of a path, as in Linux
 MAX_EXTRA = 2 << 20  # bytes of long names and extended headers in one tar
+MAX_FIELDS = 1 << 20  # bytes of what a package says of itself
 MAX_RPM_HEAD = 32 << 20
-MAX_RPM_WORK = 1 << 30  # entries times bytes of one RPM header, which is what reading it can cost
+RPM_MACHINE, RPM_LAYOUT, RPM_STRING = 1022, 1124, 6  # RPMTAG_ARCH, RPMTAG_PAYLOADFORMAT, RPM_STRING_TYPE
 TOO_MANY = "{}: more than " + f"{MAX_MEMBERS:,} files; no kernel's package has that many"
 
 _MODULE = re.compile(r"(?:.*/)?(kvm-intel\.ko|kvm-amd\.ko)(?:\.(?:xz|gz|zst))?", re.DOTALL)
@@ -51,23 +58,45 @@ def is_package(start: bytes, name: str) -> bool:
     return start.startswith((DEB, RPM)) or ".tar" in Path(name).suffixes
 
 
+class OtherMachineError(LabError):
+    """A package for another machine than 64-bit x86."""
+
+
 def files(path: Path, want: Collection[str] = FILES) -> Iterator[tuple[str, bytes]]:
     """Yield (path in the package, bytes, still packed) of the wanted files; stop when all of them were seen.
 
-    Raises `LabError` for a damaged or hostile package, or one in no known format.
+    Raises `LabError` for a damaged or hostile package, one in no known format, or one for another machine.
     """
     missing = set(want)
+    with _opened(path) as file:
+        stream, members = _open(file, str(path))
+        for name, begin, size in members:
+            if name == PKGINFO and size <= MAX_FIELDS:
+                stream.skip_to(begin)
+                told = re.search(rb"^arch = (.+)$", stream.exactly(size), re.MULTILINE)
+                _demand_x86(told[1].decode("ascii", "replace").strip() if told else "", str(path))
+            found = key(name)
+            if found in missing and size:
+                stream.skip_to(begin)
+                yield name, stream.exactly(size)
+                missing.discard(found)
+                if not missing:
+                    return
+
+
+def leads_to(path: Path) -> list[str]:
+    """Return the kernel packages that a Debian package depends on; none for other packages."""
+    with _opened(path) as file:
+        depends = _deb_fields(file, str(path)).get("Depends", "") if file.read(8) == DEB else ""
+    return re.findall(r"(?:^|[,|]\s*)(linux-(?:image|binary|modules)-[a-z0-9+.-]+)", depends)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a package; whatever damage makes a library raise becomes a `LabError`."""
     try:
-        with path.open("rb") as file:
-            stream, members = _open(file, str(path))
-            for name, begin, size in members:
-                found = key(name)
-                if found in missing and size:
-                    stream.skip_to(begin)
-                    yield name, stream.exactly(size)
-                    missing.discard(found)
-                    if not missing:
-                        return
+        with opened(path) as file:
+            yield file
     except LabError:
         raise
     except MemoryError:
@@ -76,6 +105,12 @@ def files(path: Path, want: Collection[str] = FILES) -> Iterator[tuple[str, byte
         raise LabError(f"{path}: {error.strerror or error}") from None
     except Exception as error:  # noqa: BLE001  (each library has its own error for damaged data)
         raise LabError(f"{path}: a package damaged or cut short: {error or type(error).__name__}") from None
+
+
+def _demand_x86(machine: str, name: str) -> None:
+    """Raise an error for a package's word for its machine, unless it is 64-bit x86, any, or not told."""
+    if machine not in ("", "amd64", "x86_64", "all", "any", "noarch", "(none)"):
+        raise OtherMachineError(f"{name}: a package for {visible(machine)}; {ONLY}")
 
 
 Member = tuple[str, int, int]  # path; where it begins in the stream, and its size, in bytes
@@ -87,7 +122,11 @@ def _open(file: BinaryIO, name: str) -> "tuple[Stream, Iterator[Member]]":
     if start.startswith(RPM):
         stream = _unpacked(_rpm_payload(file, name), name)
         return stream, _cpio(stream)
-    part = _deb_data(file, name) if start == DEB else _Part(file, 0, file.seek(0, io.SEEK_END))
+    if start == DEB:
+        fields = _deb_fields(file, name)
+        if not fields.get("Package", "").endswith("-amd64"):  # Debian had 64-bit kernels among its i386 packages
+            _demand_x86(fields.get("Architecture", ""), name)
+    part = _deb_member(file, name, b"data.tar") if start == DEB else _Part(file, 0, file.seek(0, io.SEEK_END))
     stream = _unpacked(part, name)
     return stream, _tar(stream)
 
@@ -188,8 +227,8 @@ def _unpacked(part: _Part, name: str) -> Stream:
     return Stream(source, min(MAX_PACKAGE, CHUNK + MAX_RATIO * part.size), name)
 
 
-def _deb_data(file: BinaryIO, name: str) -> _Part:
-    """Find data.tar, in whatever packing, among a .deb's members."""
+def _deb_member(file: BinaryIO, name: str, wanted: bytes) -> _Part:
+    """Find control.tar or data.tar, in whatever packing, among a .deb's members."""
     end = file.seek(0, io.SEEK_END)
     at = 8
     for _ in range(16):  # three, by deb(5)
@@ -198,12 +237,26 @@ def _deb_data(file: BinaryIO, name: str) -> _Part:
         if len(header) < 60 or header[58:] != b"`\n" or not header[48:58].strip().isdigit():
             break
         size = int(header[48:58])
-        if header.startswith(b"data.tar"):
+        if header.startswith(wanted):
             if at + 60 + size > end:
                 raise LabError(f"{name}: a package cut short: its files would end at byte {at + 60 + size:,}")
             return _Part(file, at + 60, at + 60 + size)
         at += 60 + size + size % 2
-    raise LabError(f"{name}: not a Debian package, or a damaged one: no data.tar in it")
+    raise LabError(f"{name}: not a Debian package, or a damaged one: no {wanted.decode()} in it")
+
+
+def _deb_fields(file: BinaryIO, name: str) -> dict[str, str]:
+    """Return what a .deb says of itself, such as Architecture and Depends; nothing where that is damaged."""
+    try:
+        stream = _unpacked(_deb_member(file, name, b"control.tar"), name)
+        for member, begin, size in _tar(stream):
+            if member in ("control", "./control") and size <= MAX_FIELDS:
+                stream.skip_to(begin)
+                text = stream.exactly(size).decode("utf-8", "replace")
+                return dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.*)$", text, re.MULTILINE))
+    except Exception:  # noqa: BLE001  (each library has its own error; the files are what matters)
+        return {}
+    return {}
 
 
 class _ForTarfile:
@@ -241,30 +294,33 @@ def _tar(stream: Stream) -> Iterator[Member]:
 
 
 def _rpm_payload(file: BinaryIO, name: str) -> _Part:
-    """Find the packed cpio archive behind an RPM's headers."""
-    import rpmfile  # noqa: PLC0415  (only where it is needed)
-
+    """Find the packed cpio archive behind an RPM's two headers: signatures, and what it says of itself."""
     file.seek(0)
     head = file.read(MAX_RPM_HEAD)
-    at = 96  # behind the lead
-    for align in (8, 1):  # signatures, then headers; rpmfile believes all they say, and memory would pay for it
+    at, texts = 96, {}  # behind the lead
+    for align in (8, 1):
         entries, size = struct.unpack_from(">2I", head, at + 8)
-        end = at + 16 + 16 * entries + size
-        if not head.startswith(b"\x8e\xad\xe8", at) or end > len(head) or entries * size > MAX_RPM_WORK:
+        start = at + 16 + 16 * entries
+        end = start + size
+        if not head.startswith(b"\x8e\xad\xe8", at) or end > len(head):
             raise LabError(f"{name}: a damaged RPM package, or one cut short: a header of {size:,} bytes in it")
-        values = sum(count for *_, count in struct.iter_unpack(">4I", head[at + 16 : end - size]))
+        texts = {
+            tag: head[start + offset : end].partition(b"\0")[0]
+            for tag, kind, offset, count in struct.iter_unpack(">4I", head[at + 16 : start])
+            if tag in (RPM_MACHINE, RPM_LAYOUT) and (kind, count) == (RPM_STRING, 1)
+        }
         at = end + -end % align
-        if values > size or head[end:at].strip(b"\0"):
-            raise LabError(f"{name}: a damaged RPM package: {values:,} values in a header of {size:,} bytes")
-    rpm = rpmfile.RPMFile(fileobj=io.BytesIO(head))
-    layout = rpm.headers.get("archive_format", b"cpio")
+        if head[end:at].strip(b"\0"):
+            raise LabError(f"{name}: a damaged RPM package: something stands between its headers")
+    _demand_x86(texts.get(RPM_MACHINE, b"")[:40].decode("ascii", "replace"), name)
+    layout = texts.get(RPM_LAYOUT, b"cpio")
     if layout != b"cpio":
-        raise LabError(f"{name}: an RPM package with a payload of kind {layout!r}; only cpio is understood")
-    return _Part(file, rpm.data_offset, file.seek(0, io.SEEK_END))
+        raise LabError(f"{name}: an RPM package with a payload of kind {layout[:40]!r}; only cpio is understood")
+    return _Part(file, at, file.seek(0, io.SEEK_END))
 
 
 def _cpio(stream: Stream) -> Iterator[Member]:
-    """Walk a cpio archive. rpmfile could do so, but only with all of it unpacked in memory."""
+    """Walk a cpio archive."""
     for _ in range(MAX_MEMBERS):
         header = stream.exactly(110)
         if header.startswith(b"07070X"):

@@ -18,6 +18,7 @@ from vmenter.code.image import Image
 from vmenter.patching.features import parse_version, word_counts
 
 MAX_PATCH = 254  # bytes: the kernel's buffer, MAX_PATCH_LEN
+MAX_ENTRIES = 200_000  # a kernel has some 10,000
 MAX_FEATURES = 32 * 32  # of a kernel whose words were not counted: far above what any has (24 in v7.3)
 ALWAYS = 3 * 32 + 21  # X86_FEATURE_ALWAYS: set on every CPU, at this place in every kernel
 LAYOUTS = {12: struct.Struct("<iiHBB"), 13: struct.Struct("<iiHBBB"), 14: struct.Struct("<iiHHBB")}
@@ -216,6 +217,8 @@ def _records(image: Image, size: int) -> Iterator[AltEntry]:
     start, table = image.alternatives or (0, b"")
     if len(table) % size:
         raise LabError(f"{image.name}: a table of {len(table)} bytes holds no whole number of {size}-byte records")
+    if len(table) // size > MAX_ENTRIES:
+        raise LabError(f"{image.name}: {len(table) // size:,} alternative entries; no kernel has that many")
     for index, fields in enumerate(LAYOUTS[size].iter_unpack(table)):
         address = start + index * size
         site, replacement, feature, *rest = fields

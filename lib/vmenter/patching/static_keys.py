@@ -19,6 +19,7 @@ from vmenter.code.instructions import is_nop
 from vmenter.code.lengths import lengths
 
 RECORD = struct.Struct("<iiq")
+MAX_RECORDS = 200_000  # a kernel has some 10,000
 NOPS = {2: bytes.fromhex("6690"), 5: bytes.fromhex("0f1f440000")}
 OPCODES = {2: b"\xeb", 5: b"\xe9"}  # JMP rel8, JMP rel32
 LIKELY = 1
@@ -59,6 +60,8 @@ def branches(image: Image) -> tuple[StaticBranch, ...]:
         raise LabError(
             f"{image.name}: a jump-label table of {len(table)} bytes holds no whole number of 16-byte records",
         )
+    if len(table) // RECORD.size > MAX_RECORDS:
+        raise LabError(f"{image.name}: {len(table) // RECORD.size:,} static branches; no kernel has that many")
     names = _KeyNames(image)
     result = []
     for index, (site, target, key) in enumerate(RECORD.iter_unpack(table)):

@@ -11,6 +11,14 @@ from vmenter.patching.alternative_table import AltEntry, Rules
 from vmenter.patching.alternatives import Patch
 
 
+def table(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Yield rows with their columns aligned, indented by two."""
+    rows = tuple(rows)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    for row in rows:
+        yield "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
 def to_json(image: Image, how: Rules, entries: int, patches: Iterable[Patch]) -> dict[str, Any]:
     """Return the list as data; see the README for its shape."""
     return {

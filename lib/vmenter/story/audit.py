@@ -295,10 +295,34 @@ def reached(
 
     The counts of all add up to the space. Nothing is run.
     """
+    selected, vcpus, told = parts(space, era.kernel, progress)
+    alike: dict[tuple[eras.State, Promise], tuple[Selected, Tally]] = {}  # for whatever vCPU
+    for left in selected.values():
+        one = _selected(era, space, left)
+        key = eras.state_of(era, one.hosts[True], one.selection, VCpuState()), one.promise
+        alike[key] = one, left.either(alike[key][1] if key in alike else None)
+    entries = [(*space.machine(tally.smallest), tally) for tally in vcpus.values()]
     found: dict[tuple[eras.State, Promise], Tally] = {}
-    for state, promise, tally in _cases(era, space, progress).values():
-        found[state, promise] = tally.either(found.get((state, promise)))
+    for one, left in alike.values():
+        for entering, vcpu, right in entries:
+            state = eras.state_of(era, one.hosts[entering.has(CTRL)], one.selection, vcpu)
+            tally = _joined((left, right, told))
+            found[state, one.promise] = tally.either(found.get((state, one.promise)))
     return found
+
+
+class Selected(NamedTuple):
+    """What selection makes of hosts with one outcome; of the fact that is read with the vCPU, both."""
+
+    hosts: tuple[Host, Host]  # without FB_CLEAR_CTRL, with it
+    selection: eras.Selection
+    promise: Promise
+
+
+def _selected(era: eras.Era, space: Space, tally: Tally) -> Selected:
+    host, _ = space.machine(tally.smallest)  # one configuration speaks for all with its outcome
+    selection = _select(host, era.kernel)
+    return Selected((host, replace(host, facts=(*host.facts, CTRL))), selection, promise_of(selection))
 
 
 def _cases(
@@ -309,13 +333,10 @@ def _cases(
     entries = [(outcome, *space.machine(tally.smallest), tally) for outcome, tally in vcpus.items()]
     found: dict[Hashable, tuple[eras.State, Promise, Tally]] = {}
     for both, left in selected.items():
-        host, _ = space.machine(left.smallest)  # one configuration speaks for all with its outcome
-        selection = _select(host, era.kernel)
-        promise = promise_of(selection)
-        hosts = {has: replace(host, facts=(*host.facts, *(CTRL,) * has)) for has in (False, True)}
+        one = _selected(era, space, left)
         for outcome, entering, vcpu, right in entries:
-            state = eras.state_of(era, hosts[entering.has(CTRL)], selection, vcpu)
-            found[both, outcome] = state, promise, _joined((left, right, told))
+            state = eras.state_of(era, one.hosts[entering.has(CTRL)], one.selection, vcpu)
+            found[both, outcome] = state, one.promise, _joined((left, right, told))
     return found
 
 
@@ -329,12 +350,12 @@ def with_value(tally: Tally, space: Space, name: str, label: str) -> Tally:
 def audit(era: eras.Era | str, space: Space = DEFAULT, progress: Progress | None = None) -> Audit:
     """Audit one era, or any code in its place: `dataclasses.replace(era, code=…)`."""
     era = eras.era(era) if isinstance(era, str) else era
-    found = fates(era, space, progress).values()
+    cases = reached(era, space, progress)
     faults: dict[str, Tally] = {}
-    for fate, tally in found:
-        for fault in fate.faults:
-            faults[fault] = tally.either(faults.get(fault))
-    states = len({fate.state for fate, _ in found})
+    for case, found in _judged(era, cases, progress).items():
+        for fault in found:
+            faults[fault] = cases[case].either(faults.get(fault))
+    states = len({state for state, _ in cases})
     findings = {fault: Finding(tally, space) for fault, tally in faults.items()}
     return Audit(era, space, states, findings.get("broken"), findings.get("neutralised"), findings.get("failed"))
 
@@ -352,8 +373,19 @@ def fates(
 ) -> dict[Hashable, tuple[Fate, Tally]]:
     """Return for each outcome of a space its fate, and the configurations that share it. Runs each state once."""
     cases = _cases(era, space, progress)
+    faults = _judged(era, ((state, promise) for state, promise, _ in cases.values()), progress)
+    return {
+        outcome: (Fate(state, promise, faults[state, promise]), tally)
+        for outcome, (state, promise, tally) in cases.items()
+    }
+
+
+def _judged(
+    era: eras.Era, cases: Iterable[tuple[eras.State, Promise]], progress: Progress | None
+) -> dict[tuple[eras.State, Promise], frozenset[str]]:
+    """Run each state once, and hold it against each promise that was made in it."""
     promises: dict[eras.State, set[Promise]] = {}
-    for state, promise, _ in cases.values():
+    for state, promise in cases:
         promises.setdefault(state, set()).add(promise)
     faults: dict[tuple[eras.State, Promise], frozenset[str]] = {}
     states = sorted(promises, key=lambda state: (sorted(state.features), sorted(state.keys)))
@@ -364,10 +396,7 @@ def fates(
         for promise in promises[state]:
             found = (fault for trace in traces for fault in _faults(promise, state, trace))
             faults[state, promise] = frozenset(found)
-    return {
-        outcome: (Fate(state, promise, faults[state, promise]), tally)
-        for outcome, (state, promise, tally) in cases.items()
-    }
+    return faults
 
 
 _select = lru_cache(maxsize=4096)(select)

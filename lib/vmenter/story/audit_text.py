@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vmenter.patching.text import table
 from vmenter.story.audit import replay
-from vmenter.story.entry_text import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,17 +1,17 @@
-"""A selection and a VM-Enter as plain text: what `vmenter select` and `vmenter enter` say."""
+"""A VM-Enter in words: what `vmenter enter` says."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from vmenter.boot.selection_text import selection_lines
 from vmenter.emulator.memory import kernel_address
 from vmenter.emulator.trace import EventKind
+from vmenter.patching.text import table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from vmenter.boot.selection import Selection
     from vmenter.emulator.trace import Event, Trace
     from vmenter.story.eras import Entry
 
@@ -25,46 +25,36 @@ _EVENTS = {
 }
 
 
-def table(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Yield rows with their columns aligned, indented by two."""
-    rows = tuple(rows)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
-    for row in rows:
-        yield "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def selection_lines(selection: Selection) -> Iterator[str]:
-    """Yield what a kernel selects on a host: its reasons, the vulnerabilities files, what is switched on."""
-    yield "Why:"
-    yield from table((link.subject, link.outcome, link.reason) for link in selection.why)
-    yield "Vulnerabilities (sysfs):"
-    lines = selection.lines.to_json().items()
-    yield from table((flaw, line or "(this kernel has no such file)") for flaw, line in lines)
-    yield "Switched on:"
-    yield from table(
-        (
-            ("features", " ".join(selection.features) or "none"),
-            ("static keys", " ".join((*selection.keys, *selection.kvm_keys)) or "none"),
-            ("L1D flush", selection.l1d_flush),
-            ("SMT off", "yes" if selection.nosmt else "no"),
-        ),
-    )
-
-
-def selection_json(era: str, selection: Selection) -> dict[str, Any]:
-    """Return a selection with its reasons, in the shape of `vmenter select --json`."""
+def to_json(entry: Entry) -> dict[str, Any]:
+    """Return it in the shape of `vmenter enter --json`."""
+    verdict = entry.verdict
     return {
-        "era": era,
-        "kernel": selection.kernel,
-        **selection.to_json(),
-        "kvm_keys": list(selection.kvm_keys),
-        "l1d_flush": selection.l1d_flush,
-        "lines": selection.lines.to_json(),
-        "why": [asdict(link) for link in selection.why],
+        "era": entry.era.id,
+        "features": list(entry.selection.features),
+        "keys": [*entry.selection.keys, *entry.selection.kvm_keys],
+        "l1d_flush": entry.selection.l1d_flush,
+        "sysfs": entry.selection.lines.to_json(),  # KVM is loaded when a guest is entered, and l1tf says so
+        "vm_enter": entry.trace.vm_enter,
+        "events": [
+            {"kind": str(event.kind), "symbol": symbol, "address": address}
+            for event, symbol, address in notable(entry.trace)
+        ],
+        "verw": verdict.verw,
+        "l1d_flushed": verdict.l1d_flushed,
+        "instructions_after_clear": verdict.instructions_after_clear,
+        "accesses_after_clear": verdict.accesses_after_clear,
+        "promise": verdict.promise,
+        "kept": verdict.kept,
+        "neutralised": verdict.neutralised,
     }
 
 
-def entry_lines(entry: Entry) -> Iterator[str]:
+def to_text(entry: Entry) -> str:
+    """Return one VM-Enter as plain text, as `vmenter enter` prints it."""
+    return "\n".join(_lines(entry))
+
+
+def _lines(entry: Entry) -> Iterator[str]:
     """Yield one VM-Enter: era, selection, vCPU, events, promise, verdict, distance."""
     era, vcpu, verdict = entry.era, entry.vcpu, entry.verdict
     yield f"{era.id}: {era.title} ({era.release}; selection of kernel {era.kernel})"

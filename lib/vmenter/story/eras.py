@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
 
 from vmenter import LabError
 from vmenter.boot.host import Host
@@ -19,7 +18,6 @@ from vmenter.emulator.machine import IA32_MCU_OPT_CTRL, Budget, Machine
 from vmenter.emulator.memory import LAB_BASE, VCPU, VCpu
 from vmenter.emulator.trace import Trace
 from vmenter.patching import alternatives, features, static_keys
-from vmenter.story.entry_text import entry_lines, notable
 from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE, Era, Source, era
 from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, Verw, judge, promise_of
 
@@ -98,34 +96,6 @@ class Entry:
     promise: Promise
     verdict: Verdict
     trace: Trace = field(repr=False)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it in the shape of `vmenter enter --json`."""
-        verdict = self.verdict
-        return {
-            "era": self.era.id,
-            "features": list(self.selection.features),
-            "keys": [*self.selection.keys, *self.selection.kvm_keys],
-            "l1d_flush": self.selection.l1d_flush,
-            "sysfs": self.selection.lines.to_json(),  # KVM is loaded when a guest is entered, and l1tf says so
-            "vm_enter": self.trace.vm_enter,
-            "events": [
-                {"kind": str(event.kind), "symbol": symbol, "address": address}
-                for event, symbol, address in notable(self.trace)
-            ],
-            "verw": verdict.verw,
-            "l1d_flushed": verdict.l1d_flushed,
-            "instructions_after_clear": verdict.instructions_after_clear,
-            "accesses_after_clear": verdict.accesses_after_clear,
-            "promise": verdict.promise,
-            "kept": verdict.kept,
-            "neutralised": verdict.neutralised,
-        }
-
-    @property
-    def text(self) -> str:
-        """Return it as plain text, as `vmenter enter` prints it."""
-        return "\n".join(entry_lines(self))
 
 
 def enter(era_: Era | str, host: Host, vcpu: VCpuState | None = None) -> Entry:

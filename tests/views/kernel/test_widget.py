@@ -2,18 +2,21 @@
 
 import json
 import re
+import struct
 import time
+from dataclasses import replace
 from functools import cache
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from needs import kernel_file, kernel_files
+from pieces import TEXT, Alt, Place, build
 
 from vmenter import LabError
 from vmenter.boot.processors import PRESETS
 from vmenter.boot.selection import select
-from vmenter.code.image import from_bytes, load
+from vmenter.code.image import Section, from_bytes, load
 from vmenter.code.instructions import decode
 from vmenter.patching import alternatives, features
 from vmenter.patching.lab import feature_numbers, lab_object
@@ -309,3 +312,21 @@ def test_a_whole_kernel_stays_quick(report):
            f"features {took[1]:.0f} ms, text {took[2]:.0f} ms, sort {took[3]:.0f} ms, next page {took[4]:.0f} ms")  # fmt: skip
     assert read < 5
     assert max(took) < 2000
+
+
+def test_a_kernel_whose_cpu_decides_its_nops_shows_which_sites_depend_on_it_and_others_are_named():
+    site = Place(b"\xfa\x90\x90\x90", (Alt(3 * 32 + 21, b"\xfb"),))
+    image = build(site, record_size=12, kernel="5.10.262")
+    named = Section(
+        ".return_sites", 0xF0_0000, 4, struct.pack("<i", TEXT - 0xF0_0000), executable=False, writable=False
+    )
+    image = replace(image, sections=(*image.sections, named))
+    (open_,) = KernelBrowser(image).frame["rows"]
+    (k8,) = KernelBrowser(image, nops="k8").frame["rows"]
+    assert open_["outcome"] == "cannot tell"
+    assert "p6 or k8" in open_["patched"]
+    assert k8["outcome"] == "changed"
+    assert "also in return_sites: another patcher" in k8["patched"]
+    assert KernelBrowser(image, features=()).frame["features"][0] == {
+        "name": "ALWAYS", "sites": 1, "on": True, "fixed": True,
+    }  # fmt: skip

@@ -72,6 +72,8 @@ class Exercise:
             wrong = self.judge(answer)
         except LabError as error:
             wrong = str(error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (an answer may be anything)
+            wrong = f"{_what(answer)} cannot be judged here ({type(error).__name__}); look at the starter's form"
         if wrong is None:
             return Feedback(passed=True, message=self.praise)
         return Feedback(passed=False, message=str(wrong), trace=getattr(wrong, "trace", None))
@@ -91,6 +93,14 @@ class Exercise:
             f'<p style="white-space:pre-wrap">{_rich(self.task)}</p>{"".join(folds)}'
             f"{fold.format('A solution, and why', code, solution)}</section>"
         )
+
+
+def _what(answer: Any) -> str:
+    """Name a kind of answer that no judge has thought of, and what it holds."""
+    if isinstance(answer, list | tuple | set | dict) and answer:
+        kinds = dict.fromkeys(type(one).__name__ for one in answer)
+        return f"a {type(answer).__name__} of {', '.join([*kinds][:4])}"
+    return f"a {type(answer).__name__}"
 
 
 def _rich(text: str) -> str:

@@ -1,20 +1,33 @@
 """The child process of `limited`: run a learner's function on many inputs, and note at every line where it is.
 
-It imports the standard library alone. What it finds out goes into a file; the line it is at goes into a mapped
-file, which outlives whatever may end this process.
+It imports the standard library alone. The line it is at and what it finds out go into a mapped file: that outlives
+whatever may end this process, and whatever the function does to files.
 """
 
 import json
 import mmap
+import os
+import signal
 import struct
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 MEMORY = 512 << 20  # bytes of address space
-FILE = 16 << 20  # bytes of a file it may write
-SECONDS = 10  # of the CPU; the parent's clock is shorter, this is for a child that has lost its parent
+SECONDS = 10  # of the CPU; the clock is shorter, this is for a child that has lost all who watch it
+# Python's audit events (sys.addaudithook) of what starts a process or ends one, by the beginning of their names.
+PROCESSES = (
+    *("os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile", "os.system", "pty.", "subprocess."),
+    "os.kill",
+)
+# The mapped file: line and input; how it ended, the child's status; the length of the result, and the result.
+HEAD = struct.Struct("<iiiii")
+HOW, LENGTH = 8, 16
+ENDED, LATE = range(2)
 PRINTED = 100_000  # characters
 NAME = "<answer>"
 
@@ -37,16 +50,31 @@ class Printed:
 
 
 def limit() -> None:
-    """Set what limits there are; where one cannot be set, the parent's clock remains."""
+    """Set what limits there are; where one cannot be set, the clock remains."""
     try:
         import resource  # noqa: PLC0415  (not on Windows)
     except ImportError:
         return
-    for what, value in (("AS", MEMORY), ("FSIZE", FILE), ("CPU", SECONDS), ("CORE", 0)):
+    limits = {"AS": MEMORY, "FSIZE": 0, "NPROC": 0, "CPU": SECONDS, "CORE": 0}
+    for what, value in limits.items():
         try:
             resource.setrlimit(getattr(resource, f"RLIMIT_{what}"), (value, value))
         except (AttributeError, ValueError, OSError):
             continue
+
+
+def refuse(event: str, _arguments: object) -> None:
+    """Let no process be started or ended, whoever's account this is."""
+    if event.startswith(PROCESSES):
+        raise PermissionError("no process may be started or ended here")
+
+
+def words(write: Callable[[object], str], value: object) -> str:
+    """Return what `str` or `repr` makes of a value, whose own method may do anything."""
+    try:
+        return write(value)
+    except BaseException as error:  # noqa: BLE001
+        return f"what cannot be written out: {type(error).__name__}"
 
 
 def run(job: dict[str, Any], place: mmap.mmap) -> dict[str, Any]:
@@ -67,7 +95,8 @@ def run(job: dict[str, Any], place: mmap.mmap) -> dict[str, Any]:
         for values in job["inputs"]:
             result = function(*values)
             if type(result) is not bool:
-                return {"returned": f"{repr(result)[:60]} ({type(result).__name__})", "input": len(found)}
+                sys.settrace(None)
+                return {"returned": f"{words(repr, result)[:60]} ({type(result).__name__})", "input": len(found)}
             found.append(result)
     except BaseException as error:  # noqa: BLE001  (whatever it is: SystemExit, MemoryError, …)
         sys.settrace(None)
@@ -77,20 +106,92 @@ def run(job: dict[str, Any], place: mmap.mmap) -> dict[str, Any]:
             if step.tb_frame.f_code.co_filename == NAME:
                 line = step.tb_lineno
             step = step.tb_next
-        return {"error": type(error).__name__, "text": str(error)[:300], "line": line, "input": len(found)}
+        return {"error": type(error).__name__, "text": words(str, error)[:300], "line": line, "input": len(found)}
     finally:
         sys.settrace(None)
     return {"results": found}
 
 
+def work(job: dict[str, Any], place: mmap.mmap) -> None:
+    """Run the job within the limits, and leave what was found behind the head."""
+    sys.stdout = sys.stderr = Printed()
+    limit()
+    sys.addaudithook(refuse)
+    found = json.dumps(run(job, place)).encode()
+    found = found if len(found) <= len(place) - HEAD.size else b""
+    place[HEAD.size : HEAD.size + len(found)] = found
+    struct.pack_into("<i", place, LENGTH, len(found))
+
+
+# --- on Linux, a process that watches --------------------------------------------------------------------------
+
+
+def watch(job: dict[str, Any], place: mmap.mmap) -> None:
+    """Do the work in a child; end it, and all that it may have started, when it ends or is late.
+
+    What a process leaves behind comes to this one (PR_SET_CHILD_SUBREAPER, prctl(2)), in whatever session it is:
+    when this process has no child any more, nothing of the learner's is left.
+    """
+    import ctypes  # noqa: PLC0415  (only here)
+
+    prctl = ctypes.CDLL(None).prctl
+    prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    reader = os.getppid()
+    child = os.fork()
+    if child == 0:
+        prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: no watcher, no work
+        work(job, place)
+        os._exit(0)
+    how, status, end = ENDED, 0, time.monotonic() + job["seconds"]
+    while True:
+        pid, waited = os.waitpid(-1, os.WNOHANG)
+        if pid == child:
+            status = os.waitstatus_to_exitcode(waited)
+            break
+        if time.monotonic() > end:
+            how = LATE
+            break
+        if os.getppid() != reader:
+            break
+        time.sleep(0.005)
+    struct.pack_into("<ii", place, HOW, how, status)
+    end_all()
+
+
+def descendants() -> list[int]:
+    """Return the processes that come from this one; proc(5), the fourth field of stat."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[1-9]*/stat"):
+        with suppress(OSError, ValueError, IndexError):
+            parents[int(stat.parent.name)] = int(stat.read_bytes().rpartition(b")")[2].split()[1])
+    found, new = [], [os.getpid()]
+    while new:
+        new = [pid for pid, parent in parents.items() if parent in new]
+        found += new
+    return found
+
+
+def end_all() -> None:
+    """Stop and end all that is left, and wait until it is gone."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+            for how in (signal.SIGSTOP, signal.SIGKILL):  # one that is stopped starts no other
+                for pid in descendants():
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.kill(pid, how)
+            time.sleep(0.002)
+            continue
+        return
+
+
 def main(folder: Path) -> None:
-    """Read the job, run it, write the result."""
+    """Read the job, and have it done."""
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    with (folder / "place").open("r+b") as file, mmap.mmap(file.fileno(), 8) as place:
-        sys.stdout = sys.stderr = Printed()
-        limit()
-        found = run(job, place)
-    (folder / "result.json").write_text(json.dumps(found), encoding="utf-8")
+    with (folder / "place").open("r+b") as file, mmap.mmap(file.fileno(), 0) as place:
+        (watch if sys.platform == "linux" else work)(job, place)
 
 
 if __name__ == "__main__":

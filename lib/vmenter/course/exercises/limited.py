@@ -2,18 +2,26 @@
 
 A loop, a crash, an allocation without end, an exception, a wrong type: each becomes one `LabError` that names the
 line in the learner's text. The text travels, not the function: so it is the same on every system, and a function
-cannot lean on what happens to stand in somebody's notebook. Limits: `SECONDS` everywhere; memory (512 MiB), files
-and CPU time where the system can set them, which Windows cannot and macOS does not for memory.
+cannot lean on what happens to stand in somebody's notebook. What holds:
+
+- Everywhere: it is stopped after `SECONDS`, and Python refuses to start or end processes for it.
+- On Linux, for an ordinary account, the kernel sees to it as well, whatever way is tried: no process or thread is
+  started, no byte is written to a file, memory ends at 512 MiB. For root the same but for processes, which the
+  kernel does not count for root. A watching process ends all that was started nevertheless, in whatever session.
+- On macOS: the same as for an ordinary account, but memory has no bound there, and nobody watches.
+- On Windows: nothing more.
+
+It is a guard against accidents, not against malice: the function runs under the learner's own account.
 """
 
 from __future__ import annotations
 
 import ast
+import errno
 import inspect
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import textwrap
@@ -23,12 +31,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from vmenter import LabError
+from vmenter.course.exercises._limited import ENDED, HEAD, LATE, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SECONDS = 5.0  # for all inputs together
+WATCHED = 5.0  # seconds more in which a watching process ends what is left
 TEXT = 20_000  # characters of a function
+RESULT = 8 << 10  # bytes of a result, apart from eight for each input
 _CHILD = Path(__file__).with_name("_limited.py")
 
 Input = tuple[str | bool, ...]
@@ -67,30 +78,33 @@ def source_of(function: Any, name: str) -> tuple[str, str]:
 def text_of(answer: Any) -> str:
     """Return an answer as text that a reader knows again: itself, a function's own, else as Python writes it."""
     if isinstance(answer, str):
-        return answer
+        return str.__str__(answer)
     try:
         return source_of(answer, "answer")[0]
-    except LabError:
-        return repr(answer)
+    except Exception:  # noqa: BLE001  (an answer may be anything)
+        return words(repr, answer)
 
 
 def results(function: Any, name: str, inputs: Sequence[Input]) -> list[bool]:
     """Return what a learner's function answers to each input, True or False. `LabError` in all other cases."""
     text, name = source_of(function, name)
+    job = {"source": text, "name": name, "inputs": inputs, "seconds": SECONDS}
     with TemporaryDirectory(prefix="vmenter-", ignore_cleanup_errors=True) as folder_name:
         folder = Path(folder_name)
-        job = {"source": text, "name": name, "inputs": inputs}
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        (folder / "place").write_bytes(bytes(8))
-        status = _run(folder)
-        result = folder / "result.json"
-        line, done = struct.unpack("<ii", (folder / "place").read_bytes())
-        found = json.loads(result.read_text(encoding="utf-8")) if status == 0 and result.exists() else None
-    call = f"{name}{inputs[min(found['input'] if found and 'input' in found else done, len(inputs) - 1)]!r}"
+        (folder / "place").write_bytes(bytes(HEAD.size + RESULT + 8 * len(inputs)))
+        with (folder / "place").open("rb") as file:  # open before the function runs, which may remove its folder
+            how, status = _run(folder)
+            line, done, told, worked, length = HEAD.unpack(file.read(HEAD.size))
+            data = file.read(length) if length > 0 else b""
+    how, status = (told or how, worked or status) if sys.platform == "linux" else (how, status)
+    found = json.loads(data) if data and how == ENDED and status == 0 else None
+    call = (
+        f"{name}{inputs[max(0, min(found['input'] if found and 'input' in found else done, len(inputs) - 1))]!r}"
+    )
     if found is None:
-        reason = (
-            f"still running after {SECONDS:.0f} s: a loop without an end?" if status is None else _died(status)
-        )
+        late = f"still running after {SECONDS:.0f} s: a loop without an end?"
+        reason = late if how == LATE else _died(status)
         raise LabError(f"{_quoted(text, line)}: {reason} It was at {call}")
     if "returned" in found:
         missing = " Is a return missing on some way through it?" if found["returned"].startswith("None") else ""
@@ -101,8 +115,8 @@ def results(function: Any, name: str, inputs: Sequence[Input]) -> list[bool]:
     return answers
 
 
-def _run(folder: Path) -> int | None:
-    """Run the child: its exit status, or None if it had to be stopped. What it started is stopped with it."""
+def _run(folder: Path) -> tuple[int, int]:
+    """Run the child: how it ended, and its exit status. What it started is stopped with it."""
     child = subprocess.Popen(
         [sys.executable, "-I", "-B", str(_CHILD), str(folder)],
         stdin=subprocess.DEVNULL,
@@ -112,9 +126,9 @@ def _run(folder: Path) -> int | None:
         start_new_session=True,
     )
     try:
-        return child.wait(SECONDS)
+        return ENDED, child.wait(SECONDS + (WATCHED if sys.platform == "linux" else 0))
     except subprocess.TimeoutExpired:
-        return None
+        return LATE, 0
     finally:
         if os.name == "posix":
             with suppress(ProcessLookupError, PermissionError):
@@ -146,6 +160,8 @@ def _exception(found: dict[str, Any]) -> str:
     kind, text = found["error"], found["text"]
     if kind == "MemoryError":
         return "more memory than an answer may use (512 MiB)."
+    if kind == "OSError" and text.startswith(f"[Errno {errno.EFBIG}]"):
+        return "nothing may be written to a file here."
     if kind == "NameError":
         return f"{text}. The function is run alone, so all that it needs must stand in it."
     return f"{kind}{f': {text}' if text else ''}."

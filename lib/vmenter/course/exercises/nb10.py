@@ -10,7 +10,7 @@ from vmenter.code.image import Image, from_bytes
 from vmenter.emulator.machine import Machine
 from vmenter.emulator.memory import LAB_BASE, VCPU, VCpu
 from vmenter.emulator.trace import End, Trace
-from vmenter.kernels import census
+from vmenter.kernels import amd_stub, census
 from vmenter.patching.alternative_table import Engine, Rules, read
 from vmenter.patching.alternatives import apply, patch_all
 from vmenter.patching.features import number
@@ -126,7 +126,7 @@ def facts(version: str = REPORT) -> dict[str, Any]:
     """Return what the report on a recorded kernel must say."""
     kernel = census.recorded(version)
     intel = [clear.feature for clear in census.recorded(version, "kvm-intel.ko").clears]
-    runs = svm.recorded_runs(version)
+    runs = amd_stub.recorded_runs(version)
     return {
         "sites": kernel.sites,
         "clears_to_user": len(kernel.clears),
@@ -153,7 +153,7 @@ _WHERE = {
     "clears_to_user": f'count census.recorded("{REPORT}").clears',
     "intel": 'the features of the clears of "kvm-intel.ko", as a list',
     "amd": 'the features of the clears of "kvm-amd.ko", each once, as a list',
-    "amd_accesses_after_clear": f'svm.recorded_runs("{REPORT}") has it for each run; the largest counts',
+    "amd_accesses_after_clear": f'amd_stub.recorded_runs("{REPORT}") has it for each run; the largest counts',
     "form_of_6_19": "that form has a feature of its own for guests that reach MMIO: has Intel's module got it?",
     "left_open": "this stub is that of 43fb862de8f6: which arm stayed in C, behind the else (notebook 06)?",
 }

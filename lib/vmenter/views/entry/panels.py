@@ -19,7 +19,8 @@ from vmenter.emulator.trace import CLEARS, EventKind, Trace
 from vmenter.flow.graph import Block, Flow
 from vmenter.flow.graph import Mark as FlowMark
 from vmenter.flow.text import branch_lines
-from vmenter.story.entry_text import event_text, notable, notes, table
+from vmenter.patching.text import table
+from vmenter.story.entry_text import event_text, notable, notes
 from vmenter.story.eras import GUEST, START, Entry, enter
 from vmenter.story.history import Era
 from vmenter.story.promise import VCpuState

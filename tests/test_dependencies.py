@@ -1,0 +1,85 @@
+"""What is imported is declared, and what is declared is imported."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+DECLARED = tomllib.loads((ROOT / "lib" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+LIBRARY, TESTS = ([*(ROOT / name).rglob("*.py")] for name in ("lib", "tests"))
+# Programs that are called, not imported.
+PROGRAMS = {
+    "jupyterlab",
+    "codespell",
+    "import-linter",
+    "mypy",
+    "nbval",
+    "pre-commit",
+    "pytest-timeout",
+    "pytest-xdist",
+    "ruff",
+    "uv",
+}
+HUB = {"aiohttp", "jupyterhub", "systemdspawner"}  # in the hub's own pins
+
+
+def imported(paths):
+    """Return module -> a file, of all that is imported and neither Python's nor the project's."""
+    own = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {
+        path.name for path in (ROOT / "tests").iterdir()
+    }
+    found = {}
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module]
+            for name in names:
+                top = name.partition(".")[0]
+                if top not in sys.stdlib_module_names | own | HUB | {"vmenter"}:
+                    found[top] = path.name
+    return found
+
+
+def plain(name):
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", name)[0]).lower()
+
+
+def of(modules):
+    """Return the distributions that modules come from."""
+    known = packages_distributions()
+    return {plain(known.get(module, [module])[0]) for module in modules}
+
+
+def declared(*extras):
+    lists = [DECLARED["dependencies"], *(DECLARED["optional-dependencies"][extra] for extra in extras)]
+    return {plain(line) for lines in lists for line in lines}
+
+
+def test_what_the_library_imports_is_declared():
+    assert of(imported(LIBRARY)) <= declared("slides")
+
+
+def test_only_slides_and_site_need_an_extra():
+    paths = [path for path in (ROOT / "lib").rglob("*.py") if not {"slides", "site"} & set(path.parts)]
+    assert of(imported(paths)) <= declared()
+
+
+def test_what_the_tests_import_is_declared():
+    assert of(imported(TESTS)) <= declared("slides", "test")
+
+
+def test_what_is_declared_is_imported():
+    assert declared("course", "slides", "test", "pins") - PROGRAMS <= of(imported(LIBRARY) | imported(TESTS))
+
+
+def test_what_is_declared_is_pinned():
+    pins = {
+        plain(line)
+        for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        if "==" in line
+    }
+    assert declared("course", "slides", "test", "pins") <= pins
