@@ -35,8 +35,8 @@ MODEL = (
 )
 ASKED = {
     "intel": "Why did the code of 2019 skip its VERW? That is what this course finds out.",
-    "amd": "Without the microcode VERW would clear nothing, and this kernel does not run it. Who decides that, and "
-    "how? That is what this course is about. Look at the Intel server, too: there the kernel had the cure and "
+    "amd": "Without the microcode VERW would clear nothing, and this kernel does not run it. Who decides that, "
+    "and how? That is what this course is about. Look at the Intel server, too: there the kernel had the cure and "
     "skipped it.",
 }
 

@@ -89,7 +89,7 @@ def _chips(x: int, y: int, marks: Sequence[str]) -> str:
         wide = WIDE if secret else SLIM
         parts.append(
             f'<g class="{"f-secret" if secret else "f-other"}">'
-            f'<rect x="{x}" y="{y}" width="{wide}" height="18" rx="3"/>'
+            f'<rect class="shape" x="{x}" y="{y}" width="{wide}" height="18" rx="3"/>'
             f'<text x="{x + wide / 2:g}" y="{y + 13}" text-anchor="middle">{mark}</text></g>'
         )
         x += wide + GAP
