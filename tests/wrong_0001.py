@@ -75,5 +75,5 @@ RIGHT = {
     "00-1": ["MMIO_STALE_DATA", " mmio ", ["mmio_stale_data"], {"mmio"}],
     "01-4": [both("n", "nr"), both(["N"], ("N", "R")), both("N", "R, N"), {"L1TF": "NR", "MDS": {"N"}}],
     "01-5": ["tsx=auto", "tsx=off mds=off", "quiet tsx=on tsx=off", "tsx=no"],
-    "01-6": ["dba", "A, B, D", ["a", "b", "d"], ("a", "bd")],
+    "01-6": ["dba", "(a) (b) (d).", "A, B, D", ["a", "b", "d"], ("a", "bd")],
 }

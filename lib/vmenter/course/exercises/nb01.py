@@ -112,7 +112,7 @@ def letters(answer: Any, known: str) -> set[str]:
     words = [answer] if isinstance(answer, str) else answer
     if not isinstance(words, (list, tuple, set, frozenset)) or not all(isinstance(one, str) for one in words):
         raise LabError(f"the letters should be text, some of {', '.join(known)}")
-    given = {letter for letter in "".join(words) if not letter.isspace() and letter not in ",;()"}
+    given = {letter for letter in "".join(words) if not letter.isspace() and letter not in ".,;:()'\"`"}
     found = {letter.upper() if known.isupper() else letter.lower() for letter in given}
     if unknown := sorted(found - set(known)):
         raise LabError(f"{unknown[0]!r} is none of the letters {', '.join(known)}")
