@@ -121,10 +121,10 @@ function render({ model, el }) {
   const root = make("section", { className: "vm vm-leak", "aria-label": "You are the guest: a game", onkeydown: keepKeys },
     make("div", { className: "vm-leak-top" }, title, points), status,
     make("div", { className: "vm-leak-three" },
-      make("section", { "aria-label": "Host" }, make("h4", {}, "Host"), deeds, next),
+      make("section", { "aria-label": "Host" }, make("h4", {}, "Host: what it touches passes on \u2192"), deeds, next),
       make("section", { "aria-label": "CPU, a model" },
-        make("h4", {}, "CPU, a model: the buffers"), buffers, make("h4", {}, "and the L1 data cache"), cache, cover),
-      make("section", { "aria-label": "Guest" }, make("h4", {}, "Guest: you"), tells, question, values, read, lesson, on)),
+        make("h4", {}, "\u2192 CPU, a model: the buffers (MDS reads here \u2192)"), buffers, make("h4", {}, "and the L1 data cache (L1TF reads here \u2192)"), cache, cover),
+      make("section", { "aria-label": "Guest" }, make("h4", {}, "\u2192 Guest: you"), tells, question, values, read, lesson, on)),
     make("p", { className: "vm-leak-model" }, frame.model),
     make("details", { className: "vm-more" }, make("summary", {}, "As text"), twin));
 
