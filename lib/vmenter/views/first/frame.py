@@ -52,6 +52,7 @@ def frame() -> Frame:
             {"id": "intel", "title": "Intel", "runs": _intel(), "asked": ASKED["intel"]},
             {"id": "amd", "title": "AMD", "runs": _amd(), "asked": ASKED["amd"]},
         ],
+        "error": None,
     }
 
 

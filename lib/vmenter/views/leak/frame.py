@@ -31,6 +31,7 @@ def frame() -> Frame:
         "enter": ENTER,
         "rounds": [_round(one) for one in ROUNDS],
         "total": sum(len(one.asked) for one in ROUNDS),
+        "error": None,
     }
 
 
