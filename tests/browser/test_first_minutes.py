@@ -1,16 +1,12 @@
 """FirstMinute and LeakGame as a reader meets them: by mouse, by keyboard alone, in light and dark, without a kernel."""
 
-import json
-
 import pytest
 
 from vmenter.views.first.frame import frame as first_frame
 from vmenter.views.first.frame import twin as first_twin
-from vmenter.views.first.widget import FirstMinute
 from vmenter.views.leak.frame import START
 from vmenter.views.leak.frame import frame as game_frame
 from vmenter.views.leak.frame import twin as game_twin
-from vmenter.views.leak.widget import LeakGame
 
 from . import twins
 from .looks import CONTRAST
@@ -20,8 +16,8 @@ GAME = "from vmenter.views.leak.widget import LeakGame\ngame = LeakGame()\ngame"
 FIRST_TWIN, GAME_TWIN = ".vm-first .vm-more pre", ".vm-leak .vm-more pre"
 
 
-def test_one_button_three_times(open_notebook):
-    page = open_notebook([FIRST])
+def test_one_button_three_times(open_page):
+    page = open_page([FIRST])
     view = page.locator(".vm-first")
     view.wait_for()
     assert view.locator("svg").count() == 0, "it opens on its question"
@@ -68,39 +64,9 @@ def test_a_round_by_keyboard_alone(open_notebook):
     assert not page.mistakes
 
 
-@pytest.fixture
-def bare(chromium):
-    """A function: a view in a page without a kernel, over a model that keeps what is set."""
-    page = chromium.new_page(viewport={"width": 1100, "height": 800})
-    page.mistakes = []
-    page.on("pageerror", lambda error: page.mistakes.append(str(error)))
-
-    def shown(widget):
-        page.set_content("<main></main>")
-        page.add_style_tag(content=str(widget._css))
-        page.evaluate(
-            """async ([module, values]) => {
-              const url = "data:text/javascript;base64," + btoa(unescape(encodeURIComponent(module)));
-              const { default: view } = await import(url);
-              const heard = {};
-              view.render({ el: document.querySelector("main"), model: {
-                get: name => values[name],
-                set: (name, value) => { values[name] = value; heard[`change:${name}`]?.(); },
-                save_changes: () => {},
-                on: (name, hear) => { heard[name] = hear; },
-              }});
-            }""",
-            [str(widget._esm), json.loads(json.dumps({"state": dict(widget.state), "frame": dict(widget.frame)}))],
-        )
-        return page
-
-    yield shown
-    page.close()
-
-
-def test_the_whole_game_without_a_kernel_all_right_and_all_wrong(bare):
+def test_the_whole_game_all_right_and_all_wrong(open_page):
     for right in (True, False):
-        page = bare(LeakGame())
+        page = open_page([GAME])
         for one in game_frame()["rounds"]:
             covered = page.get_by_text("Covered until you have answered: now")
             assert covered.is_visible() == one["covered"]
@@ -121,14 +87,14 @@ def test_the_whole_game_without_a_kernel_all_right_and_all_wrong(bare):
 
 
 @pytest.mark.parametrize("width", [1100, 650])
-def test_nothing_is_cut_and_text_is_large_enough(bare, width, keep):
-    for widget in (FirstMinute(), LeakGame()):
-        page = bare(widget)
+def test_nothing_is_cut_and_text_is_large_enough(open_page, width, keep):
+    for name, cell in {"first-minute": FIRST, "leak-game": GAME}.items():
+        page = open_page([cell])
         page.set_viewport_size({"width": width, "height": 900})
         for _ in range(3):
             page.locator(".vm-main").first.click()
         root = page.locator(".vm")
-        root.screenshot(path=keep / f"{type(widget).__name__}-{width}.png")
+        root.screenshot(path=keep / f"{name}-{width}.png")
         assert root.evaluate("root => root.scrollWidth <= root.clientWidth")
         ratio, text = root.evaluate(CONTRAST)
         assert ratio >= 4.5, f"{text!r} has a contrast of {ratio:.2f}"
