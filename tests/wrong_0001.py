@@ -5,6 +5,10 @@ def both(mds, l1tf):
     return {"MDS": mds, "L1TF": l1tf}
 
 
+def doing(**changed):
+    return {"a": "l1tf", "b": "mmio_stale_data", "c": "rfds", "d": "mds", "e": "taa", **changed}
+
+
 WRONG = {
     "00-1": [
         ("mds tsx_async_abort mmio_stale_data", "mds says “Not affected”"),
@@ -55,6 +59,21 @@ WRONG = {
         (["tsx=off"], "should be text"),
         (None, "should be text"),
     ],
+    "01-7": [
+        (doing(a="mds"), "a was not mds: one flaw alone lets a guest choose"),
+        (doing(b="mds"), "b was not mds: MDS is fixed and TSX is off"),
+        (doing(b="taa"), "neither MDS nor TAA"),
+        (doing(c="mds"), "one flaw is about registers"),
+        (doing(d="l1tf"), "nobody chose an address"),
+        (doing(d="taa"), "no transaction was there"),
+        (doing(e="mmio_stale_data"), "what had the guest begun?"),
+        (doing(e="mds"), "MDS is fixed, and there is no device"),
+        (doing(c="tsa"), "c should be one of l1tf, mds, mmio_stale_data, rfds, taa"),
+        (doing(c=None), "c should be one of"),
+        ({"a": "l1tf"}, "a flaw for each of five letters"),
+        ("l1tf mmio_stale_data rfds mds taa", "a flaw for each of five letters"),
+        (None, "a flaw for each of five letters"),
+    ],
     "01-6": [
         ("a", "both threads share buffers"),
         ("ab", "without the microcode it clears nothing"),
@@ -75,5 +94,6 @@ RIGHT = {
     "00-1": ["MMIO_STALE_DATA", " mmio ", ["mmio_stale_data"], {"mmio"}],
     "01-4": [both("n", "nr"), both(["N"], ("N", "R")), both("N", "R, N"), {"L1TF": "NR", "MDS": {"N"}}],
     "01-5": ["tsx=auto", "tsx=off mds=off", "quiet tsx=on tsx=off", "tsx=no"],
+    "01-7": [doing(b="MMIO", a=" L1TF "), doing(b="MMIO Stale Data", e="TAA")],
     "01-6": ["dba", "(a) (b) (d).", "A, B, D", ["a", "b", "d"], ("a", "bd")],
 }

@@ -71,7 +71,7 @@ def test_it_opens_on_its_question_and_tells_more_with_each_press():
 
 
 def test_a_model_is_called_one():
-    assert "are a model" in FirstMinute().text
+    assert "are a model, made to think with" in FirstMinute().text
     assert "model" in FirstMinute().picture
 
 

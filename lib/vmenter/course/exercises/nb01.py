@@ -164,7 +164,41 @@ def _judge_outside(answer: Any) -> str | None:
     return None
 
 
+# --- 01-7: which flaw it was ---
+
+DOING = {
+    "a": ("l1tf", "one flaw alone lets a guest choose an address"),
+    "b": (
+        "mmio_stale_data",
+        "MDS is fixed and TSX is off, so it was neither MDS nor TAA; what has the guest for itself?",
+    ),
+    "c": ("rfds", "one flaw is about registers, and on Atoms alone"),
+    "d": ("mds", "nobody chose an address, no transaction was there to abort, and no device"),
+    "e": ("taa", "MDS is fixed, and there is no device; what had the guest begun?"),
+}
+
+
+def _judge_doing(answer: Any) -> str | None:
+    """Judge which of five flaws five guests used."""
+    if not isinstance(answer, dict) or set(answer) != set(DOING):
+        raise LabError('answer should have a flaw for each of five letters: {"a": "…", "b": "…", …}')
+    flaws = {flaw for flaw, _ in DOING.values()}
+    for letter, (flaw, reason) in DOING.items():
+        given = answer[letter].strip().lower() if isinstance(answer[letter], str) else answer[letter]
+        given = (
+            {"mmio": "mmio_stale_data", "mmio stale data": "mmio_stale_data"}.get(given, given)
+            if isinstance(given, str)
+            else given
+        )
+        if not isinstance(given, str) or given not in flaws:
+            raise LabError(f"{letter} should be one of {', '.join(sorted(flaws))}")
+        if given != flaw:
+            return f"{letter} was not {given}: {reason}."
+    return None
+
+
 JUDGES = {
+    "whose_doing": _judge_doing,
     "what_is_left": _judge_left,
     "for_mmio_alone": _judge_mmio,
     "outside": _judge_outside,

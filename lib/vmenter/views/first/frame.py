@@ -30,8 +30,8 @@ LEGEND = (
 )
 QUESTION = "A host is about to let a guest in. Six of its registers hold secrets. What can the guest find?"
 MODEL = (
-    f"The instructions are real and ran in an emulator. The {buffers.ENTRIES} entries are a model, made to think "
-    "with: what a CPU's buffers really look like, its maker alone knows."
+    f"The code is the lab's, written after KVM's; each instruction ran in an emulator. The {buffers.ENTRIES} "
+    "entries are a model, made to think with: what a CPU's buffers really look like, its maker alone knows."
 )
 ASKED = {
     "intel": "Why did the code of 2019 skip its VERW? That is what this course finds out.",
