@@ -97,7 +97,7 @@ VIEWS = {
         (
             ("pressed", press("button", "Let the guest in"), "1. No cure"),
             ("with VERW", press("button", "Again, with VERW"), "2. The cure of today"),
-            ("all", press("button", "Again, with the code of 2019"), "3. The code of 2019"),
+            ("all", press("button", "Again, with the code of 2019"), "3. 2019, the cure"),
             ("AMD", press("radio", "AMD"), "Let the guest in"),
             ("AMD, pressed", press("button", "Let the guest in"), "Zen 3"),
             ("open", unfold, ""),

@@ -103,6 +103,11 @@ def test_a_view_counts_where_it_is_shown_and_not_where_it_is_imported():
     assert game.views == minutes.VIEWS["LeakGame"] / 60
 
 
+@pytest.mark.parametrize("name", minutes.VIEWS)
+def test_a_view_with_minutes_of_its_own_is_one_that_is_shown(name):
+    assert any(f"{name}(" in path.read_text(encoding="utf-8") for path in minutes.notebooks().values())
+
+
 def test_sections_take_what_stands_in_front_of_the_first_and_nothing_behind_the_last():
     cells = [
         ("a", "markdown", 0),

@@ -48,7 +48,7 @@ def test_what_is_drawn_is_what_the_model_holds(machine):
         assert len(slots) == buffers.ENTRIES
         assert root.get("role") == "img"
         assert all(" ".join(entry) in root.get("aria-label") for entry in run["entries"])
-        assert all(float(one.get("x")) + float(one.get("width")) <= 329 for one in root.iter("rect"))
+        assert all(float(one.get("x")) + float(one.get("width")) <= 283 for one in root.iter("rect"))
 
 
 def test_every_mark_has_its_place_in_the_legend():

@@ -97,8 +97,8 @@ def _intel() -> list[Frame]:
         _run(
             skipped,
             "Again, with the code of 2019",
-            "The code of 2019, which has the cure",
-            "The same machine, the same cure, switched on. On this way through the code VERW was not reached.",
+            "2019, the cure switched on",
+            "The same machine, the same cure. On this way through the code VERW was not reached.",
         ),
     ]
 

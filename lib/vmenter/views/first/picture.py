@@ -7,7 +7,7 @@ stands alone, light or dark.
 from collections.abc import Sequence
 from html import escape
 
-WIDTH, ROW, TOP, STEP = 330, 22, 100, 25  # pixels; text is 12 high
+WIDTH, ROW, TOP, STEP = 284, 22, 100, 25  # pixels; text is 12 high
 SECRETS = tuple(f"S{number}" for number in range(1, 7))
 WIDE, SLIM, GAP = 30, 17, 3  # of a secret, of another value, between them
 LOOKS = """

@@ -53,7 +53,7 @@ BUSY = (load("K"), load("M"), load("N"), store("T"), load("P"))
 
 ROUNDS = (
     Round(
-        "Nothing is cleared",
+        "A first try",
         Flaw.MDS,
         (load("K"), store("M")),
         ("K", "M", "P"),
@@ -77,35 +77,35 @@ ROUNDS = (
         covered=False,
     ),
     Round(
-        "The cure for the buffers",
+        "The host runs VERW",
         Flaw.MDS,
         (load("K"), store("M"), VERW),
         ("K", "M", "P"),
         "That is VERW's work: whatever passed before it is gone.",
     ),
     Round(
-        "The same cure, the other flaw",
+        "VERW again, the other flaw",
         Flaw.L1TF,
         (load("K"), store("M"), VERW),
         ("K", "M", "P"),
         "VERW empties buffers. It does not touch the cache, so it is no cure for L1TF.",
     ),
     Round(
-        "The cure for the cache",
+        "The host flushes",
         Flaw.L1TF,
         (load("K"), store("M"), FLUSH),
         ("K", "M", "P"),
         "That is the flush's work. It costs more: the host must fetch all those lines again.",
     ),
     Round(
-        "Something after the cure",
+        "Something after VERW",
         Flaw.MDS,
         (load("K"), VERW, store("R")),
         ("K", "R", "M"),
         "A clear takes away what passed before it. What comes after it is there again; remember this one.",
     ),
     Round(
-        "One cure for both?",
+        "The flush again, the first flaw",
         Flaw.MDS,
         (load("K"), FLUSH, load("N")),
         ("K", "N", "P"),
