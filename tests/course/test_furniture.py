@@ -8,6 +8,7 @@ from furniture import Cell
 
 COURSE = furniture.read()
 FIVE = next(one for one in COURSE.notebooks if one.number == "05")
+MINUTES = FIVE.minutes
 
 
 def damaged(old, new, kind="markdown"):
@@ -36,9 +37,14 @@ DAMAGES = [
         "07.ipynb) ·\n[G",
         "the first cell does not end",
     ),
-    (furniture.minutes, "*Time:* 25", "*Time:* 26", "the map in 00 says 25 minutes, the notebook 26"),
-    (furniture.minutes, "*Time:* 25", "*Time:* 26", "README.md says 25 minutes"),
-    (furniture.minutes, "*Time:* 25 minutes", "*Time:* long", "does not say how many minutes"),
+    (
+        furniture.minutes,
+        f"*Time:* {MINUTES}",
+        "*Time:* 26",
+        f"the map in 00 says {MINUTES} minutes, the notebook 26",
+    ),
+    (furniture.minutes, f"*Time:* {MINUTES}", "*Time:* 26", f"README.md says {MINUTES} minutes"),
+    (furniture.minutes, f"*Time:* {MINUTES} minutes", "*Time:* long", "does not say how many minutes"),
     (furniture.minutes, "· 2019: else if", "· Else if", "calls it '2019: else if'"),
     (furniture.review, "1. (From 01.)", "1. (From 05.)", "no question from an earlier notebook"),
     (furniture.review, "1. (From 01.)", "1.", "no question from an earlier notebook"),
@@ -111,9 +117,9 @@ def test_a_missing_notebook_breaks_the_chain_on_both_sides():
 
 def test_an_instructors_page_is_held_to_the_same_minutes():
     course = replace(
-        COURSE, pages={**COURSE.pages, "INSTRUCTOR.md": "| 05 | 2019: else if | 30 | what they get wrong |"}
+        COURSE, pages={**COURSE.pages, "INSTRUCTOR.md": "| 05 | 2019: else if | 27 | what they get wrong |"}
     )
-    assert list(furniture.minutes(FIVE, course)) == ["INSTRUCTOR.md says 30 minutes, the notebook 25"]
+    assert list(furniture.minutes(FIVE, course)) == [f"INSTRUCTOR.md says 27 minutes, the notebook {MINUTES}"]
 
 
 def test_a_notebook_that_leads_to_no_term_is_found_out():
