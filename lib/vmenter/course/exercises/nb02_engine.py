@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from vmenter import LabError
 from vmenter.code.image import Image, from_bytes
 from vmenter.code.lengths import decoder, shapes
-from vmenter.course.exercises._limited import TEXT
+from vmenter.course.exercises._limited import BYTES
 from vmenter.course.exercises.limited import given
 from vmenter.patching.alternative_table import AltEntry, Engine, Rules, Table, read
 from vmenter.patching.alternatives import counted, patch, relocate
@@ -168,6 +168,9 @@ ALTERNATIVE "", "verw data-0x1000(%rip); jmp 8f; nop; 8:", X86_FEATURE_SMAP
 """
 
 
+NEAR = 0x40  # bytes
+
+
 class Move(NamedTuple):
     """A replacement that is copied: its bytes, what counts in it from its own place, how far, what comes out."""
 
@@ -184,8 +187,7 @@ def moves() -> tuple[Move, ...]:
     own = from_bytes(assemble(SHAPES), "shapes")
     samples, table = lab_table()
     pairs = [(own, entry) for entry in read(own, HOW).entries] + [(samples, entry) for entry in table.entries]
-    found = [move for image, entry in pairs for move in _moves(image, entry)]
-    return tuple(sorted(found, key=lambda move: abs(move.moved)))  # near ones first: there all that is wrong fits
+    return tuple(move for image, entry in pairs for move in _moves(image, entry))
 
 
 def _moves(image: Image, entry: AltEntry) -> Iterator[Move]:
@@ -196,7 +198,7 @@ def _moves(image: Image, entry: AltEntry) -> Iterator[Move]:
     for one in shapes(code, decoder("7.3.4")):
         fields += [{"at": at + f.offset, "size": f.size, "end": at + one.length} for f in counted(one)]
         at += one.length
-    for place in (entry.site, entry.replacement + 0x40, entry.replacement - 0x1234, entry.replacement):
+    for place in (entry.site, entry.replacement + NEAR, entry.replacement - NEAR, entry.replacement - 0x1234):
         right = bytearray(code)
         changed = [*relocate(code, replace(entry), place, HOW)]
         for start, new in changed:
@@ -209,15 +211,17 @@ def _moves(image: Image, entry: AltEntry) -> Iterator[Move]:
 
 
 def _judge_relocation(answer: Any) -> str | None:
-    inputs = [(one.code.hex(), [dict(field) for field in one.fields], one.moved) for one in moves()]
-    found = given(answer, "answer", inputs, TEXT, [one.name for one in moves()])
-    for move, text in zip(moves(), found, strict=True):
-        try:
-            code = bytes.fromhex(text)
-        except ValueError:
-            return f"{move.name}: your function returns {text!r:.60}, which is no text of bytes"
-        if code != move.right:
-            return f"{move.name}: {_why_moved(move, code)}"
+    near = [move for move in moves() if abs(move.moved) <= NEAR]  # where all that may come out fits its bytes
+    for some in (near, [move for move in moves() if move not in near]):
+        inputs = [(one.code.hex(), [dict(field) for field in one.fields], one.moved) for one in some]
+        found = given(answer, "answer", inputs, BYTES, [one.name for one in some])
+        for move, text in zip(some, found, strict=True):
+            try:
+                code = bytes.fromhex(text)
+            except ValueError:
+                return f"{move.name}: your function returns {text!r:.60}, which is no text of bytes"
+            if code != move.right:
+                return f"{move.name}: {_why_moved(move, code)}"
     return None
 
 
@@ -233,10 +237,10 @@ def _why_moved(move: Move, found: bytes) -> str:
             int.from_bytes(code[part], "little", signed=True) for code in (move.code, move.right, found)
         )
         target = end + old
-        where = f"the {size} byte{'s' * (size > 1)} at +{start} count from +{end} and lead to {target:+d}"
-        if new == old:
-            return f"{where}, inside the replacement (0 to {len(move.code)}, its end included): they stay {old}, not {got}"
-        return f"{where}, outside of it: they should become {new}, not {got}"
+        where = f"the displacement at +{start}, of {size} byte{'s' * (size > 1)}, counts from +{end} and leads to {target:+d}"
+        if 0 <= target <= len(move.code):
+            return f"{where}, inside the replacement (0 to {len(move.code)}, its end included): it stays {old}, not {got}"
+        return f"{where}, outside of it: it should become {new}, not {got}"
     return "bytes changed that count from nowhere"
 
 
