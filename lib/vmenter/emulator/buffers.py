@@ -15,6 +15,7 @@ from vmenter.emulator.memory import Owner
 from vmenter.emulator.trace import LINE, Access, End, EventKind, Trace
 
 ENTRIES = 8
+SECRET = 0x5EC2E7  # how the machine's host registers begin, so that they are easy to spot
 LEAVES_OUT = (
     "which buffer it is (fill buffers, store buffer, load ports), how many entries, how they are replaced",
     "that most accesses hit the L1 cache and pass through no fill buffer at all",
@@ -63,6 +64,11 @@ class Buffers:
     def residues(self) -> tuple[Residue, ...]:
         """All that is left, in the order it came."""
         return tuple(sorted((r for entry in self.entries for r in entry.residues), key=lambda r: r.step))
+
+    @property
+    def secrets(self) -> tuple[Residue, ...]:
+        """Those of `residues` that are the host's own register values."""
+        return tuple(residue for residue in self.residues if residue.value >> 40 == SECRET)
 
     @property
     def text(self) -> str:
