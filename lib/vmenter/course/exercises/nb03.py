@@ -1,4 +1,4 @@
-"""Exercises of notebook 03: the order of alternatives, an early kernel's form, what real code tells of its patching."""
+"""Exercises of notebook 03: the order of alternatives, an early kernel's form, what stands in real code."""
 
 from collections.abc import Mapping
 from typing import Any

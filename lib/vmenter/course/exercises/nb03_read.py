@@ -1,4 +1,4 @@
-"""Exercises of notebook 03 that are read, not written: real code after patching, and three tables of which one is wrong."""
+"""Exercises of notebook 03 that are read: real code after patching, and three tables, one of them wrong."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -86,12 +86,14 @@ def _judge_mutant(answer: Any) -> str | None:
     if letter not in MODULES:
         return f"module: {letter!r:.40} is none of the letters {', '.join(MODULES)}"
     if features is None:
-        return f"features: a list of {VM} and {MMIO}, or of one of them, or of none; not {answer['features']!r:.60}"
+        return (
+            f"features: a list of {VM} and {MMIO}, or of one of them, or of none; not {answer['features']!r:.60}"
+        )
     got, right = behaves(letter, features), wish(features)
     if got != right:
         return None
     name = " and ".join(sorted(features)) or "no feature"
-    return f"module {letter} with {name}: VERW runs “{got}”, as it should. Go through the entries in order for another set."
+    return f"module {letter} with {name}: VERW runs “{got}”, as it should. Try another set, entry by entry."
 
 
 JUDGES = {"stands": _judge_stands, "mutant": _judge_mutant}

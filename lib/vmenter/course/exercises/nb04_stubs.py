@@ -1,7 +1,7 @@
 """Exercises of notebook 04 about the end of a stub: which of three chooses wrong, and one to be written.
 
-Both run: the end of a stub is a function `entry` that a test calls with guest registers in memory, and that ends in
-VMLAUNCH or VMRESUME.
+Both run: the end of a stub is a function `entry`, called with guest registers in memory, that ends in VMLAUNCH or
+VMRESUME.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,8 @@ def _judge_stub(answer: Any) -> str | None:
     if took != right:
         return None
     was = "was" if before else "was not"
-    return f"{letter}, for a guest that {was} entered before: it takes {took}, and that is right. Who writes ZF, and when?"
+    guest = f"a guest that {was} entered before"
+    return f"{letter}, for {guest}: it takes {took}, and that is right. Who writes ZF, and when?"
 
 
 # --- the selector on the stack -----------------------------------------------------------------------------------
@@ -93,7 +94,9 @@ def _wrong_tail(called: Called, call: Call, flags: int) -> str | None:
         if registers[name] != call.registers.get(name, HOST_REGISTERS.get(name, 0)):
             return f"{name.upper()} held the guest's value already, and is not what it was"
     if registers["rsp"] != STACK_START:
-        return f"RSP is {registers['rsp'] - STACK_START:+d} bytes off at VM-Enter, where the VMCS has it for the host"
+        return (
+            f"RSP is {registers['rsp'] - STACK_START:+d} bytes off at VM-Enter, where the VMCS has it for the host"
+        )
     if registers["rflags"] & ~(ARITHMETIC_FLAGS | 2):
         return "a flag that is the system's is not what it was"
     return _asked(trace) or _cleared(trace, flags) or _entered(trace, flags)
@@ -131,7 +134,8 @@ def _entered(trace: Trace, flags: int) -> str | None:
     right = ENTRY[bool(flags & RESUME)]
     if trace.vm_enter == right:
         return None
-    return f"it enters by {trace.vm_enter}, and should by {right}: did anything write the flag between question and jump?"
+    why = "did anything write the flag between question and jump?"
+    return f"it enters by {trace.vm_enter}, and should by {right}: {why}"
 
 
 JUDGES = {"one_of_three": _judge_stub, "selector_on_stack": _judge_tail}
