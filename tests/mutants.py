@@ -40,7 +40,6 @@ EQUIVALENT = {
     r"(xorl %ebx, %ebx|movq \$7, %r12|verw 8\(%rsp\)) before jmp .Lvmfail": "the host's registers are popped behind it",
     r"movq \$7, %r12 before btl": "the host's R12 is on the stack by then, the guest's is loaded behind it",
     r"movq \$0, 16\(%rsp\) before jmp .Lvmfail": "the lab does nothing with the vCPU once a VM-Enter has failed",
-    r"vmlaunch before (jmp .Lvmfail|vmlaunch)": "a VM-Enter that failed is tried again, fails again, and is reported",
     r"swap STATIC_LONG_JUMP_IF_ON .Lverw, .* / STATIC_LONG_JUMP_IF_ON .Lmmio": "only one of the two keys is ever on",
 }
 TOGETHER = re.compile(r"^(\.include|\.globl|selector:|\.macro|\.endm|function |end_function |\.?\w+:$|$|#)")

@@ -21,11 +21,42 @@ def test_json_has_all_of_it(run):
     _, out, _ = run("host", "--from", str(SAMPLES / "cascade-lake.txt"), "--json")
     found = json.loads(out)
     assert list(found) == [
-        *("cpu", "kernel", "lines", "host", "inferred", "unknown", "nearest", "vm_enter", "finding"),
+        *("cpu", "kernel", "vm_enter_by", "vm_enter_by_why", "lines", "flaws", "host", "inferred", "unknown"),
+        *("nearest", "vm_enter", "notes", "not_told", "reasons", "status", "finding"),
     ]
     assert found["host"]["bugs"] == ["mmio_stale_data", "taa"]
     assert found["vm_enter"]["kept"] is False
     assert [one["agrees"] for one in found["lines"]] == [True] * 5 + [None]
+    assert found["vm_enter_by"] == "VMLAUNCH or VMRESUME"
+    assert found["flaws"]["mds"] == {"state": "not affected", "source": "the kernel's line"}
+    assert (found["status"], found["not_told"]) == (1, [])
+
+
+def test_without_a_word_on_flaws_it_says_so_and_still_prints_what_it_read(run, tmp_path):
+    paste = tmp_path / "cpu.txt"
+    paste.write_text("vendor_id\t: GenuineIntel\nflags\t\t: fpu vmx\n")
+    status, out, err = run("host", "--from", str(paste), "--json")
+    found = json.loads(out)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "cannot tell" in err
+    assert (found["status"], found["finding"], found["vm_enter"]) == (2, False, None)
+    assert {one["state"] for one in found["flaws"].values()} == {"not told"}
+    status, out, _ = run("host", "--from", str(paste))
+    assert status == 2
+    assert "Cannot tell" in out
+
+
+def test_amds_side_is_told_by_the_model(run):
+    status, out, _ = run("host", "--from", str(SAMPLES / "epyc-tsa.txt"), "--json")
+    found = json.loads(out)
+    assert (status, found["vm_enter_by"]) == (0, "VMRUN")
+    assert found["vm_enter"]["verw"] == [1, 1]
+    tsa = found["lines"][-1]
+    assert (tsa["file"], tsa["agrees"], tsa["model"]) == ("tsa", True, "Mitigation: Clear CPU buffers")
+    assert [one["subject"] for one in tsa["why"]] == ["TSA"]
+    text = run("host", "--from", str(SAMPLES / "epyc-tsa.txt"))[1]
+    assert "MDS, TAA, MMIO Stale Data, RFDS, L1TF: Not affected. These are flaws of other CPUs." in text
+    assert "VERW runs, then 0 instructions, then VMRUN" in text
 
 
 def test_standard_input_is_read_too_whatever_bytes_it_has(run, monkeypatch):

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from vmenter.hosts import explain_text
-from vmenter.hosts.explain import TITLES, explain, meaning
+from vmenter.hosts.explain import explain, meaning
 from vmenter.hosts.report import Report, parse, sample, samples
+from vmenter.hosts.verdict import TITLES
 from vmenter.story.eras import enter
 
 
@@ -29,7 +30,7 @@ def line(found, file):
         ("Vulnerable; SMT disabled", "vulnerable", "Nothing is done"),
         ("Mitigation: PTE Inversion; VMX: conditional cache flushes, SMT disabled", "mitigated", "L1D flushed if"),
         ("Mitigation: PTE Inversion; VMX: vulnerable", "vulnerable", "without an L1D flush"),
-        ("Unknown: No mitigations", "unknown", "too old"),
+        ("Unknown: No mitigations", "unknown", "cannot tell whether"),
         ("Mitigation: Something new", "unknown", "does not know this wording"),
     ],
 )
@@ -114,9 +115,11 @@ def test_amd_is_told_what_applies_and_given_no_intel_verdict():
     found = explained("epyc-tsa")
     assert found.entries is None
     assert line(found, "tsa").status == "mitigated"
-    assert line(found, "tsa").agrees is None
+    assert line(found, "tsa").agrees
+    assert [entry.verdict.kept for entry in found.tsa.entries] == [True, True]
     assert "VMRUN" in " ".join(explain_text.entry_sentences(found))
     assert found.inference.host.has("mds_no") is False
+    assert "era" not in " ".join(explain_text.entry_sentences(found))
 
 
 MDS = "/proc/cpuinfo:flags: md_clear{}\n/proc/cpuinfo:bugs: mds\n/x/smt/active:1\n/proc/cmdline:{}\nosrelease:{}\nmds:{}\n"
@@ -127,11 +130,11 @@ CLEAR = "Mitigation: Clear CPU buffers; SMT {}"
     ("flags", "cmdline", "release", "text", "cause"),
     [
         ("", "", "7.3.4", CLEAR.format("disabled"), "sibling threads only"),
-        ("", "mds=full mitigations=off", "7.3.4", "Vulnerable; SMT vulnerable", "as in 5.2 or 5.19 or 5.10.262"),
+        ("", "mds=full mitigations=off", "7.3.4", "Vulnerable; SMT vulnerable", "as in 5.2 or 5.19 or 6.0"),
         ("", "", "7.3.4", "Vulnerable; SMT vulnerable", "With mitigations=off it would be this line"),
-        (" hypervisor", "", "7.3.4", "Mitigation: Other", "the hypervisor below decides"),
-        ("", "", "6.10.1", "Mitigation: Other", "This kernel was not read; the nearest that was is"),
-        ("", "", "7.3.4", "Mitigation: Other", "microcode was loaded after boot"),
+        (" hypervisor", "", "7.3.4", "Vulnerable: Clear CPU buffers attempted, no microcode", "hypervisor below"),
+        ("", "", "6.10.1", "Vulnerable: Clear CPU buffers attempted, no microcode", "This kernel was not read"),
+        ("", "", "7.3.4", "Vulnerable: Clear CPU buffers attempted, no microcode", "loaded after boot"),
     ],
 )
 def test_where_the_model_differs_a_likely_cause_is_given(flags, cmdline, release, text, cause):
@@ -150,7 +153,18 @@ def test_boot_options_that_were_not_given_are_taken_for_off_where_only_that_fits
     assert "built without mitigations" in "\n".join(explain_text.text_lines(found))
 
 
-def test_a_report_of_nothing_but_flags_is_explained_too():
+def test_a_report_of_nothing_but_flags_cannot_tell():
     found = explain(Report(flags=("rtm",)))
     assert all(one.kernel is None and one.agrees is None and not one.finding for one in found.lines)
-    assert not found.finding
+    assert (found.outcome.status, found.finding, found.entries) == (2, False, None)
+    text = "\n".join(explain_text.text_lines(found))
+    assert "Cannot tell" in text
+    assert "bugs          not told" in text
+
+
+def test_a_wording_that_no_kernel_has_is_not_told():
+    found = explain(parse(MDS.format("", "", "7.3.4", "Mitigation: Other")))
+    one = line(found, "mds")
+    assert (one.kernel, one.agrees, one.status) == (None, None, "unknown")
+    assert found.report.notes == ("mds: no kernel prints 'Mitigation: Other'; it counts as not told",)
+    assert found.outcome.status == 1

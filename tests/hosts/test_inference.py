@@ -1,29 +1,22 @@
 """From a machine's words back to a host: the model, asked about that host, must say the machine's words again."""
 
-import gzip
-import json
 import re
 from dataclasses import replace
 
+import golden_cases
 import pytest
-from places import DATA
 
 from vmenter.boot.host import Host, host_from_json
 from vmenter.boot.selection import select
 from vmenter.hosts.explain import explain
-from vmenter.hosts.inference import HIDDEN, NO_LINE, fits, host_of, nearest_of, version
-from vmenter.hosts.report import FLAWS, SAMPLES, Report, parse, sample, samples
+from vmenter.hosts.inference import HIDDEN, NO_LINE, fits, host_of
+from vmenter.hosts.nearest import nearest_of
+from vmenter.hosts.report import SAMPLES, Report, parse, sample, samples
+from vmenter.hosts.texts import FLAWS
+from vmenter.hosts.told import version
 
-
-def golden():
-    for file in sorted(DATA.glob("mitigations-*.json.gz")):
-        data = json.loads(gzip.decompress(file.read_bytes()))
-        for number, case in enumerate(data["cases"]):
-            yield pytest.param(data["kernel"], case, id=f"{data['kernel']}-{number}")
-
-
-GOLDEN = list(golden())
-each_golden = pytest.mark.parametrize(("kernel", "case"), GOLDEN)
+GOLDEN = golden_cases.golden()
+each_golden = golden_cases.each(GOLDEN)
 
 
 def report_of(kernel, case, *, guest):
@@ -84,17 +77,17 @@ def test_a_bit_that_a_line_decided_is_the_real_hosts_where_it_reads_that_bit(ker
 
 
 # The golden run turned threads on whatever had been selected; that is a machine where someone did so after boot.
-OFF = [one.values[1]["out"]["nosmt"] or "nosmt" in one.values[1]["cmdline"].split() for one in GOLDEN]
+OFF = [one.told["out"]["nosmt"] or "nosmt" in one.told["cmdline"].split() for one in GOLDEN]
 BARE = [one for one, off in zip(GOLDEN, OFF, strict=True) if not off]
 
 
-@pytest.mark.parametrize(("kernel", "case"), BARE)
+@golden_cases.each(BARE)
 def test_the_same_with_threads_running(kernel, case):
     found = explain(report_of(kernel, case, guest=False))
     assert [line.agrees for line in found.lines] == [True] * len(FLAWS)
 
 
-@pytest.mark.parametrize(("kernel", "case"), [one for one, off in zip(GOLDEN, OFF, strict=True) if off])
+@golden_cases.each(one for one, off in zip(GOLDEN, OFF, strict=True) if off)
 def test_threads_switched_on_again_after_boot_are_told_from_other_differences(kernel, case):
     found = explain(report_of(kernel, case, guest=False))
     assert all("sibling threads" in line.cause for line in found.disagreements)
@@ -105,7 +98,7 @@ def test_a_sample_from_a_golden_case_is_that_case(name):
     text = (SAMPLES / f"{name}.txt").read_text()
     source = re.search(r"mitigations-([\d.]+)\.json\.gz,\n# case (\d+)", text)
     if source:
-        cases = [one.values[1] for one in GOLDEN if one.values[0] == source[1]]
+        cases = [one.told for one in GOLDEN if one.kernel == source[1]]
         assert sample(name) == parse(report_of(source[1], cases[int(source[2])], guest=False).text)
     else:
         assert "its owner published" in text or "read by `vmenter host`" in text
@@ -185,7 +178,7 @@ def test_a_modules_parameter_counts_though_the_command_line_does_not_say_it():
     assert inference.host.cmdline == "kvm-intel.vmentry_l1d_flush=always"
     assert inference.selection.l1d_flush == "always"
     off = text.replace("always\n", "EPT disabled\n") + "/sys/module/kvm_intel/parameters/ept:N\n"
-    assert host_of(parse(off)).host == Host(("l1tf",), ("flush_l1d", "mds_no"), smt=False, ept=False)
+    assert host_of(parse(off)).host == Host(("l1tf",), ("flush_l1d",), smt=False, ept=False)
 
 
 # --- which kernel --------------------------------------------------------------------------------------------------
@@ -206,7 +199,9 @@ ALL = tuple(FLAWS)
         ("6.1.192", ALL, "6.1.192", "43fb862de8f6-backport", True),
         ("6.1.0-13-amd64", ALL, "6.1.192", "43fb862de8f6-backport", False),
         ("5.15.0-130-generic", ALL, "6.12.117", "43fb862de8f6-backport", False),
-        ("6.1.50", ("mds", "tsx_async_abort", "mmio_stale_data", "l1tf"), "5.19", "8cb861e9e3c9", False),
+        ("6.1.50", ("mds", "tsx_async_abort", "mmio_stale_data", "l1tf"), "6.0", "8cb861e9e3c9", False),
+        ("5.15.0-94-generic", ("mds", "l1tf"), "5.19", "8cb861e9e3c9", False),
+        ("6.8.0", ("mds", "tsx_async_abort", "mmio_stale_data", "l1tf"), "6.8", "43fb862de8f6", False),
         ("5.4.0-90-generic", ("mds", "tsx_async_abort", "l1tf"), "5.19", "8cb861e9e3c9", False),
         ("4.15.0-50-generic", ("mds", "l1tf"), "5.2", "650b68a0622f", False),
         ("4.18.20", ("l1tf",), "5.0", "before-mds", False),

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from vmenter.boot.options import Decision, Wishes
 
 if TYPE_CHECKING:
-    from vmenter.boot.host import Generation, Host
+    from vmenter.boot.generations import Generation
+    from vmenter.boot.host import Host
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def select_verw(host: Host, wishes: Wishes, kernel: Generation) -> tuple[Verw, l
         said.append(Decision("TAA", "TSX disabled", "TSX is not visible, so the flaw cannot be reached"))
     if affected["mmio"] and "mmio_unknown" in bugs:
         affected["mmio"] = False
-        said.append(Decision("MMIO Stale Data", "off", "the kernel holds this CPU for too old to be judged"))
+        said.append(Decision("MMIO Stale Data", "off", "the kernel cannot tell whether this CPU has the flaw"))
 
     wanted: dict[str, bool] = {}
     for flaw in ("mds", "taa", "mmio", "rfds"):

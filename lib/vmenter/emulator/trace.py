@@ -187,6 +187,7 @@ class Trace:
 
     def _may_be_flags(self, address: int) -> bool:
         return self.layout.owner(address) in (Owner.STACK, Owner.VCPU)
+
     @property
     def kept_stack_pointers(self) -> dict[str | int, int | bytes]:
         """Where outside of the stack an address on it was put, and which: {address: value}.

@@ -1,7 +1,8 @@
 """A machine's own words explained: each line beside the model's, and what a VM-Enter does there.
 
-`explain(report)` is all of it, as values; `hosttext` puts it into words. What the model says comes from
-`mitigations.select` for the inferred host; what VM-Enter does from `eras.enter`, over every vCPU there can be.
+`explain(report)` is all of it, as values; `explain_text` puts it into words. What the model says comes from
+`boot.selection.select` for the inferred host, on AMD from `amd`; what VM-Enter does from `story.eras.enter`, over
+every vCPU there can be. `verdict` says what all that comes to.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from vmenter.boot.selection import select
-from vmenter.hosts.inference import Inference, fits, host_of, intel, model_line, other_kernels, without_smt
-from vmenter.hosts.report import FLAWS
+from vmenter.hosts.amd import Tsa, tsa_of
+from vmenter.hosts.entering import NONE, SVM, VMX
+from vmenter.hosts.inference import Inference, fits, host_of, model_line, other_kernels, without_smt
+from vmenter.hosts.texts import FLAWS, plain
+from vmenter.hosts.told import State, Told
+from vmenter.hosts.verdict import TITLES, Outcome, outcome
 from vmenter.story.audit import replay
 from vmenter.story.eras import Entry, enter
 from vmenter.story.promise import Reach, VCpuState
@@ -21,14 +26,6 @@ if TYPE_CHECKING:
     from vmenter.boot.options import Decision
     from vmenter.hosts.report import Report
 
-TITLES = {
-    "mds": "MDS",
-    "tsx_async_abort": "TAA",
-    "mmio_stale_data": "MMIO Stale Data",
-    "reg_file_data_sampling": "RFDS",
-    "l1tf": "L1TF",
-    "tsa": "TSA",
-}
 _SUBJECTS = {
     "mds": ("MDS", "VERW", "mds", "mitigations"),
     "tsx_async_abort": ("TAA", "VERW", "tsx_async_abort", "tsx", "mitigations"),
@@ -60,7 +57,7 @@ _WORDS = (  # how a text begins, what it comes to, in plain words; the first tha
     ("Vulnerable: Clear", VULNERABLE, "VERW runs, but no microcode says that it clears."),
     ("Vulnerable: No microcode", VULNERABLE, "The microcode that makes VERW clear is missing."),
     ("Vulnerable", VULNERABLE, "Nothing is done about the flaw."),
-    ("Unknown", UNKNOWN, "The kernel holds this CPU for too old to be judged, and does nothing."),
+    ("Unknown", UNKNOWN, "The kernel cannot tell whether this CPU has the flaw, and does nothing."),
 )
 _PARTS = (
     ("VMX: conditional", "Guests are entered with the L1D flushed if something worth reading was handled since."),
@@ -99,6 +96,12 @@ class Line:
         """Tell whether the kernel itself says that this is open."""
         return self.status in {VULNERABLE, UNKNOWN} and self.kernel is not None
 
+    @property
+    def threads_only(self) -> bool:
+        """Tell whether kernel and model differ about sibling threads and nothing else."""
+        both = self.kernel is not None and self.model is not None
+        return both and without_smt(plain(self.file, str(self.kernel))) == without_smt(str(self.model))
+
 
 @dataclass(frozen=True)
 class Entries:
@@ -120,17 +123,22 @@ class Entries:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A report, what was inferred from it, its lines explained, and VM-Enter, None on other CPUs than Intel's."""
+    """A report, what was inferred from it, its lines explained, and what VM-Enter does there.
+
+    `entries`: Intel's VM-Enter, None where no guest is entered so, or no flaw was told. `tsa`: the same for AMD's.
+    """
 
     report: Report
     inference: Inference
     lines: tuple[Line, ...]
     entries: Entries | None
+    tsa: Tsa | None
+    outcome: Outcome
 
     @property
     def finding(self) -> bool:
-        """Tell whether a line says Vulnerable, or the promise is broken."""
-        return any(line.finding for line in self.lines) or bool(self.entries and self.entries.broken)
+        """Tell whether a line says Vulnerable, the promise is broken, or it rests on what was not told."""
+        return self.outcome.status == 1
 
     @property
     def disagreements(self) -> tuple[Line, ...]:
@@ -141,11 +149,62 @@ class Explanation:
 def explain(report: Report) -> Explanation:
     """Explain what a machine says of itself."""
     inference = host_of(report)
+    by = inference.entering.by
+    some = any(one.state is not State.NOT_TOLD or one.line for one in inference.told.values())
+    tsa = tsa_of(report) if by == SVM and some else None
     lines = [_line(report, inference, file) for file in FLAWS]
-    if (tsa := report.line("tsa")) is not None:
-        status, words = meaning(tsa)
-        lines.append(Line("tsa", TITLES["tsa"], tsa, None, status, words, None, (), (), None))
-    return Explanation(report, inference, tuple(lines), _entries(inference) if intel(report) else None)
+    if tsa is not None or report.line("tsa") is not None:
+        lines.append(_tsa_line(report, inference.told["tsa"], tsa))
+    entries = _entries(inference) if by in {VMX, None} and some else None
+    if by is None and not inference.host.bugs:
+        entries = None  # nothing tells by what a guest is entered
+    kept = None if entries is None else not entries.broken
+    if tsa is not None and tsa.entries:
+        kept = all(entry.verdict.kept for entry in tsa.entries)
+    found = outcome(
+        by,
+        inference.told,
+        kept=kept,
+        open_lines=tuple(line.file for line in lines if line.finding),
+        differing=tuple(line.file for line in lines if line.agrees is False and not line.threads_only),
+    )
+    return Explanation(report, inference, tuple(lines), entries, tsa, found)
+
+
+def _tsa_line(report: Report, told: Told, tsa: Tsa | None) -> Line:
+    """Explain the line of AMD's flaw; without a model where the CPU is not AMD's."""
+    kernel = report.line("tsa")
+    status, words = _not_told(told) if kernel is None else meaning(kernel)
+    if kernel is not None and kernel.startswith(
+        "Vulnerable: Clear"
+    ):  # the same text, but here it may be all there is
+        words = "No microcode says that VERW clears; whether it runs all the same depends on the kernel."
+    agrees = None if tsa is None else tsa.agrees
+    causes = {
+        True: "This is a guest: the hypervisor below decides what CPU and microcode seem to be.",
+        False: "Perhaps microcode was loaded after boot, or the kernel was built without the mitigation.",
+    }
+    return Line(
+        file="tsa",
+        title=TITLES["tsa"],
+        kernel=kernel,
+        model=None if tsa is None else tsa.line,
+        status=status,
+        words=words,
+        agrees=agrees,
+        decided=tsa.decided if tsa is not None and agrees else (),
+        why=tsa.why if tsa is not None and status != NOT_AFFECTED else (),
+        cause=causes[report.has("hypervisor")] if agrees is False else None,
+    )
+
+
+def _not_told(told: Told) -> tuple[str, str]:
+    """Return status and words for a flaw of which there is no line."""
+    if told.state is State.NOT_AFFECTED:
+        return NOT_AFFECTED, f"No line in the report; {told.source}."
+    if told.state is State.AFFECTED:
+        return UNKNOWN, f"No line in the report; {told.source} says that the CPU has the flaw, not what is done."
+    return UNKNOWN, f"Not told: {told.source}."
 
 
 def meaning(text: str) -> tuple[str, str]:
@@ -161,14 +220,10 @@ def meaning(text: str) -> tuple[str, str]:
 
 def _line(report: Report, inference: Inference, file: str) -> Line:
     kernel, selection = report.line(file), inference.selection
-    model = model_line(report, selection, file)
-    if kernel is None:
-        status, words = (
-            UNKNOWN,
-            "The report has no such file: the kernel does not know the flaw, or it was left out.",
-        )
-    else:
-        status, words = meaning(kernel)
+    told = inference.told[file]
+    silent = kernel is None and told.state is State.NOT_TOLD
+    model = None if silent or inference.entering.by in {SVM, NONE} else model_line(report, selection, file)
+    status, words = _not_told(told) if kernel is None else meaning(plain(file, kernel))
     agrees = fits(report, selection, file) if kernel is not None and model is not None else None
     why = tuple(one for one in selection.why if one.subject.partition("=")[0] in _SUBJECTS[file])
     return Line(
@@ -180,7 +235,7 @@ def _line(report: Report, inference: Inference, file: str) -> Line:
         words=words,
         agrees=agrees,
         decided=tuple(bit for bit, by in inference.by_line if by == file) if agrees else (),
-        why=why if status != NOT_AFFECTED else (),
+        why=why if status != NOT_AFFECTED and model is not None else (),
         cause=_cause(report, inference, file, kernel or "", model or "") if agrees is False else None,
     )
 
@@ -188,7 +243,7 @@ def _line(report: Report, inference: Inference, file: str) -> Line:
 def _cause(report: Report, inference: Inference, file: str, kernel: str, model: str) -> str:
     """Guess why kernel and model differ; the likeliest cause first."""
     host, nearest = inference.host, inference.nearest
-    if without_smt(kernel) == without_smt(model):
+    if without_smt(plain(file, kernel)) == without_smt(model):
         return "They differ about sibling threads only, and those can be switched on and off after boot."
     if others := other_kernels(report, host, file):
         return (

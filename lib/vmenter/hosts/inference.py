@@ -16,10 +16,13 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from vmenter.boot.host import BUGS, GENERATIONS, Host
+from vmenter.boot.generations import GENERATIONS
+from vmenter.boot.host import BUGS, Host
 from vmenter.boot.selection import Selection, select
-from vmenter.hosts.report import FLAWS
-from vmenter.story.history import BACKPORT, Era, era
+from vmenter.hosts.entering import SVM, VMX, Entering, entering
+from vmenter.hosts.nearest import Nearest, nearest_of
+from vmenter.hosts.texts import FLAWS, plain
+from vmenter.hosts.told import BUG, State, Told, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,19 +55,11 @@ class Inferred:
 
 
 @dataclass(frozen=True)
-class Nearest:
-    """The kernel that was read, and the form of VM-Enter, that come nearest. `exact`: the very kernel."""
-
-    kernel: str
-    era: Era
-    exact: bool
-    why: str
-
-
-@dataclass(frozen=True)
 class Inference:
     """A host, the kernel to select with, and what both rest on. `by_line`: bit → the file that decided it."""
 
+    told: dict[str, Told]
+    entering: Entering
     host: Host
     nearest: Nearest
     selection: Selection
@@ -80,10 +75,16 @@ class Inference:
 def host_of(report: Report) -> Inference:
     """Infer the host, and the kernel to select with, from a report."""
     nearest = nearest_of(report)
+    way = entering(report)
+    states = told(report)
     known: list[Inferred] = []
-    bugs = _bugs(report, known)
-    facts = _flags(report, bugs, known)
-    plain = Host(
+    bugs = _bugs(report)
+    facts: tuple[str, ...] = ()
+    if way.by != SVM:  # none of them is AMD's
+        source = "no bugs line; what the files name" if report.bugs is None else "the bugs line of /proc/cpuinfo"
+        known.append(Inferred("bugs", f"{source}: {' '.join(bugs) or 'none of ours'}", value=True))
+        facts = _flags(report, bugs, known)
+    host = Host(
         bugs=bugs,
         facts=facts,
         cmdline=report.options or "",
@@ -92,78 +93,37 @@ def host_of(report: Report) -> Inference:
     )
     kernel = nearest.kernel
     by_line: tuple[tuple[str, str], ...] = ()
-    if intel(report):  # of other CPUs' bits selection reads none here
-        plain = _l1tf(report, replace(plain, ept=_ept(report, known)), known)
-        plain = _off(report, plain, kernel, known)
-        plain, by_line = _hidden(report, plain, kernel, known)
-        plain = _flush(report, plain, kernel, known)
+    if way.by in {VMX, None}:  # of other CPUs' bits selection reads none here
+        host = _l1tf(report, replace(host, ept=_ept(report, known)), known)
+        host = _off(report, host, kernel, known)
+        host, by_line = _hidden(report, host, kernel, known)
+        host = _flush(report, host, kernel, known)
         known += [Inferred(name, f"no file depends on it ({_ABOUT[name]})") for name in NO_LINE]
-    return Inference(plain, nearest, select(plain, kernel), tuple(known), by_line)
-
-
-def intel(report: Report) -> bool:
-    """Tell whether the CPU is Intel's, as far as the report says."""
-    return report.vendor in {None, "GenuineIntel"}
-
-
-# --- which kernel ------------------------------------------------------------------------------------------------
-
-
-def version(release: str | None) -> tuple[int, ...]:
-    """Return the numbers that a release begins with; () without any."""
-    found = re.match(r"\d+(?:\.\d+)*", release or "")
-    return tuple(int(number) for number in found[0].split(".")[:3]) if found else ()
-
-
-def nearest_of(report: Report) -> Nearest:
-    """Choose the nearest kernel that was read and the nearest form of VM-Enter.
-
-    The files there are count for more than the number: a file comes with its mitigation, backports included.
-    """
-    number = version(report.release)
-    files = {file for file, _ in report.lines}
-    at_least = (*number, 0, 0)[:2]
-    if at_least >= (6, 19):
-        kernel, form, why = "7.3.4", era("e6ff1d61de51"), "v6.19 and newer enter guests by the merged form"
-    elif at_least >= (6, 17):
-        kernel, form, why = "6.17", era("83ebe7157483"), "v6.17 and v6.18 select with attack vectors"
-    elif "reg_file_data_sampling" in files or at_least >= (6, 9):
-        kernel = {(5, 10): "5.10.262", (6, 1): "6.1.192"}.get((at_least[0], at_least[1]), "6.12.117")
-        old = bool(number) and at_least < (6, 5)
-        form = BACKPORT if old else era("43fb862de8f6")
-        why = "it knows RFDS, which came after VERW had moved into the entry stub"
-    elif files & {"mmio_stale_data", "tsx_async_abort"} or at_least >= (5, 19):
-        kernel, form, why = "5.19", era("8cb861e9e3c9"), "it knows TAA or MMIO Stale Data, and not RFDS"
-    elif "mds" in files or at_least >= (5, 2):
-        kernel, form, why = "5.2", era("650b68a0622f"), "it knows MDS, and none of the later flaws"
-    else:
-        kernel, form, why = "5.0", era("before-mds"), "it does not know MDS"
-    exact = bool(number) and number == version(kernel)
-    if exact:
-        why = "the very kernel whose selection was read"
-    elif not number:
-        why = f"the kernel was not named; {why}"
-    return Nearest(kernel, form, exact, why)
+    return Inference(states, way, host, nearest, select(host, kernel), tuple(known), by_line)
 
 
 # --- what the files show -----------------------------------------------------------------------------------------
 
 
-def _bugs(report: Report, known: list[Inferred]) -> tuple[str, ...]:
-    if report.bugs is not None:
-        found = tuple(bug for bug in BUGS if bug in report.bugs)
-        source = f"the bugs line of /proc/cpuinfo: {' '.join(found) or 'none of ours'}"
-        known.append(Inferred("bugs", source, value=True))
-        return found
-    found = tuple(bug for bug in BUGS if _bug_by_line(report, bug))
-    source = f"no bugs line; the files that do not say Not affected: {' '.join(found) or 'none'}"
-    known.append(Inferred("bugs", source, value=True))
-    return found
+def _bugs(report: Report) -> tuple[str, ...]:
+    """Return the bugs that are told: by the bugs line, and by the lines of files that it says nothing of."""
+    by_line = tuple(bug for bug in BUGS if _bug_by_line(report, bug))
+    if report.bugs is None:
+        return by_line
+    listed = {bug for bug in BUGS if bug in report.bugs}
+    mmio = listed & {"mmio_stale_data", "mmio_unknown"}
+    more = {bug for bug in by_line if not (mmio and bug.startswith("mmio"))}
+    return tuple(bug for bug in BUGS if bug in listed | more)
+
+
+_FILE_OF = {bug: file for file, bug in BUG.items()}
 
 
 def _bug_by_line(report: Report, bug: str) -> bool:
     if bug == "msbds_only":
         return "SMT mitigated" in (report.line("mds") or "")
+    if _FILE_OF.get(bug) in report.present:
+        return True
     mmio = report.line("mmio_stale_data")
     if bug == "mmio_unknown":
         return (mmio or "").startswith("Unknown")
@@ -225,7 +185,7 @@ def _ept(report: Report, known: list[Inferred]) -> bool:
 
 def _vmx(report: Report) -> str | None:
     """Return what the l1tf line says of KVM's flush, by the name of KVM's parameter; None without a word."""
-    found = re.search(r"; VMX: ([\w ]+)", report.line("l1tf") or "")
+    found = re.search(r"; VMX: ([\w ]+)", plain("l1tf", report.line("l1tf") or ""))
     return _FLUSH_NAMES.get(found[1]) if found else None
 
 
@@ -272,14 +232,14 @@ def _flush(report: Report, host: Host, kernel: str, known: list[Inferred]) -> Ho
 
 
 def _hidden(
-    report: Report, plain: Host, kernel: str, known: list[Inferred]
+    report: Report, shown: Host, kernel: str, known: list[Inferred]
 ) -> tuple[Host, tuple[tuple[str, str], ...]]:
     """Try the hidden bits, all ways, and keep the way that fits most lines; of several the most usual one."""
     usual = dict.fromkeys(HIDDEN, False)
-    usual["mds_no"] = "mds" not in plain.bugs
+    usual["mds_no"] = told(report)["mds"].state is State.NOT_AFFECTED
     tried: dict[tuple[bool, ...], frozenset[str]] = {}
     for values in product((False, True), repeat=len(HIDDEN)):
-        host = _with(plain, values)
+        host = _with(shown, values)
         tried[values] = frozenset(_fitting(report, host, kernel))
 
     def rank(values: tuple[bool, ...]) -> tuple[int, bool, int]:
@@ -308,7 +268,7 @@ def _hidden(
         )
         known.append(Inferred(name, source, value=there))
         by_line += [(name, file) for file in lost]
-    return _with(plain, chosen), tuple(by_line)
+    return _with(shown, chosen), tuple(by_line)
 
 
 def _off(report: Report, host: Host, kernel: str, known: list[Inferred]) -> Host:
@@ -337,20 +297,22 @@ def _fitting(report: Report, host: Host, kernel: str) -> Iterator[str]:
     """Yield the files of which the model says what the kernel says, threads left out: those change after boot."""
     selection = select(host, kernel)
     for file in FLAWS:
-        told, model = report.line(file), model_line(report, selection, file)
-        if told is not None and model is not None and without_smt(told) == without_smt(model):
+        line, model = report.line(file), model_line(report, selection, file)
+        if line is not None and model is not None and without_smt(plain(file, line)) == without_smt(model):
             yield file
 
 
 def without_smt(text: str) -> str:
-    """Return a line without what it says of sibling threads."""
+    """Return a line in today's words, without what it says of sibling threads."""
     return re.split("[;,] SMT ", text, maxsplit=1)[0]
 
 
 def fits(report: Report, selection: Selection, file: str) -> bool:
     """Tell whether the model's line of a file is the kernel's, as far as both say anything."""
-    told, model = report.line(file), model_line(report, selection, file)
-    return told is not None and told == model
+    line, model = report.line(file), model_line(report, selection, file)
+    if line is None or model is None:
+        return False
+    return plain(file, line) in {model, without_smt(model)}
 
 
 def model_line(report: Report, selection: Selection, file: str) -> str | None:

@@ -13,42 +13,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from vmenter import LabError
 from vmenter.boot.options import split_cmdline
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from vmenter.hosts import layouts
+from vmenter.hosts.fields import CPU_FIELDS, FLAGS, OPTIONS, PARAMETERS
+from vmenter.hosts.texts import FILES, key
 
 SAMPLES: Final = Path(__file__).with_name("samples")
-FLAWS: Final = {
-    "mds": "mds",
-    "tsx_async_abort": "taa",
-    "mmio_stale_data": "mmio",
-    "reg_file_data_sampling": "rfds",
-    "l1tf": "l1tf",
-}
-"""Vulnerabilities file → the flaw's name in a `PerFlaw`."""
-
-FILES: Final = (
-    *FLAWS,
-    *("tsa", "gather_data_sampling", "ghostwrite", "indirect_target_selection", "itlb_multihit", "meltdown"),
-    *("old_microcode", "retbleed", "spec_rstack_overflow", "spec_store_bypass", "spectre_v1", "spectre_v2"),
-    *("srbds", "vmscape"),
-)
-"""Vulnerabilities files there have been; the course is about the first six."""
-
-FLAGS: Final = ("rtm", "md_clear", "flush_l1d", "arch_capabilities", "hypervisor", "vmx", "svm")
-CPU_FIELDS: Final = ("vendor_id", "cpu family", "model", "model name", "stepping", "microcode")
-OPTIONS: Final = (
-    *("mitigations", "mds", "tsx_async_abort", "mmio_stale_data", "reg_file_data_sampling", "l1tf", "tsx", "tsa"),
-    *("nosmt", "kvm_intel.ept", "kvm_intel.vmentry_l1d_flush"),
-)
-PARAMETERS: Final = ("ept", "vmentry_l1d_flush")
 _VULNERABILITIES = "sys/devices/system/cpu/vulnerabilities"
 _SMT = "sys/devices/system/cpu/smt/active"
 _KVM = "sys/module/kvm_intel/parameters"
+SHOWN: Final = 60  # characters of a text that was not read
 MOST: Final = 1 << 20  # characters of a paste: a large machine's whole /proc/cpuinfo fits
 
 HOW: Final = (
@@ -67,17 +44,15 @@ It prints the kernel's version, the CPU's name and flags, the vulnerabilities fi
 boot options that matter here. No host name, address, serial number or disk. A kernel that people build themselves
 may carry a name in its version: take that out if you like."""
 
-_RELEASE = re.compile(r"(?:Linux (?:version |\S+ )?)?([2-9]\.\d{1,3}(?:\.\d+)?[\w.+~-]*)(?: .*)?\Z", re.ASCII)
-# lscpu: an indent, a name, blanks up to a column, the value; what does not fit goes on below in that column.
-_LSCPU = re.compile(r"\s*(?:Vulnerability )?([A-Z][\w ]*):\s+(.*)\Z", re.ASCII)
-
 
 @dataclass(frozen=True)
 class Report:
     """What a machine said. None, or nothing, where it said nothing.
 
     `lines` are (vulnerabilities file, its text); `flags`, `bugs` and `cpu` come from /proc/cpuinfo; `options` are
-    those of the command line that matter here; `notes` tell what was odd about the reading.
+    those of the command line that matter here; `notes` tell what was odd about the reading. `unread`: file → why
+    nothing was taken from what stands there. `present`: files whose bug the kernel's log says is there. `no_kvm`:
+    what says that KVM enters no guest here. `virtualization`: "VT-x" or "AMD-V", as lscpu has it.
     """
 
     release: str | None = None
@@ -89,6 +64,10 @@ class Report:
     parameters: tuple[tuple[str, str], ...] = ()
     smt: bool | None = None
     notes: tuple[str, ...] = ()
+    unread: tuple[tuple[str, str], ...] = ()
+    present: tuple[str, ...] = ()
+    no_kvm: str | None = None
+    virtualization: str | None = None
 
     @property
     def vendor(self) -> str | None:
@@ -119,9 +98,9 @@ class Report:
         rows += [(f"/{_VULNERABILITIES}/{file}", text) for file, text in self.lines]
         rows += [(f"/{_SMT}", None if self.smt is None else str(int(self.smt)))]
         rows += [(f"/{_KVM}/{name}", value) for name, value in self.parameters]
-        rows += [("/proc/cpuinfo", f"{key}\t: {value}") for key, value in self.cpu]
-        for key, names in (("flags", self.flags), ("bugs", self.bugs)):
-            rows += [("/proc/cpuinfo", None if names is None else f"{key}\t: {' '.join(names)}")]
+        rows += [("/proc/cpuinfo", f"{name}\t: {value}") for name, value in self.cpu]
+        for name, words in (("flags", self.flags), ("bugs", self.bugs)):
+            rows += [("/proc/cpuinfo", None if words is None else f"{name}\t: {' '.join(words)}")]
         rows += [("/proc/cmdline", self.options)]
         return "".join(f"{path}:{content}\n" for path, content in rows if content is not None)
 
@@ -162,7 +141,7 @@ def gather(root: Path = Path("/")) -> str:
 
 
 def parse(text: str) -> Report:
-    """Read what a machine printed: the output of `HOW`, parts of it, the files' plain text, or `lscpu`.
+    """Read what a machine printed: the output of `HOW`, parts of it, or any of the layouts of `layouts`.
 
     Lines that mean nothing here are passed over, `#` begins a comment. Raises `LabError` if nothing is left, or
     for more than a mebibyte.
@@ -171,33 +150,85 @@ def parse(text: str) -> Report:
         raise LabError(
             f"{len(text):,} characters are no report of one machine; paste the output of that line alone"
         )
+    reading = layouts.read(text)
     single: dict[str, str] = {}
     lines: dict[str, str] = {}
     cmdline: list[str] = []
-    notes: list[str] = []
-    for key, value in _pairs(text):
-        if key == "cmdline":
+    present: list[str] = []
+    twice: dict[str, str] = {}
+    for name, value in reading.pairs:
+        if name == "cmdline":
             cmdline.append(value)
-        elif key in FILES:
-            if lines.setdefault(key, value) != value:
-                notes.append(f"{key} is there twice, with different texts: the first one counts; two machines?")
+        elif name == "present":
+            present.append(value)
+        elif name in FILES:
+            lines[name] = _longer(lines.setdefault(name, value), value) or twice.setdefault(name, lines[name])
         else:
-            single.setdefault(key, value)
-    if not lines and not single.keys() & {"flags", "bugs", "vendor_id"}:
-        raise LabError(
-            "no line here is one of a vulnerabilities file or of /proc/cpuinfo; `vmenter host --how` prints the "
-            "line to run on that machine, and its whole output is what is needed"
-        )
+            single.setdefault(name, value)
+    cut = {file: text for file, text in reading.cut.items() if file not in lines}
+    strange = {file: text for file, text in reading.strange.items() if file not in lines}
+    if not (lines or cut or strange or present) and not single.keys() & _TELLING:
+        raise LabError(_unreadable(reading))
     return Report(
         release=single.get("osrelease"),
-        cpu=tuple((key, single[key]) for key in CPU_FIELDS if key in single),
+        cpu=tuple((name, single[name]) for name in CPU_FIELDS if name in single),
         flags=_known(single.get("flags"), FLAGS),
-        bugs=None if "bugs" not in single else tuple(single["bugs"].split()),
+        bugs=None if "bugs" not in single else tuple(re.findall(r"\w+", single["bugs"])),
         lines=tuple((file, lines[file]) for file in FILES if file in lines),
         options=_options(" ".join(cmdline)) if cmdline else None,
         parameters=tuple((name, single[name]) for name in PARAMETERS if name in single),
         smt={"0": False, "1": True}.get(single.get("active", "")),
-        notes=tuple(dict.fromkeys(notes)),
+        notes=(
+            *(f"{file} is there twice, with different texts: two machines, or two moments?" for file in twice),
+            *(f"{file} was cut off, and taken for the one text that begins so" for file in reading.completed),
+            *(f"{file} is cut off ({_shown(text)}) and counts as not told" for file, text in cut.items()),
+            *(f"{file}: no kernel prints {_shown(text)}; it counts as not told" for file, text in strange.items()),
+        ),
+        unread=(
+            *((file, "two different texts") for file in twice),
+            *((file, "its text is cut off") for file in cut),
+            *((file, "its text is none that a kernel prints") for file in strange),
+        ),
+        present=tuple(dict.fromkeys(present)),
+        no_kvm=_no_kvm(single),
+        virtualization=single.get("virtualization"),
+    )
+
+
+_TELLING = {"flags", "bugs", "vendor_id", "model name", "arch", "xen_pv", "kvm_off"}
+
+
+def _longer(first: str, second: str) -> str | None:
+    """Return the text that says all the other does and perhaps more, None for two that differ."""
+    longer, shorter = (first, second) if len(first) >= len(second) else (second, first)
+    return longer if key(longer).startswith(key(shorter)) else None
+
+
+def _shown(text: str) -> str:
+    text = " ".join(text.split())
+    return ascii(text if len(text) <= SHOWN else text[:SHOWN] + "...")
+
+
+def _no_kvm(single: dict[str, str]) -> str | None:
+    """Return what says that KVM enters no guest, besides the lines."""
+    if "arch" in single:
+        return f"this is no x86 ({single['arch']})"
+    if "xen_pv" in single or ("Xen" in single.get("hypervisor", "") and "para" in single):
+        return "this runs on Xen without hardware virtualization (PV)"
+    return "KVM says in the log that it cannot run" if "kvm_off" in single else None
+
+
+def _unreadable(reading: layouts.Reading) -> str:
+    """Say what was recognised, if anything was, and what to do."""
+    if reading.nameless:
+        seen = "texts of vulnerabilities files without the files' names, as cat of several files prints them: "
+    elif reading.layouts:
+        seen = f"this looks like {reading.seen}, but "
+    else:
+        seen = ""
+    return (
+        f"{seen}no line here is one of a vulnerabilities file or of /proc/cpuinfo; `vmenter host --how` prints "
+        "the line to run on that machine, and its whole output is what is needed"
     )
 
 
@@ -213,53 +244,6 @@ def _options(cmdline: str) -> str:
             quoted = value is not None and re.search(r"\s", value)
             kept.append(name if value is None else f'{name}="{value}"' if quoted else f"{name}={value}")
     return " ".join(kept)
-
-
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    """Yield (key, value) for each line that means something; a key is a path's last part, or a field's name."""
-    name, value, column = "", "", 0  # of lscpu, as long as it may go on
-    for raw in (*text.splitlines(), "."):
-        line = raw.rstrip()
-        if name and line and not line[:column].strip():
-            value += line[column:]
-            continue
-        if name in FILES:
-            yield name, _from_lscpu(value)
-        elif name in _LSCPU_FIELDS:
-            yield _LSCPU_FIELDS[name], value
-        name = ""
-        if found := _LSCPU.match(line):
-            name, value, column = found[1].lower().replace(" ", "_"), found[2], found.start(2)
-        elif not line.lstrip().startswith("#"):
-            yield from _pair(line.strip())
-
-
-_LSCPU_FIELDS = {field.replace(" ", "_"): field for field in ("cpu family", "model", "model name", "stepping")}
-_LSCPU_FIELDS |= {"vendor_id": "vendor_id", "flags": "flags"}
-
-
-def _pair(line: str) -> Iterator[tuple[str, str]]:
-    if line.startswith("BOOT_IMAGE="):
-        yield "cmdline", line
-        return
-    path, colon, value = line.partition(":")
-    name, value = path.strip().rpartition("/")[2], value.strip()
-    if name == "cpuinfo":
-        field, _, value = value.partition(":")
-        name, value = field.strip(), value.strip()
-    if not colon or name == "osrelease":
-        if found := _RELEASE.match(value if colon else line):
-            yield "osrelease", found[1]
-    elif name in _FIELDS or (name in {*PARAMETERS, "active"} and "/" in path):
-        yield name, value
-
-
-_FIELDS = frozenset({*FILES, *CPU_FIELDS, "flags", "bugs", "cmdline"})
-
-
-def _from_lscpu(text: str) -> str:
-    """Return a vulnerability's text as the kernel has it: after "Mitigation" lscpu changes or drops its colons."""
-    return re.sub(r"; VMX (?=\w)", "; VMX: ", re.sub(r"\AMitigation;", "Mitigation:", text))
 
 
 def samples() -> dict[str, str]:

@@ -191,7 +191,7 @@ class Move(NamedTuple):
 
 @cache
 def moves() -> tuple[Move, ...]:
-    """Return the replacements that 02-5 tries, as the engine relocates them; a JMP that gets shorter is left out."""
+    """Return what 02-5 tries: replacements as the engine relocates them. A JMP that gets shorter is left out."""
     own = from_bytes(assemble(SHAPES), "shapes")
     samples, table = lab_table()
     pairs = [(own, entry) for entry in read(own, HOW).entries] + [(samples, entry) for entry in table.entries]
@@ -245,7 +245,8 @@ def _why_moved(move: Move, found: bytes) -> str:
             int.from_bytes(code[part], "little", signed=True) for code in (move.code, move.right, found)
         )
         target = end + old
-        where = f"the displacement at +{start}, of {size} byte{'s' * (size > 1)}, counts from +{end} and leads to {target:+d}"
+        which = f"the displacement at +{start}, of {size} byte{'s' * (size > 1)}"
+        where = f"{which}, counts from +{end} and leads to {target:+d}"
         if 0 <= target <= len(move.code):
             inside = f"inside the replacement (0 to {len(move.code)}, its end included)"
             return f"{where}, {inside}: it stays {old}, not {got}"

@@ -13,6 +13,7 @@ from vmenter.course.exercises.entering import GUEST, HOST_RSP, Around, Entered, 
 from vmenter.emulator.machine import ARITHMETIC_FLAGS, CALLEE_SAVED, HOST_REGISTERS
 from vmenter.emulator.memory import GS_BASE, STACK, STACK_SIZE, STACK_START, VCPU, VCPU_SIZE
 from vmenter.emulator.trace import End, Trace
+from vmenter.story import eras
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,11 +81,18 @@ def _memory(entered: Entered, effects: Mapping[str, int], also: Also) -> str | N
     return None
 
 
-def came_back(entered: Entered) -> str | None:
+def came_back(era: Era, entered: Entered) -> str | None:
     """Ask that a VM-Enter that failed was reported to the caller, with all that is the caller's as it was."""
     trace, registers = entered.trace, entered.registers
     if trace.end is not End.RETURN:
         return f"the code should return to its caller, and ended with {trace.end}"
+    tried = attempts(era, entered)
+    if tried not in (
+        [VMLAUNCH],
+        [VMRESUME],
+        [VMLAUNCH, VMRESUME],
+    ):  # a VMCS that is not launched no VMRESUME enters
+        return "behind a VM-Enter that failed another one is tried, in place of the way to .Lvmfail"
     for name in CALLEE_SAVED:
         if registers[name] != HOST_REGISTERS[name]:
             return f"{name.upper()} is not what the caller had in it"
@@ -93,6 +101,16 @@ def came_back(entered: Entered) -> str | None:
     if registers["rax"] & 0xFFFF_FFFF != 1:
         return f"EAX should be 1, for a VM-Enter that failed; it is {registers['rax'] & 0xFFFF_FFFF:#x}"
     return _system_flags(registers["rflags"]) or _stack_above(trace)
+
+
+VMLAUNCH, VMRESUME = b"\x0f\x01\xc2", b"\x0f\x01\xc3"
+
+
+def attempts(era: Era, entered: Entered) -> list[bytes]:
+    """Return the VM-Enters that ran, and failed, as they stand in the era's own code."""
+    image, trace = eras.patched(era, entered.state.features, entered.state.keys), entered.trace
+    stands = (image.read(at, 3) for at in trace.steps if trace.code[at].mnemonic == "stc" and image.holds(at, 3))
+    return [code for code in stands if code in (VMLAUNCH, VMRESUME)]
 
 
 def _stack_above(trace: Trace) -> str | None:
@@ -183,7 +201,7 @@ def wrong_around(
         try:
             entered = enter(era, state, around)
             trace = entered.trace
-            text = came_back(entered) if around.fails else _no_entry(trace) or demand(entered, around)
+            text = came_back(era, entered) if around.fails else _no_entry(trace) or demand(entered, around)
             if not text and not around.fails:
                 text = left_alone(own, state, around, entered, also and also(around))
         except LabError as error:

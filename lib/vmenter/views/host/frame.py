@@ -8,8 +8,20 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from vmenter.hosts import report as ownmachine
+from vmenter.hosts.entering import NONE
 from vmenter.hosts.explain import MITIGATED, NOT_AFFECTED, UNKNOWN, VULNERABLE, Explanation, Line, explain
-from vmenter.hosts.explain_text import agreement, commands, entry_sentences, known_rows, text_lines, unknown_rows
+from vmenter.hosts.explain_text import (
+    agreement,
+    commands,
+    entry_sentences,
+    host_rows,
+    known_rows,
+    line_missing,
+    shown_lines,
+    text_lines,
+    unknown_rows,
+)
+from vmenter.hosts.verdict import FINE
 from vmenter.story.promise import VCpuState
 from vmenter.views.entry.frame import state_of
 
@@ -52,30 +64,26 @@ def frame(state: Mapping[str, Any]) -> Frame:
 
 def frame_of(state: Mapping[str, Any], found: Explanation) -> Frame:
     """Return what to show of an explanation."""
-    host, nearest, entries = found.inference.host, found.inference.nearest, found.entries
-    kept = None if entries is None else not entries.broken
     source = _source(state)
-    said = ", ".join(f"{line.title} {line.status}" for line in found.lines)
-    if kept is not None:
-        said += f"; the promise is {'kept' if kept else 'BROKEN'}"
+    shown, other = shown_lines(found)
+    mark, word = _word(found)
+    said = ", ".join(f"{line.title} {line.status}" for line in shown)
+    said += f"; {other.rstrip('.')}" if other else ""
+    said += f"; the promise: {word}"
     return {
         "samples": [{"id": name, "title": title} for name, title in ownmachine.samples().items()],
         "sample": None if state.get("live") or state.get("pasted") is not None else state.get("sample") or DEFAULT,
         "source": source,
         "title": found.report.title,
         "notes": list(found.report.notes),
-        "rows": [_row(line) for line in found.lines],
+        "rows": [*(_row(line) for line in shown), *([_other_row(found, other)] if other else [])],
         "legend": [{"letter": letter, "text": text} for letter, text in LEGEND],
-        "host": [
-            ["bugs", " ".join(host.bugs) or "none of ours"],
-            ["facts", " ".join(host.facts) or "none"],
-            ["boot options", host.cmdline or ("not given" if found.report.options is None else "none")],
-            ["selection of", f"{nearest.kernel}: {nearest.why}"],
-        ],
+        "host": [list(row) for row in host_rows(found)],
         "known": [list(row) for row in known_rows(found)],
         "unknown": [list(row) for row in unknown_rows(found)],
-        "kept": kept,
-        "word": None if kept is None else "kept" if kept else "BROKEN",
+        "kept": found.outcome.kept,
+        "word": word,
+        "mark": mark,
         "sentences": list(entry_sentences(found)),
         "commands": [list(pair) for pair in commands(found)],
         "explorer": explorer_state(found),
@@ -111,13 +119,40 @@ def _source(state: Mapping[str, Any]) -> str:
     return f"Recorded sample {name}: {ownmachine.samples()[name]}"
 
 
+def _word(found: Explanation) -> tuple[str, str]:
+    """Return a mark and a word for what the promise comes to."""
+    if found.inference.entering.by == NONE:
+        return "\u2013", "no guest is entered"
+    if found.outcome.kept is None and found.outcome.status == FINE:
+        return "\u2713", "nothing is owed"
+    return {True: ("\u2713", "kept"), False: ("\u2717", "BROKEN"), None: ("?", "cannot tell")}[found.outcome.kept]
+
+
+def _other_row(found: Explanation, other: str) -> Frame:
+    """Return the one row for the flaws that other CPUs have."""
+    silent = [line for line in found.lines if line.title in other]
+    told = {line.status for line in silent} == {NOT_AFFECTED}
+    return {
+        "file": "",
+        "title": ", ".join(line.title for line in silent),
+        "letter": LETTERS[NOT_AFFECTED if told else UNKNOWN],
+        "status": NOT_AFFECTED if told else UNKNOWN,
+        "kernel": "Not affected" if told else "",
+        "words": other,
+        "differs": False,
+        "agreement": "",
+        "cause": "",
+        "why": [],
+    }
+
+
 def _row(line: Line) -> Frame:
     return {
         "file": line.file,
         "title": line.title,
         "letter": LETTERS[line.status],
         "status": line.status,
-        "kernel": line.kernel or "(no such file)",
+        "kernel": line.kernel or line_missing(line),
         "words": line.words,
         "differs": line.agrees is False,
         "agreement": agreement(line),

@@ -146,9 +146,9 @@ function render({ model, el }) {
   const open = make("button", { type: "button", className: "vm-button vm-main", onclick: show }, "Open this host in the EntryExplorer");
 
   function drawEntry() {
-    word.hidden = frame().kept === null;
-    word.className = `vm-badge ${frame().kept ? "vm-good" : "vm-bad"}`;
-    say(word, `${frame().kept ? "\u2713" : "\u2717"} ${frame().word ?? ""}`);
+    const { kept, mark, word: verdict } = frame();
+    word.className = `vm-badge ${kept === null ? "" : kept ? "vm-good" : "vm-bad"}`;
+    say(word, `${mark} ${verdict}`);
     list(sentences, frame().sentences, () => make("p"), (item, text) => say(item, text));
     list(next, frame().commands, () => make("div", {}, make("dt"), make("dd", {}, make("code"))), (row, [name, command]) => {
       say(row.firstChild, name);

@@ -1,0 +1,139 @@
+"""What people and programs wrap around a line before it is pasted, taken off again.
+
+Bytes become text (UTF-16, byte order marks, line ends), a text becomes lines without colours, odd blanks and
+markup, and a line loses numbers, quotes, bullets, bars and the time a log puts before it. What is left is what the
+machine printed, or nothing that it did.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from html import unescape
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16's, which it begins with
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_ESCAPES = re.compile(  # what terminals obey: colours, cursor, titles; the last also where ESC itself was lost
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_()][0-9A-B]?|\x9b[0-?]*[@-~]"
+    r"|\^\[\[[0-9;]*[mK]|(?<![\w\]])\[(?:\d{1,2};)*\d{0,2}[mK](?=\S)"
+)
+_BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\x0b\x0c]")
+_NOTHING = re.compile(  # controls and signs without a width; the C1 control CSI is among the escapes
+    "[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9a\x9c-\x9f]"
+)
+_TAGS = re.compile(
+    r"</?(?:pre|code|span|td|th|tr|tbody|thead|table|li|ul|p|b|i|em|strong|div|br|font|details|summary)\b[^<>]*>",
+    re.IGNORECASE,
+)
+_ROWS = re.compile(r"<(?:br|/tr|/li|/p|/div|/pre)\b[^<>]*>", re.IGNORECASE)
+_QUOTES = str.maketrans(
+    {"\u201c": '"', "\u201d": '"', "\u201e": '"', "\u2018": "'", "\u2019": "'", "\uff1a": ":", "\uff1b": ";"}
+)
+
+_LOG = re.compile(
+    r"""
+    (?: kern \s* : \w+ \s* : \s* )?                                     # dmesg -x
+    (?: <\d{1,3}> )?
+    (?: (?: [A-Z][a-z]{2} \s+ \d{1,2} \s+ [\d:.]+                       # the journal, in two forms
+          | \d{4}-\d\d-\d\d [T\ ] [\d:.,]+ (?: Z | [+-]\d\d:?\d\d )? )
+        \s+ (?: \S+ \s+ )? (?: kernel | unknown ) (?: \[\d+\] )? : \s* )?
+    (?: \[ \s* (?: \d+\.\d+ | [A-Z][a-z]{2}\ [A-Z][a-z]{2}\ +\d+\ [\d:]+\ \d{4} ) \] \s*
+        (?: \S+\ kernel: \s* )? )?
+    """,
+    re.VERBOSE,
+)
+_FRONT = re.compile(
+    r"""
+    \s+ | >+ \s? | \|+ \s* | ["'`]+ | \*\* | __ | [*+-]\s+
+    | [\u2022\u00b7\u2023\u25e6\u25aa\u2013\u2014\u2502\u251c\u2514\u2500\u2570\u256d\u2551]+ \s*  # bullets
+    | ["']? (?: field | data ) ["'] \s* : \s* | \{ \s* (?=["'])                                     # JSON
+    | \d{1,6} [.):|] \s* (?=[^\d\s.])                                                               # numbers
+    | \d{1,6} \s+ (?= / | [A-Z][a-z] | [a-z_]{3,}[:0-9\ ] )
+    """,
+    re.VERBOSE,
+)
+DEEPEST: Final = 40  # marks before a line that are taken off
+_BACK: Final = " \t|\u2502\u2551`\"',\\*_"
+
+
+def decode(data: bytes) -> str:
+    """Return what bytes say: UTF-8, UTF-16 or UTF-32, with or without its mark; what is none becomes U+FFFD."""
+    some = data[:4096]
+    for mark, name in _MARKS:
+        # Bytes may begin like a mark by chance: wide text has zeros, a machine's words are mostly ASCII.
+        if data.startswith(mark) and (name == "utf-8" or 10 * some.count(0) > len(some)):
+            return data[len(mark) :].decode(name, errors="replace")
+    if len(some) >= 4 and 0 in some:  # plain text in UTF-16: every other byte is zero
+        halves = {"utf-16-be": some[0::2], "utf-16-le": some[1::2]}
+        for name, half in halves.items():
+            if 10 * half.count(0) > 9 * len(half):
+                return data.decode(name, errors="replace")
+    return data.decode("utf-8", errors="replace")
+
+
+def raw_lines(text: str) -> list[str]:
+    """Return a text's lines without what only a terminal, a page or an editor understands; their indent stays."""
+    text = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    if "&" in text and ";" in text:
+        text = unescape(text)
+    if "<" in text:
+        text = _TAGS.sub(" ", _ROWS.sub("\n", text))
+    text = _NOTHING.sub("", _BLANKS.sub(" ", text)).translate(_QUOTES)
+    return [line.rstrip() for line in text.split("\n")]
+
+
+def unwrapped(line: str) -> str:
+    """Return a line without what was put before and behind it."""
+    start = 0
+    for _ in range(DEEPEST):
+        before = start
+        for wrap in (_FRONT, _LOG):
+            if found := wrap.match(line, start):
+                start = found.end()
+        if start == before:
+            break
+    return line[start:].rstrip(_BACK)
+
+
+def from_json(text: str) -> str | None:
+    """Return JSON, lscpu's or any other, as lines "name: text"; None for a text that has none in it."""
+    start, end = min((text.find(sign) for sign in "{[" if sign in text), default=-1), max(map(text.rfind, "}]"))
+    if start < 0 or end < start or '"' not in text[start:end]:
+        return None
+    try:
+        found = json.loads(text[start : end + 1])
+    except (ValueError, RecursionError):
+        return None
+    try:
+        lines = list(_flat(found, ""))
+    except RecursionError:
+        return None
+    return "\n".join((text[:start], *lines, text[end + 1 :])) if lines else None
+
+
+def _flat(value: Any, name: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("field"), str):  # lscpu -J
+            name, data = value["field"].rstrip(": "), value.get("data")
+            yield from _flat(data, name)
+            yield from _flat(value.get("children"), name)
+            return
+        for inner, one in value.items():
+            yield from _flat(one, str(inner))
+    elif isinstance(value, list):
+        if name in {"flags", "bugs"} and all(isinstance(one, str) for one in value):
+            value = [" ".join(value)]
+        for one in value:  # lines of a log, say, stand for themselves
+            yield from _flat(one, name if len(value) == 1 else "")
+    elif isinstance(value, str):
+        lines = value.splitlines()
+        yield from (f"{name}: {value}",) if name and len(lines) == 1 else lines

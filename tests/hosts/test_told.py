@@ -1,0 +1,53 @@
+"""Three states of a flaw: what says "not affected", and what does not."""
+
+import pytest
+
+from vmenter.hosts.report import Report
+from vmenter.hosts.told import BUG, State, knows, told
+
+
+@pytest.mark.parametrize(
+    ("release", "bugs", "bug", "known"),
+    [
+        ("5.2.0", (), "mds", True),
+        ("5.1.9", (), "mds", False),
+        ("6.8.0", (), "rfds", False),
+        ("6.9.0", (), "rfds", True),
+        ("5.10.262", (), "rfds", True),  # a stable kernel whose selection was read
+        ("5.10.100", (), "rfds", False),
+        (None, ("taa",), "mds", True),  # a kernel that knows what came later
+        (None, ("mds",), "taa", False),
+        (None, ("its",), "rfds", True),
+        (None, ("its",), "tsa", False),
+        (None, ("spectre_v1",), "l1tf", False),
+        (None, (), "l1tf", False),
+    ],
+)
+def test_a_kernel_knows_a_flaw_by_its_version_or_by_a_later_name(release, bugs, bug, known):
+    assert knows(Report(release=release, bugs=bugs), bug) is known
+
+
+@pytest.mark.parametrize("file", BUG)
+def test_nothing_said_is_not_told(file):
+    assert told(Report())[file].state is State.NOT_TOLD
+    assert told(Report(bugs=()))[file].state is State.NOT_TOLD
+    assert told(Report(flags=("rtm",), release="7.3.4"))[file].state is State.NOT_TOLD
+
+
+@pytest.mark.parametrize("file", BUG)
+def test_a_line_or_a_bugs_line_of_a_kernel_that_knows_it_tells(file):
+    assert told(Report(lines=((file, "Not affected"),)))[file].state is State.NOT_AFFECTED
+    assert told(Report(lines=((file, "Vulnerable"),)))[file].state is State.AFFECTED
+    assert told(Report(bugs=(), release="7.3.4"))[file].state is State.NOT_AFFECTED
+    one = told(Report(bugs=(BUG[file],)))[file]
+    assert (one.state, one.line) == (State.AFFECTED, False)
+
+
+def test_unknown_and_contradictions_are_not_told():
+    assert (
+        told(Report(lines=(("mmio_stale_data", "Unknown: No mitigations"),)))["mmio_stale_data"].state
+        == "not told"
+    )
+    assert told(Report(bugs=("mmio_unknown",), release="6.1.0"))["mmio_stale_data"].state == "not told"
+    twice = Report(lines=(("mds", "Not affected"),), unread=(("mds", "two different texts"),))
+    assert told(twice)["mds"].state == "not told"
