@@ -192,15 +192,15 @@ def _call_target(image: Image, site: Site, entry: AltEntry, code: bytes) -> int 
 def relocate(code: bytes, entry: AltEntry, place: int, how: Rules) -> Iterator[tuple[int, bytes]]:
     """Yield (offset, bytes) for each displacement that must change now that `code` stands at `place`.
 
-    What points inside the replacement, its end included, moves with it and stays as it is. Raises `LabError` for
-    code that the kernel's decoder cannot walk, and a displacement that does not fit.
+    What points inside the replacement, its end included, moves with it and stays as it is. Raises
+    `LabError` for code that the kernel's decoder cannot walk, and a displacement that does not fit.
     """
     moved = entry.replacement - place
     at = 0
     for one in shapes(code, _tables(how)):
         for field in counted(one):
             value = field.value(code[at : at + one.length])
-            short = value + moved + 3  # the kernel counts five bytes for a JMP, whatever prefixes it has
+            short = value + moved + 3  # the kernel counts five bytes for a JMP, with prefixes or without
             if 0 <= at + one.length + value <= entry.replacement_length:
                 continue
             if one.opcode == 0xE9 and one.immediate and -128 <= short <= 127:  # JMP rel32 that fits rel8

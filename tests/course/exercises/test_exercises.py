@@ -56,6 +56,12 @@ def test_a_wrong_answer_is_refused_for_the_right_reason(id_, answer, reason):
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_a_dollar_sign_stands_in_code_alone_where_it_makes_no_formula(task):
+    for text in (task.title, task.task, *task.hints, task.because):
+        assert "$" not in re.sub(r"`[^`]*`", "", text)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_a_task_has_three_hints_that_grow(task):
     assert len(task.hints) == 3
     assert all(len(hint) > 40 for hint in task.hints)

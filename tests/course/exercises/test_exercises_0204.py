@@ -20,7 +20,7 @@ def excerpts():
     """The excerpts of 03-4: letter, heading, (bytes, text) of each instruction."""
     for part in re.split(r"\n(?=[A-E]  Debian)", exercise("03-4").task)[1:]:
         heading, *lines = part.splitlines()
-        yield heading[0], heading[3:], [tuple(re.split(r" {2,}", line.strip(), maxsplit=1)) for line in lines]
+        yield heading[0], heading[3:], [tuple(re.split(r" {2,}", line.strip(" `"), maxsplit=1)) for line in lines]
 
 
 @pytest.mark.parametrize(("letter", "heading", "lines"), excerpts(), ids=EXCERPTS)
@@ -64,7 +64,7 @@ def test_of_the_three_modules_one_fails_and_with_one_set_of_features():
 
 def test_the_three_stubs_of_the_text_are_those_that_run_and_one_is_wrong_for_one_guest():
     for letter, lines in nb04_stubs.STUBS.items():
-        assert f"{letter}  " + ";  ".join(lines) in exercise("04-4").task
+        assert f"{letter}  `" + ";  ".join(lines) + "`" in exercise("04-4").task
     wrong = [
         (letter, before)
         for letter in nb04_stubs.STUBS
