@@ -8,6 +8,7 @@ import pytest
 import wrong_0001
 import wrong_0104
 import wrong_0203
+import wrong_0204
 import wrong_0506
 import wrong_07
 import wrong_08
@@ -24,7 +25,7 @@ from vmenter.emulator.machine import Machine
 TASKS = every()
 
 
-TABLES = (wrong_0001, wrong_0104, wrong_0203, wrong_0506, wrong_07, wrong_08, wrong_09, wrong_10)
+TABLES = (wrong_0001, wrong_0104, wrong_0203, wrong_0204, wrong_0506, wrong_07, wrong_08, wrong_09, wrong_10)
 WRONG = {id_: answers for table in TABLES for id_, answers in table.WRONG.items()}
 for id_ in ("01-2", "03-2", "04-2", "05-2", "06-3"):
     WRONG[id_] = [*WRONG[id_], *((odd, "one of the letters") for odd in ("", "ab", {"a": 1}, b"a", 0.5))]
@@ -55,6 +56,12 @@ def test_a_wrong_answer_is_refused_for_the_right_reason(id_, answer, reason):
     feedback = check(id_, answer)
     assert not feedback.passed
     assert reason in feedback.message
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_a_dollar_sign_stands_in_code_alone_where_it_makes_no_formula(task):
+    for text in (task.title, task.task, *task.hints, task.because):
+        assert "$" not in re.sub(r"`[^`]*`", "", text)
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
