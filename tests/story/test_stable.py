@@ -47,7 +47,7 @@ def test_what_nobody_read_is_not_told():
     ("kernel", "flaws"),
     [
         ("v5.1", ()),
-        ("4.14.119", None),
+        ("4.14.119", ("MDS",)),
         ("5.10.46", ("MDS",)),
         ("5.15.47", ("MDS",)),
         ("5.15.100", ("MDS", "MMIO")),
