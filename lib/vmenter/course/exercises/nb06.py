@@ -173,7 +173,10 @@ def _judge_lines(answer: Any) -> str | None:
 
 def _wrong_line(name: str, text: Any) -> str | None:
     """Say what is wrong with a line; what it shows is told by what takes the hole away."""
-    line = read_line(text)
+    try:
+        line = read_line(text)
+    except LabError as error:
+        return str(error)
     if line.era.id != LEFT:
         return f"it runs {line.era.id}; asked for is v6.8, {LEFT}"
     entry = line.entry

@@ -14,6 +14,7 @@ from vmenter.course.exercises.edge import late
 from vmenter.course.exercises.entering import GUEST, STUB, Around, Entered
 from vmenter.course.exercises.flags import FlagUse, flag_uses
 from vmenter.course.exercises.untouched import USUAL, wrong_around
+from vmenter.course.exercises.variants import changed
 from vmenter.emulator.memory import VCPU
 from vmenter.emulator.trace import EventKind, Trace
 from vmenter.patching.lab import LAB, assemble
@@ -118,6 +119,16 @@ def every_case(era: Era | str) -> Iterator[Case]:
     era = eras.era(era) if isinstance(era, str) else era
     for selected, mode, vcpu, state in every_state(era):
         yield case_of(era, selected, mode, vcpu, state, eras.run(era, state))
+
+
+def first_sketch() -> Era:
+    """Return version 4 with the entries of both ALTERNATIVE_2 in the order of the first sketch: MMIO's last."""
+    mmio, all_ = "X86_FEATURE_CLEAR_CPU_BUF_VM_MMIO", "X86_FEATURE_CLEAR_CPU_BUF_VM"
+    pairs = (("stash_mmio", '""'), ("clear_if_nz", "clear_cpu_buffers"))
+    turned = [
+        (f"{weak}, {mmio}, {strict}, {all_}\n", f"{strict}, {all_}, {weak}, {mmio}\n") for weak, strict in pairs
+    ]
+    return changed("v4", *turned)
 
 
 # --- 07-1: repair a stub ----------------------------------------------------------------------------------------
