@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vmenter import LabError
 from vmenter.boot.host import Host
-from vmenter.story import audit, eras
+from vmenter.story import audit, history
 from vmenter.story.enter_line import read_line
 from vmenter.story.entry_text import to_json
 from vmenter.story.history import ERAS
@@ -25,7 +25,7 @@ HOSTS = st.builds(
 
 @given(st.sampled_from(sorted(ERAS)), HOSTS, VCPUS)
 def test_a_replay_line_reads_back_as_what_it_was_made_of(era, host, vcpu):
-    line = read_line(audit.replay(eras.era(era), host, vcpu))
+    line = read_line(audit.replay(history.era(era), host, vcpu))
     assert (line.era.id, line.host, line.vcpu) == (era, host, vcpu)
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from vmenter import LabError
 from vmenter.boot.host import Host
-from vmenter.story import eras
+from vmenter.story import eras, history
 from vmenter.story.history import Era
 from vmenter.story.promise import Reach, VCpuState
 
@@ -66,7 +66,7 @@ def read_line(text: Any) -> Line:
         not told.same_host_rsp,
         not told.same_cr2,
     )
-    return Line(eras.era(told.era), Host(_names(told.bugs), _names(told.microcode), told.cmdline), vcpu)
+    return Line(history.era(told.era), Host(_names(told.bugs), _names(told.microcode), told.cmdline), vcpu)
 
 
 def _names(lists: list[str]) -> tuple[str, ...]:

@@ -16,12 +16,13 @@ from vmenter.course.exercises.untouched import USUAL, entered_right, guest_loade
 from vmenter.course.exercises.variants import between, changed, source
 from vmenter.emulator.trace import Trace
 from vmenter.patching import alternatives
+from vmenter.patching.alternative_table import Engine, Rules, entries, rules, sites
 from vmenter.patching.lab import lab_object
 from vmenter.patching.text import listing
-from vmenter.story import eras
+from vmenter.story import eras, history
 from vmenter.story.enter_line import read_line
 from vmenter.story.history import Era
-from vmenter.story.promise import Promise, Reach, VCpuState, Verw
+from vmenter.story.promise import Promise, Reach, VCpuState, Verw, judge
 from vmenter.story.stable import CHAIN, MERGED, MMIO_ARM, MOVE, has, skipped
 
 NEAR = 1  # accesses up to which the course calls a clear near: the merged form has one, of a run flag
@@ -97,7 +98,7 @@ AROUND = (
 
 
 def _judge_stub(answer: Any) -> str | None:
-    era, own = stubbed(answer), eras.era(STUB_ERA)
+    era, own = stubbed(answer), history.era(STUB_ERA)
     for arounds, clear, resume in product(((Around(),), AROUND), (False, True), (False, True)):
         case = f"with CLEAR_CPU_BUF {'on' if clear else 'off'}, {'entered before' if resume else 'first VM-Enter'}"
         promise = Promise(Verw.ALWAYS if clear else Verw.NEVER, "never")
@@ -114,7 +115,7 @@ def _judge_stub(answer: Any) -> str | None:
 def _wrong_stub(entered: Entered, promise: Promise) -> str | None:
     """Say what is wrong with one run of a stub."""
     trace = entered.trace
-    verdict = eras.judge(promise, VCpuState(resume=entered.state.resume), trace)
+    verdict = judge(promise, VCpuState(resume=entered.state.resume), trace)
     if entered_right(entered):
         right = "VMRESUME" if entered.state.resume else "VMLAUNCH"
         return f"{trace.vm_enter} was chosen, {right} is the right one. {_last_test(trace)}"
@@ -220,12 +221,12 @@ def _tells(kernel: str) -> str:
     return "; ".join((*parts, f"{MERGED} {'is' if has(MERGED, kernel) else 'is not'}"))
 
 
-def site_lines(name: str, engine: alternatives.Engine, *, features: bool) -> list[str]:
+def site_lines(name: str, engine: Engine, *, features: bool) -> list[str]:
     """Return the first site of a lab kernel's stub as lines, patched by an engine, with its features on or off."""
     image = from_bytes(lab_object(name), name)
-    how = alternatives.Rules(engine, alternatives.rules(image).record_size, wide_nops=False)
-    sites = alternatives.sites(image, alternatives.entries(image, how.record_size))
-    site = next(one for one in sites if image.label(one.address).startswith(STUB))
+    how = Rules(engine, rules(image).record_size, wide_nops=False)
+    found = sites(image, entries(image, how.record_size))
+    site = next(one for one in found if image.label(one.address).startswith(STUB))
     wanted = {entry.feature for entry in site.entries} if features else set()
     code = alternatives.patch(image, site, wanted, how).code
     return listing(image, code or b"", site.address)

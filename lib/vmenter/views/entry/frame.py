@@ -19,8 +19,6 @@ from vmenter.story.promise import Reach, VCpuState
 from vmenter.views.entry.panels import drawing, side
 from vmenter.views.entry.recorded import panel
 
-__all__ = ["SHOW", "Frame", "State", "drawings", "frame", "state_of", "twin"]
-
 Frame = dict[str, Any]
 SHOW = ("selection", "flow", "events", "buffers", "verdict")
 ORDER = ("selection", "events", "verdict", "flow", "buffers")  # on the page and in the twin

@@ -18,8 +18,6 @@ from vmenter.story.history import ERAS, Era
 from vmenter.story.space import DEFAULT, Space
 from vmenter.views.exposure.cells import FAULTS, MARKS, cell, detail, where
 
-__all__ = ["LOOKS", "Frame", "State", "frame", "twin"]
-
 Frame = dict[str, Any]
 WIDTH = 100  # of a line of the twin
 MOST = 24  # columns; more than that nobody compares
