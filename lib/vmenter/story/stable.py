@@ -2,8 +2,9 @@
 
 A stable kernel is written like 6.1.81: series 6.1, number 81. A commit comes to a series as a backport, and stays.
 Each number here was read in the announcement of that release (its list of commits), kept by kernel.org as
-ChangeLog-6.1.81 and its like; what was seen to lack a commit is a module of Debian's. What neither tells is
-not told: None, never a guess. The commits are years apart: a number that brought one is older than the next.
+ChangeLog-6.1.81 and its like; what was seen to lack a commit is a kernel of Debian's, 5.10.46 its source. What
+neither tells is not told: None, never a guess. The commits are years apart: a number that brought one is older
+than the next.
 
     >>> has("43fb862de8f6", "6.1.80"), has("43fb862de8f6", "6.1.81"), has("43fb862de8f6", "4.19.300")
     (False, True, None)
