@@ -53,6 +53,20 @@ def _judge_found(answer: Any) -> str | None:
     return f"nothing cleared, but nothing had to. The promise here: {entry.promise.text}. {mode}"
 
 
+# --- what is left in the buffers --------------------------------------------------------------------------------
+
+SECRET = 0x5EC2E7DA7A
+
+
+def reading_a_secret() -> Era:
+    """Return the kernel of 2019 with one more load, right at the start: the host reads SECRET."""
+    return changed(
+        "650b68a0622f",
+        ("    movq %rdi, %rbx\n\n", "    movq %rdi, %rbx\n    movq secret(%rip), %rax\n\n"),
+        ("update_host_rsp_function\n", f"update_host_rsp_function\n.data\nsecret: .quad {SECRET:#x}\n"),
+    )
+
+
 # --- the chain -----------------------------------------------------------------------------------------------
 
 CHAIN_ERA = "8cb861e9e3c9"
