@@ -76,7 +76,7 @@ def test_what_is_no_version_is_one_clear_error(text):
 def test_what_is_said_to_lack_the_merged_form_is_seen_to_lack_it(name, number):
     """Debian's module of that very number goes the way of 2024."""
     module = load(kernel_file(f"{name}.{number}", "kvm-intel.ko.xz"), LAB_BASE)
-    assert of_module(module, name).like in (stable.MOVE, BACKPORT.id)
+    assert of_module(module, name).module.like in (stable.MOVE, BACKPORT.id)
 
 
 def test_an_unknown_commit_is_one_clear_error():
