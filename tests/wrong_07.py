@@ -160,6 +160,7 @@ WRONG["07-3"] = [
     (apart((LOADS, "")), "RAX should hold the guest's value"),
     (apart((LOADS, LOADS + "    movl 8(%rsp), %ebx\n")), "RBX should hold the guest's value"),
     (apart((ASK_ENTRY, "    btm $0, 8(%rsp)\n")), "line"),
+    ("    xorl %ebx, %ebx\n" + apart(), "RBX is not what the caller had"),
     (None, "should be text"),
 ]
 ANSWERS = {"A": 5, "B": 7, "C": 8, "D": 4, "E": 6, "F": 1}

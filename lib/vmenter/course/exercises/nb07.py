@@ -240,9 +240,14 @@ NEAR = {"b": "what Fixes: is good for", "d": "the order of the two entries"}
 # --- 07-3: no answer travels, and nothing is read behind VERW ---------------------------------------------------
 
 
+FAILS = (Around(STUB, fails=True),)  # the stub's own caller must have its registers back
+
+
 def _judge_apart(answer: Any) -> str | None:
     era, own = with_stub(answer), history.era("v4")
-    for arounds, (selected, mode, vcpu, state) in product(((Around(),), USUAL), every_state(era)):
+    for arounds, (selected, mode, vcpu, state) in product(((Around(),), USUAL, FAILS), every_state(era)):
+        if arounds is FAILS and (mode != "never" or state.flush_pending):
+            continue  # the stub knows nothing of the flush
 
         def demand(entered: Entered, _: Around, where: Any = (selected, mode, vcpu)) -> str | None:
             selected, mode, vcpu = where
