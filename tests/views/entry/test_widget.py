@@ -8,8 +8,9 @@ from vmenter.boot.host import Host
 from vmenter.boot.processors import PRESETS
 from vmenter.story.eras import enter
 from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
-from vmenter.views.entry.frame import SHOW, drawings, frame, twin
+from vmenter.views.entry.frame import SHOW, drawings, frame
 from vmenter.views.entry.widget import EntryExplorer
+from vmenter.views.view import twin
 
 SKIPPED = {"era": "650b68a0622f", "bugs": ["mds", "l1tf"], "facts": ["md_clear", "flush_l1d"]}
 MMIO_ONLY = {"bugs": ["mmio_stale_data"], "facts": ["mds_no", "fb_clear", "fb_clear_ctrl"]}

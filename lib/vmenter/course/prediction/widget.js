@@ -1,5 +1,8 @@
+// @ts-check
 // A prediction in the page: boxes for guesses, or what is so and what is said to the guess. Guesses go to the model, which
-// keeps them and unfolds the truth. make, say, list, keepKeys and unique come from common.js.
+// keeps them and unfolds the truth.
+
+import { keepKeys, list, make, say, unique } from "../../views/common.js";
 
 const SIGNS = { right: ["✔", "Right."], near: ["≈", "Near."], wrong: ["✘", "Not so."], open: ["", ""] };
 const BETWEEN = "; ";
@@ -10,7 +13,7 @@ function rich(text) {
 }
 
 // A box for one question: what it shows, and how its guess is read and set.
-function field(question, id, changed) {
+function box(question, id, changed) {
   const keys = { onkeydown: keepKeys, onchange: changed };
   if (question.kind === "choice" || question.kind === "several") {
     const type = question.kind === "choice" ? "radio" : "checkbox";
@@ -37,6 +40,7 @@ function field(question, id, changed) {
   };
 }
 
+/** @param {View} view */
 function render({ model, el }) {
   const id = unique("vm-prediction");
   const questions = model.get("questions");
@@ -47,7 +51,7 @@ function render({ model, el }) {
 
   function drawFields() {
     const status = make("span", { className: "vm-soft", role: "status", "aria-live": "polite" });
-    const fields = questions.map((question, index) => field(question, `${id}-${index}`, keepOne));
+    const fields = questions.map((question, index) => box(question, `${id}-${index}`, keepOne));
     section.append(make("form", { onsubmit: keep, noValidate: true }, make("h4", {}, "Predict"), ...fields.map(({ row }) => row),
       make("div", { className: "vm-row" }, make("button", { type: "submit", className: "vm-button vm-main" }, "Keep my guess"), status)));
 

@@ -4,7 +4,6 @@
 const vmSite = { views: {}, packed: {}, models: {} };
 
 (() => {
-  const NO_KERNEL = "this page has no kernel, and of that nothing was computed beforehand";
   const ORDER = ["selection", "events", "verdict", "flow", "buffers"];
 
   // --- light and dark ------------------------------------------------------------------------------------
@@ -36,13 +35,20 @@ const vmSite = { views: {}, packed: {}, models: {} };
 
   // --- a view's model ------------------------------------------------------------------------------------
 
-  // What anywidget's model does, without a kernel: `answer(name, value, all)` gives what changes with a value.
-  function makeModel(values, answer) {
+  // What anywidget's model does, without a kernel: `answer(name, value, all)` gives what changes with a value, and
+  // `opens(content, all)` what changes with a message.
+  function makeModel(values, answer, opens = () => ({})) {
     const hearers = new Map();
     const asked = new Set();
     const tell = (name) => [...(hearers.get(`change:${name}`) ?? [])].forEach((hear) => hear());
+    const take = (changes) => {
+      Object.assign(values, changes);
+      Object.keys(changes).forEach(tell);
+    };
     return {
+      take,
       get: (name) => values[name],
+      send: (content) => take(opens(content, values)),
       set(name, value) {
         values[name] = value;
         asked.add(name);
@@ -51,11 +57,7 @@ const vmSite = { views: {}, packed: {}, models: {} };
       save_changes() {
         const names = [...asked];
         asked.clear();
-        for (const name of names) {
-          const changes = answer(name, values[name], values);
-          Object.assign(values, changes);
-          Object.keys(changes).forEach(tell);
-        }
+        for (const name of names) take(answer(name, values[name], values));
       },
       on: (event, hear) => hearers.set(event, [...(hearers.get(event) ?? []), hear]),
       off: (event, hear) => hearers.set(event, (hearers.get(event) ?? []).filter((one) => one !== hear)),
@@ -82,13 +84,14 @@ const vmSite = { views: {}, packed: {}, models: {} };
   }
 
   // A state without a frame changes nothing but what the view says of it.
-  function follow(find, mistake = (text) => text) {
+  function follow(find, refused) {
     let good = null;
     return (state, last) => {
       const frame = find(state);
-      if (!frame) return { state: good, frame: { ...last, error: mistake(NO_KERNEL) } };
+      if (!frame) return { state: good, frame: { ...last, ...refused } };
       good = state;
-      return { frame: { ...last, ...frame } };
+      const { mistake, wrong, ...kept } = last;
+      return { frame: { ...kept, ...frame } };
     };
   }
 
@@ -120,30 +123,39 @@ const vmSite = { views: {}, packed: {}, models: {} };
         compare: state.compare ?? null,
         sides: shown,
         said: shown.map((side) => side.said).join(" "),
+        text: [...frame.head, ...shown.flatMap((side) => sideText(side, state.show)), ...(frame.recorded ? ["", ...frame.recorded.text] : [])],
       };
     };
   }
 
+  // Python's side_text, of the panels that are shown.
+  function sideText(side, show) {
+    return ["", side.heading, ...ORDER.filter((panel) => show.includes(panel)).flatMap((panel) => side[panel].text)];
+  }
+
+  function explorerModel(made, state, book) {
+    const next = follow(explorerFrames(made, book), made.refused);
+    const { drawings } = made;
+    return makeModel({ state, drawings, ...next(state, {}) }, (name, value, all) => next(value, all.frame));
+  }
+
   const MAKERS = {
     async PatchBench({ state, own }) {
-      const find = patchFrames(await content("PatchBench"), own);
-      const next = follow(find, (text) => ({ text, message: text, place: "", line: null, source: "" }));
+      const made = await content("PatchBench");
+      const next = follow(patchFrames(made, own), made.refused);
       return makeModel({ state, ...next(state, {}) }, (name, value, all) => next(value, all.frame));
     },
     async EntryExplorer({ state, book }) {
-      const made = await content("EntryExplorer");
-      const next = follow(explorerFrames(made, book));
-      const { drawings } = made;
-      return makeModel({ state, drawings, ...next(state, {}) }, (name, value, all) => next(value, all.frame));
+      return explorerModel(await content("EntryExplorer"), state, book);
     },
     async HostView({ state }) {
-      const { store, frames } = await content("HostView");
-      return withExplorer(state, (one) => unpacked(frames[JSON.stringify([one.sample])], store), (frame) => frame.explorer);
+      const made = await content("HostView");
+      return withExplorer(state, made, (one) => unpacked(made.frames[JSON.stringify([one.sample])], made.store), (frame) => frame.explorer);
     },
     async ExposureMap({ state, book = "" }) {
-      const { store, frames } = await content("ExposureMap");
-      return withExplorer(state, ({ eras, split, narrowed, cell }) =>
-        unpacked(frames[JSON.stringify([book, eras ?? null, split, narrowed, cell ?? null])], store));
+      const made = await content("ExposureMap");
+      return withExplorer(state, made, ({ eras, split, narrowed, cell }) =>
+        unpacked(made.frames[JSON.stringify([book, eras ?? null, split, narrowed, cell ?? null])], made.store));
     },
     async Prediction({ name, questions, tells, answers, show }) {
       const [id, shownId] = [`guess-${name}`, `shown-${name}`];
@@ -194,24 +206,53 @@ const vmSite = { views: {}, packed: {}, models: {} };
     return [differ.length === 1 && some ? "near" : "wrong", [...differ, key.wrong].filter(Boolean).join(" ")];
   }
 
-  // A view that opens an explorer in itself: the explorer's model is a part of its own.
-  async function withExplorer(state, find, opens) {
+  // A view that opens an explorer in itself: that one has a model of its own, as it has in Python. It may follow a frame.
+  async function withExplorer(state, { about, refused }, find, followed) {
     const made = await content("EntryExplorer");
-    const next = follow(find);
-    const enter = follow(explorerFrames(made));
-    const open = (value, last) => {
-      if (!Object.keys(value).length) return { explorer_frame: {} };
-      const { frame, state: good } = enter(value, last);
-      return { explorer_frame: frame, ...(good === undefined ? {} : { explorer_state: good ?? {} }) };
-    };
-    const values = { state, explorer_state: {}, explorer_frame: {}, explorer_drawings: made.drawings, ...next(state, {}) };
-    return makeModel(values, (name, value, all) => {
-      if (name === "explorer_state") return open(value, all.explorer_frame);
+    const next = follow(find, refused);
+    const model = makeModel({ state, inner: null, opened: {}, ...next(state, {}) }, answer, ({ open }, all) => (open ? opened(open, all) : SHUT));
+
+    function answer(name, value, all) {
       const changes = next(value, all.frame);
-      const followed = opens && Object.keys(all.explorer_state).length ? opens(changes.frame) ?? {} : null;
-      return followed ? { ...changes, explorer_state: followed, ...open(followed, all.explorer_frame) } : changes;
-    });
+      if (!all.inner || !followed || changes.frame.mistake) return changes;
+      const asked = followed(changes.frame);
+      return { ...changes, ...(asked ? opened(asked, all) : SHUT) };
+    }
+
+    function opened(asked, all) {
+      if (!explorerFrames(made)(asked)) return { frame: { ...all.frame, ...refused } };
+      const told = (inner) => ({ ...about, line: about.line + inner.get("frame").said });
+      if (all.inner) {
+        const inner = vmSite.models[all.inner];
+        inner.set("state", asked);
+        inner.save_changes();
+        return { opened: told(inner) };
+      }
+      const inner = explorerModel(made, asked, "");
+      const name = `inner-${++count}`;
+      vmSite.models[name] = inner;
+      inner.on("change:frame", () => model.take({ opened: told(inner) }));
+      return { inner: name, opened: told(inner) };
+    }
+
+    return model;
   }
+
+  const SHUT = { inner: null, opened: {} };
+  let count = 0;
+
+  // What anywidget's host does: draw a view that is open inside another.
+  const host = {
+    async getWidget(name) {
+      return {
+        render({ el, signal }) {
+          el.dataset.view = "EntryExplorer";
+          const clean = vmSite.views.EntryExplorer.render({ model: vmSite.models[name], el, host });
+          signal.addEventListener("abort", clean);
+        },
+      };
+    },
+  };
 
   // --- what needs a kernel is switched off -----------------------------------------------------------------
 
@@ -244,7 +285,7 @@ const vmSite = { views: {}, packed: {}, models: {} };
     const model = await MAKERS[view](start);
     vmSite.models[room.id] = model;
     const el = document.createElement("div");
-    vmSite.views[view].render({ model, el });
+    vmSite.views[view].render({ model, el, host });
     room.replaceChildren(el);
     switchOff(room);
     const { lines } = vmSite.packed.EntryExplorer ? await content("EntryExplorer") : {};

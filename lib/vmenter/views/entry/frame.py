@@ -6,7 +6,7 @@ page draws frames and knows nothing of kernels; so it works in JupyterLab and, o
 kernel.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, TypedDict
@@ -18,10 +18,8 @@ from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE, Era
 from vmenter.story.promise import Reach, VCpuState
 from vmenter.views.entry.panels import drawing, side
 from vmenter.views.entry.recorded import panel
+from vmenter.views.view import Frame
 
-__all__ = ["SHOW", "Frame", "State", "drawings", "frame", "state_of", "twin"]
-
-Frame = dict[str, Any]
 SHOW = ("selection", "flow", "events", "buffers", "verdict")
 ORDER = ("selection", "events", "verdict", "flow", "buffers")  # on the page and in the twin
 
@@ -105,7 +103,7 @@ def frame(state: Mapping[str, Any], more: Iterable[Era] = ()) -> Frame:
     host, vcpu = _host(state), _vcpu(state)
     sides = [side(one, host, vcpu, show) for one in (era, *([compare] if compare else []))]
     preset = state.get("preset")
-    return {
+    shown: Frame = {
         "show": show,
         "presets": [{"id": one.name, "title": one.title} for one in PRESETS.values()],
         "preset": preset,
@@ -128,19 +126,21 @@ def frame(state: Mapping[str, Any], more: Iterable[Era] = ()) -> Frame:
         "said": " ".join(one["said"] for one in sides),
         "error": None,
     }
+    return {**shown, "text": list(_text(shown))}
 
 
-def twin(shown: Frame) -> str:
-    """Return the text twin of a frame: all that the page shows, in words."""
-    lines = list(shown["head"])
+def _text(shown: Frame) -> Iterator[str]:
+    """Yield the lines of the text twin."""
+    yield from shown["head"]
     for one in shown["sides"]:
-        lines += ["", one["heading"]]
-        lines += [line for name in shown["show"] for line in one[name]["text"]]
+        yield from side_text(one, shown["show"])
     if shown["recorded"]:
-        lines += ["", *shown["recorded"]["text"]]
-    if shown["error"]:
-        lines += ["", f"not shown: {shown['error']}", "Still shown: the last good state."]
-    return "\n".join(lines)
+        yield from ("", *shown["recorded"]["text"])
+
+
+def side_text(one: Frame, show: Iterable[str]) -> list[str]:
+    """Return the lines of one era's panels."""
+    return ["", one["heading"], *(line for name in show for line in one[name]["text"])]
 
 
 def drawings(shown: Frame, more: Iterable[Era] = ()) -> dict[str, str]:

@@ -1,6 +1,8 @@
+// @ts-check
 // EntryExplorer in the page: draws the frames that Python makes and sends back what the reader chooses.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, makeSvg, say, list, keepKeys and unique come from common.js.
+
+import { chip, drawChip, drawPairs, field, keepKeys, list, make, makeSvg, makeTail, options, paint, say, showDrawing, unique } from "../common.js";
 
 const OWN = "@own";
 const SIZES = [["window", "readable"], ["whole", "at a glance"], ["full", "full height"]];
@@ -41,6 +43,7 @@ function plural(number, what, many = `${what}s`) {
   return `${number.toLocaleString("en")} ${number === 1 ? what : many}`;
 }
 
+/** @param {View} view */
 function render({ model, el }) {
   const id = unique("vm-explorer");
   const frame = () => model.get("frame");
@@ -52,30 +55,8 @@ function render({ model, el }) {
     model.save_changes();
   }
 
-  function options(select, pairs, value) {
-    list(select, pairs, () => make("option"), (option, [name, text]) => {
-      option.value = name;
-      say(option, text);
-    });
-    if (select.value !== value) select.value = value;
-  }
-
-  function field(text, control) {
-    control.id = `${id}-${text.toLowerCase().replaceAll(" ", "-")}`;
-    return make("div", { className: "vm-field" }, make("label", { htmlFor: control.id }, text), control);
-  }
-
   function set(legend, ...content) {
     return make("fieldset", { className: "vm-set" }, make("legend", {}, legend), ...content);
-  }
-
-  function chip(type, attributes) {
-    return make("label", { className: "vm-chip" }, make("input", { type, ...attributes }), make("span"));
-  }
-
-  function drawChip(label, on, text) {
-    label.firstChild.checked = on;
-    say(label.lastChild, text);
   }
 
   // --- the eras ------------------------------------------------------------------------------------------
@@ -210,13 +191,6 @@ function render({ model, el }) {
     drawPairs(parts.sysfs, sysfs.map((one) => [one.flaw, one.line ?? "(no such file yet)"]));
   }
 
-  function drawPairs(parent, pairs) {
-    list(parent, pairs, () => make("div", {}, make("dt"), make("dd")), (row, [name, value]) => {
-      say(row.firstChild, name);
-      say(row.lastChild, value);
-    });
-  }
-
   function drawEvents(side, parts, { start, items, nothing, owed }) {
     const all = items.flatMap((item) => [{ gap: item }, item]);
     if (owed) all.splice(1, 0, { missing: true }, { gap: null });
@@ -273,18 +247,11 @@ function render({ model, el }) {
     if (drawing === undefined) return;
     if (parts.drawn !== drawing) {
       parts.drawn = drawing;
-      parts.canvas.innerHTML = drawing; // laid out by our own Python, once an era
+      parts.groups = showDrawing(parts.canvas, drawing);
       const svg = parts.canvas.firstElementChild;
       svg.querySelector("desc")?.remove();
       svg.removeAttribute("aria-labelledby");
       svg.style.setProperty("--width", `${svg.getAttribute("width")}px`);
-      parts.groups = new Map();
-      for (const group of svg.querySelectorAll("[data-key]")) {
-        group.dataset.base = group.getAttribute("class");
-        for (const text of group.querySelectorAll("text")) text.dataset.base = text.textContent;
-        const { key } = group.dataset;
-        parts.groups.set(key, [...(parts.groups.get(key) ?? []), group]);
-      }
       parts.begun = false;
     }
     const svg = parts.canvas.firstElementChild;
@@ -292,17 +259,9 @@ function render({ model, el }) {
     say(parts.way, flow.text.join(" "));
     svg.setAttribute("aria-label", `The code of ${flow.era} and the way taken`);
     for (const number of svg.querySelectorAll(".vm-order")) number.remove();
-    for (const [key, groups] of parts.groups) {
-      const mark = flow.marks[key];
-      const lines = mark?.text?.split("\n") ?? [];
-      for (const group of groups) {
-        const name = `${group.dataset.base} ${mark?.class ?? ""}`.trim();
-        if (group.getAttribute("class") !== name) group.setAttribute("class", name);
-        [...group.querySelectorAll("text")].forEach((text, index) => {
-          say(text, lines[index] === undefined || lines[index] === "\0" ? text.dataset.base : lines[index]);
-        });
-        if (flow.order[key]) group.append(numbered(group, flow.order[key]));
-      }
+    paint(parts.groups, flow.marks);
+    for (const [key, number] of Object.entries(flow.order)) {
+      for (const group of parts.groups.get(key) ?? []) group.append(numbered(group, number));
     }
     parts.first = parts.groups.get(Object.keys(flow.order)[0])?.[0];
     begin(parts);
@@ -412,9 +371,7 @@ function render({ model, el }) {
     });
   }
 
-  const status = make("p", { className: "vm-hidden", role: "status", "aria-live": "polite" });
-  const mistake = make("p", { className: "vm-mistake", role: "alert" });
-  const twin = make("pre", { tabIndex: 0, role: "group", "aria-label": "The view as text" });
+  const tail = makeTail();
   const root = make("section", { className: "vm vm-explorer", "aria-label": "Entry explorer", onkeydown: keepKeys },
     make("div", { className: "vm-controls" },
       make("div", { className: "vm-eras" }, field("Code of", era), field("Compare with", compare)),
@@ -423,15 +380,7 @@ function render({ model, el }) {
         names),
       ...(enters() ? [make("fieldset", { className: "vm-group" }, make("legend", {}, "vCPU"),
         make("div", { className: "vm-fields" }, set("Reach of host MMIO", reaches), set("Entry", launch), set("State", flags)))] : [])),
-    status, mistake, grid, booted,
-    make("details", { className: "vm-more" }, make("summary", {}, "As text"), twin));
-
-  function text() {
-    const { head, sides: shown, show, recorded, error } = frame();
-    const wrong = error ? ["", `not shown: ${error}`, "Still shown: the last good state."] : [];
-    return [...head, ...shown.flatMap((one) => ["", one.heading, ...show.flatMap((name) => one[name].text)]),
-      ...(recorded ? ["", ...recorded.text] : []), ...wrong].join("\n");
-  }
+    tail.status, tail.mistake, grid, booted, tail.details);
 
   function drawAll() {
     drawEras();
@@ -439,10 +388,7 @@ function render({ model, el }) {
     drawVcpu();
     drawSides();
     drawRecorded();
-    say(status, frame().said);
-    say(mistake, frame().error ?? "");
-    mistake.hidden = !frame().error;
-    say(twin, text());
+    tail.draw(frame());
   }
 
   drawAll();

@@ -1,6 +1,8 @@
+// @ts-check
 // ExposureMap in the page: draws the frames that Python makes and sends back the changes that stand in them.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, makeSvg, say, list, keepKeys, unique and within come from common.js; explorer is EntryExplorer's module.
+
+import { drawPairs, field, keepKeys, list, make, makeRoom, makeSvg, makeTail, say, unique } from "../common.js";
 
 const OUTLINES = {
   broken: "16,1 31,16 16,31 1,16",
@@ -16,7 +18,8 @@ function mark(kind, letter) {
   return makeSvg("svg", { viewBox: "0 0 32 32", class: `vm-mark vm-is-${kind}`, "aria-hidden": "true" }, shape, ...text);
 }
 
-function render({ model, el }) {
+/** @param {View} view */
+function render({ model, el, host }) {
   const id = unique("vm-map");
   const frame = () => model.get("frame");
 
@@ -232,76 +235,37 @@ function render({ model, el }) {
     if (command.textContent !== (one.replay ?? "")) command.replaceChildren(...words); // lines end between words only
     command.hidden = !one.replay;
     button.hidden = !one.explorer;
-    list(shared, one.shared, () => make("div", {}, make("dt"), make("dd")), (row, [name, values]) => {
-      say(row.firstChild, name);
-      say(row.lastChild, values);
-    });
+    drawPairs(shared, one.shared);
     sharing.hidden = !one.shared.length;
   }
 
   // --- the explorer below --------------------------------------------------------------------------------
 
-  const host = make("div");
-  const heading = make("h4", { tabIndex: -1 }, "One of these configurations, run");
-  const room = make("section", { className: "vm-room", "aria-label": "The opened configuration", hidden: true },
-    make("div", { className: "vm-row" }, heading, make("button", { type: "button", className: "vm-button", onclick: close }, "Close, back to the map")), host);
-  const trouble = make("p", { className: "vm-mistake", role: "alert", hidden: true });
-  let clean = null;
-  let arriving = false;
+  const room = makeRoom({ model, el, host }, { label: "The opened configuration", close: "Close, back to the map", leave: () => rove(at, true) });
 
   // The selected cell's frame may still be on its way.
   function open() {
     const cell = here() ?? frame().cell;
     opening = JSON.stringify(frame().cell) !== JSON.stringify(cell);
     if (opening || !frame().detail.explorer) return;
-    arriving = true;
-    model.set("explorer_state", frame().detail.explorer);
-    model.save_changes();
-    drawRoom();
-  }
-
-  function close() {
-    model.set("explorer_state", {});
-    model.save_changes();
-    rove(at, true);
-  }
-
-  function drawRoom() {
-    const shown = model.get("explorer_frame");
-    const wrong = shown.sides ? "" : shown.error ?? "";
-    say(trouble, wrong);
-    trouble.hidden = !wrong;
-    room.hidden = !shown.sides;
-    if (shown.sides && !clean) clean = explorer.render({ model: within(model, "explorer"), el: host });
-    if (!shown.sides && clean) {
-      clean();
-      clean = null;
-      host.replaceChildren();
-    }
-    if (!arriving || !shown.sides || shown.sides[0].era !== model.get("explorer_state").era) return;
-    arriving = false;
-    heading.focus({ preventScroll: true });
-    room.scrollIntoView({ block: "nearest", behavior: "auto" });
+    room.open(frame().detail.explorer);
   }
 
   // --- the whole -----------------------------------------------------------------------------------------
 
   const legend = make("ul", { className: "vm-key", "aria-label": "What the marks mean" });
-  const status = make("p", { className: "vm-hidden", role: "status", "aria-live": "polite" });
-  const mistake = make("p", { className: "vm-mistake", role: "alert" });
-  const twin = make("pre", { tabIndex: 0 });
+  const tail = makeTail();
   const root = make("section", { className: "vm vm-map", "aria-label": "Exposure map", onkeydown: keepKeys },
     looks,
     make("div", { className: "vm-cut" },
-      make("div", { className: "vm-field" }, make("label", { htmlFor: first.id }, "Columns"), first),
-      make("div", { className: "vm-field" }, make("label", { htmlFor: second.id }, "divided by"), second),
+      field("Columns", first),
+      field("divided by", second),
       make("div", { className: "vm-field vm-trail" }, make("span", {}, "Zoomed in on"), crumbs)),
-    size, mistake,
+    size, tail.mistake,
     make("div", { className: "vm-scroll" }, table), legend,
     make("p", { id: `${id}-keys`, className: "vm-fine" },
       "Click a column\u2019s head to zoom in, a cell for what is in it. Keys: arrows, Home, End; Enter zooms in or opens, Escape zooms out. A share counts configurations, not machines in use."),
-    status, detail, trouble, room,
-    make("details", { className: "vm-more" }, make("summary", {}, "As text"), twin));
+    tail.status, detail, room.section, tail.details);
 
   function drawLegend() {
     list(legend, frame().legend, () => make("li"), (item, one) => {
@@ -312,36 +276,34 @@ function render({ model, el }) {
   }
 
   function drawAll() {
-    const { error, text } = frame();
     drawLooks();
     drawAxes();
     drawCrumbs();
     drawGrid();
     drawLegend();
     drawDetail();
-    say(status, frame().said);
-    say(mistake, error ? `${error} \u2014 below, the last good state.` : "");
-    mistake.hidden = !error;
-    const wrong = error ? ["", `not shown: ${error}`, "Still shown: the last good state."] : [];
-    const opened = model.get("explorer_frame").said;
-    say(twin, [...text, ...wrong, ...(opened ? [`Opened       ${opened}`] : [])].join("\n"));
+    drawTold();
     if (opening) open();
   }
 
+  function drawTold() {
+    tail.draw(frame(), model.get("opened").line);
+  }
+
   function drawOpened() {
-    drawRoom();
-    drawAll();
+    room.draw();
+    drawTold();
   }
 
   drawAll();
-  drawRoom();
+  room.draw();
   el.append(root);
   model.on("change:frame", drawAll);
-  model.on("change:explorer_frame", drawOpened);
+  model.on("change:opened", drawOpened);
   return () => {
-    clean?.();
+    room.stop();
     model.off?.("change:frame", drawAll);
-    model.off?.("change:explorer_frame", drawOpened);
+    model.off?.("change:opened", drawOpened);
   };
 }
 

@@ -1,10 +1,13 @@
+// @ts-check
 // KernelBrowser in the page: draws the frames that Python makes and sends back what the reader looks for.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, say, list, keepKeys, unique and within come from common.js; bench is PatchBench's own module.
+
+import { chip, drawChip, field, keepKeys, list, make, makeRoom, makeTail, options, say, unique } from "../common.js";
 
 const TYPING = 200; // milliseconds of rest before what is typed is looked for
 
-function render({ model, el }) {
+/** @param {View} view */
+function render({ model, el, host }) {
   const id = unique("vm-kernel");
   const frame = () => model.get("frame");
   let active = 0; // of the page's rows: the one that Tab comes to
@@ -35,23 +38,11 @@ function render({ model, el }) {
   const taken = make("p", { className: "vm-soft" });
   const on = () => frame().features.filter((one) => one.on).map((one) => one.name);
 
-  function field(label, control, wide) {
-    return make("div", { className: `vm-field${wide ? " vm-wide" : ""}` }, make("label", { htmlFor: control.id }, label), control);
-  }
-
   function toggle(index) {
     const name = frame().features[index].name;
     const names = new Set(on());
     if (!names.delete(name)) names.add(name);
     choose({ cpu: null, features: [...names] });
-  }
-
-  function options(select, pairs, value) {
-    list(select, pairs, () => make("option"), (option, [name, text]) => {
-      option.value = name;
-      say(option, text);
-    });
-    select.value = value;
   }
 
   function drawChoices() {
@@ -67,11 +58,10 @@ function render({ model, el }) {
     say(taken, frame().taken);
     taken.hidden = !frame().cpu;
     list(chips, features,
-      (index) => make("label", { className: "vm-chip" }, make("input", { type: "checkbox", onchange: () => toggle(index) }), make("span")),
+      (index) => chip("checkbox", { onchange: () => toggle(index) }),
       (label, one) => {
-        label.firstChild.checked = one.on;
+        drawChip(label, one.on, one.name);
         label.firstChild.disabled = one.fixed; // every CPU has it
-        say(label.lastChild, one.name);
       });
   }
 
@@ -142,7 +132,7 @@ function render({ model, el }) {
     const [site, where, entries, length, becomes] = row.children;
     row.tabIndex = index === active ? 0 : -1;
     row.setAttribute("aria-rowindex", frame().top + index + 2);
-    row.setAttribute("aria-selected", String(model.get("bench_state").site === one.address));
+    row.setAttribute("aria-selected", String(model.get("opened").site === one.address));
     say(site.firstChild, one.label);
     say(where, one.function);
     list(entries, one.entries, () => make("span"), (item, entry) => {
@@ -183,49 +173,17 @@ function render({ model, el }) {
 
   // --- the bench below -----------------------------------------------------------------------------------
 
-  const place = make("div");
-  const heading = make("h4", { tabIndex: -1 });
-  const room = make("section", { className: "vm-room", "aria-label": "This site on the bench", hidden: true },
-    make("div", { className: "vm-row" }, heading, make("button", { type: "button", className: "vm-button", onclick: hide }, "Close (Escape)")), place);
-  room.addEventListener("keydown", (event) => {
+  const room = makeRoom({ model, el, host }, { label: "This site on the bench", close: "Close (Escape)", leave: () => focusRow(active) });
+  room.section.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     event.preventDefault();
     event.stopPropagation();
-    hide();
+    room.shut();
   }, true);
-  let clean = null;
-  let arriving = false;
 
   function show(index) {
     const row = frame().rows[index];
-    if (!row) return;
-    arriving = true;
-    const opened = { ...frame().bench, site: row.address };
-    if (JSON.stringify(opened) === JSON.stringify(model.get("bench_state"))) return drawRoom();
-    model.set("bench_state", opened);
-    model.save_changes();
-  }
-
-  function hide() {
-    model.set("bench_state", {});
-    model.save_changes();
-    focusRow(active);
-  }
-
-  function drawRoom() {
-    const shown = model.get("bench_frame");
-    room.hidden = !shown.steps;
-    if (shown.steps && !clean) clean = bench.render({ model: within(model, "bench"), el: place });
-    if (!shown.steps && clean) {
-      clean();
-      clean = null;
-      place.replaceChildren();
-    }
-    say(heading, shown.steps ? `On the bench: ${shown.title}` : "");
-    if (!arriving || !shown.steps) return;
-    arriving = false;
-    heading.focus({ preventScroll: true });
-    room.scrollIntoView({ block: "nearest", behavior: "auto" });
+    if (row) room.open({ ...frame().bench, site: row.address });
   }
 
   // --- the whole -----------------------------------------------------------------------------------------
@@ -233,51 +191,48 @@ function render({ model, el }) {
   const title = make("h3");
   const about = make("p", { className: "vm-soft" });
   const note = make("p", { className: "vm-soft" });
-  const status = make("p", { className: "vm-count", role: "status", "aria-live": "polite" });
-  const mistake = make("p", { className: "vm-mistake", role: "alert" });
-  const twin = make("pre", { tabIndex: 0 });
+  const tail = makeTail();
+  tail.status.className = "vm-count";
   const root = make("section", { className: "vm vm-kernel", "aria-label": "Alternatives of an image", onkeydown: keepKeys },
     make("div", {}, title, about, note),
     make("div", { className: "vm-filters", role: "search", "aria-label": "Which sites" },
       field("Feature", feature), field("Function", inFunction), field("In the code", inCode),
       make("label", { className: "vm-chip" }, changed, make("span", {}, "only what changes"))),
-    make("div", { className: "vm-filters" }, field("Patched for", cpu, true)),
+    make("div", { className: "vm-filters" }, field("Patched for", cpu, "vm-wide")),
     make("details", { className: "vm-fine" }, chosen, chips), taken,
-    mistake, status, grid, legend,
-    pages, room,
-    make("details", { className: "vm-more" }, make("summary", {}, "As text"), twin));
+    tail.mistake, tail.status, grid, legend,
+    pages, room.section, tail.details);
 
   function drawAll() {
-    const { error, text } = frame();
     say(title, frame().title);
     say(about, frame().about);
     say(note, frame().note);
     note.hidden = !frame().note;
     drawChoices();
     drawRows();
-    say(status, frame().said);
-    say(mistake, error ? `${error} \u2014 below, the last good page.` : "");
-    mistake.hidden = !error;
-    const wrong = error ? [`not shown: ${error}`, "Still shown: the last good page.", ""] : [];
-    const opened = model.get("bench_frame").title;
-    say(twin, [...wrong, ...text, ...(opened ? [`Opened: ${opened}`] : [])].join("\n"));
+    drawTold();
+  }
+
+  function drawTold() {
+    tail.draw(frame(), model.get("opened").line);
   }
 
   function drawOpened() {
-    drawRoom();
-    drawAll();
+    room.draw();
+    drawRows();
+    drawTold();
   }
 
   drawAll();
-  drawRoom();
+  room.draw();
   el.append(root);
   model.on("change:frame", drawAll);
-  model.on("change:bench_frame", drawOpened);
+  model.on("change:opened", drawOpened);
   return () => {
     clearTimeout(timer);
     model.off?.("change:frame", drawAll);
-    model.off?.("change:bench_frame", drawOpened);
-    clean?.();
+    model.off?.("change:opened", drawOpened);
+    room.stop();
   };
 }
 

@@ -1,7 +1,10 @@
+// @ts-check
 // PatchBench in the page: draws the frames that Python makes and sends back what the reader chooses.
 // It knows nothing about patching. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, say, list, keepKeys and unique come from common.js.
 
+import { chip, drawChip, field, keepKeys, list, make, makeTail, options, paint, say, showDrawing, unique } from "../common.js";
+
+/** @param {View} view */
 function render({ model, el }) {
   const id = unique("vm-bench");
   const state = () => model.get("state");
@@ -48,49 +51,35 @@ function render({ model, el }) {
   let typed = state().typed;
 
   function drawChoices() {
-    const { samples, own, source, title } = frame();
-    const options = samples.map((one) => [one.id, one.id]);
-    if (own) options.unshift(["@own", own]);
-    if (typed) options.push(["@typed", "your code"]);
-    list(select, options, () => make("option"), (option, [value, text]) => {
-      option.value = value;
-      say(option, text);
-    });
-    select.value = state().sample ?? (state().typed ? "@typed" : "@own");
+    const { samples, own } = frame();
+    const pairs = samples.map((one) => [one.id, one.id]);
+    if (own) pairs.unshift(["@own", own]);
+    if (typed) pairs.push(["@typed", "your code"]);
+    options(select, pairs, state().sample ?? (state().typed ? "@typed" : "@own"));
     say(about, `${frame().about} ${frame().where}${frame().also ? ` Also ${frame().also}.` : ""}`);
     list(
       features,
       frame().features,
-      (index) => make("label", { className: "vm-chip" },
-        make("input", { type: "checkbox", onchange: () => toggle(index) }), make("span")),
+      (index) => chip("checkbox", { onchange: () => toggle(index) }),
       (label, one) => {
-        label.firstChild.checked = one.on;
+        drawChip(label, one.on, one.name);
         label.firstChild.disabled = one.fixed; // every CPU has it
-        say(label.lastChild, one.name);
       },
     );
     nopSet.hidden = !frame().nops.length;
     list(
       nops,
       frame().nops,
-      (index) => make("label", { className: "vm-chip" },
-        make("input", { type: "radio", name: `${id}-nops`, onchange: () => choose({ nops: frame().nops[index].id }) }),
-        make("span")),
-      (label, one) => {
-        label.firstChild.checked = one.on;
-        say(label.lastChild, one.id);
-      },
+      (index) => chip("radio", { name: `${id}-nops`, onchange: () => choose({ nops: frame().nops[index].id }) }),
+      (label, one) => drawChip(label, one.on, one.id),
     );
     list(
       engines,
       frame().engines,
-      (index) => make("label", { className: "vm-chip" },
-        make("input", { type: "radio", name: `${id}-engine`, onchange: () => choose({ engine: frame().engines[index].id }) }),
-        make("span")),
+      (index) => chip("radio", { name: `${id}-engine`, onchange: () => choose({ engine: frame().engines[index].id }) }),
       (label, one) => {
-        label.firstChild.checked = one.on;
+        drawChip(label, one.on, `${one.id}, ${one.versions}`);
         label.title = one.rule;
-        say(label.lastChild, `${one.id}, ${one.versions}`);
       },
     );
   }
@@ -135,12 +124,12 @@ function render({ model, el }) {
     const last = steps().length - 1;
     slider.max = last;
     slider.value = shown();
-    slider.setAttribute("aria-valuetext", steps()[shown()].text[0]);
+    slider.setAttribute("aria-valuetext", steps()[shown()].heading);
     // Not `disabled`: a button that has the focus must not lose it at the end of the way.
     back.setAttribute("aria-disabled", String(shown() === 0));
     next.setAttribute("aria-disabled", String(shown() === last));
     const step = steps()[shown()];
-    const [first, ...rest] = step.text[0];
+    const [first, ...rest] = step.heading;
     say(heading, `${first.toUpperCase()}${rest.join("")}.`);
     say(said, step.said);
   }
@@ -220,28 +209,17 @@ function render({ model, el }) {
   const figure = make("figure", { className: "vm-decision" }, verdict, drawing);
   const compared = make("tbody");
   let drawn = "";
+  let groups = new Map();
 
   function drawDecision() {
     if (drawn !== frame().diagram) {
       drawn = frame().diagram;
-      drawing.innerHTML = drawn; // laid out by our own Python; only when the site or the engine is another
-      for (const group of drawing.querySelectorAll("[data-key]")) {
-        group.dataset.base = group.getAttribute("class");
-        for (const text of group.querySelectorAll("text")) text.dataset.base = text.textContent;
-      }
+      groups = showDrawing(drawing, drawn); // only when the site or the engine is another
     }
     const svg = drawing.firstElementChild;
     svg.removeAttribute("aria-labelledby");
     svg.setAttribute("aria-label", `The decision. ${frame().decision}`);
-    for (const group of svg.querySelectorAll("[data-key]")) {
-      const mark = frame().marks[group.dataset.key];
-      const name = `${group.dataset.base} ${mark?.class ?? ""}`.trim();
-      if (group.getAttribute("class") !== name) group.setAttribute("class", name);
-      const lines = mark?.text?.split("\n") ?? [];
-      group.querySelectorAll("text").forEach((text, index) => {
-        say(text, lines[index] === undefined || lines[index] === "\0" ? text.dataset.base : lines[index]);
-      });
-    }
+    paint(groups, frame().marks);
     say(verdict, frame().verdict);
     list(compared, frame().engines,
       () => make("tr", {}, make("th", { scope: "row" }), make("td"), make("td")),
@@ -273,10 +251,6 @@ function render({ model, el }) {
   mistake);
   const editor = make("details", { className: "vm-more" }, make("summary", {}, "Type your own code"), form);
 
-  function field(text, control) {
-    return make("label", { className: "vm-field" }, make("span", {}, text), control);
-  }
-
   function known() { return frame().known; }
 
   function fillReplacements(pairs) {
@@ -287,11 +261,10 @@ function render({ model, el }) {
           make("label", { className: "vm-check" }, make("input", { type: "checkbox" }), make("span", {}, "where it is absent")))),
       (set, [code, feature]) => {
         const [menu, absent] = [set.querySelector("select"), set.querySelector("input")];
-        list(menu, known(), () => make("option"), (option, name) => { option.value = name; say(option, name); });
+        options(menu, known().map((name) => [name, name]), feature.replace(/^NOT /, ""));
         const box = set.querySelector("textarea");
         if (box.value !== code) box.value = code;
         box.rows = Math.max(...pairs.map(([one]) => one.split("\n").length), 3);
-        menu.value = feature.replace(/^NOT /, "");
         absent.checked = feature.startsWith("NOT ");
       });
     add.disabled = pairs.length >= 3;
@@ -325,8 +298,7 @@ function render({ model, el }) {
     const error = frame().error;
     form.classList.toggle("vm-wrong", Boolean(error));
     mistake.hidden = !error;
-    const where = error ? [error.place, error.line && `line ${error.line}`, error.column && `column ${error.column}`] : [];
-    say(mistake.firstChild, error ? `${where.filter(Boolean).join(", ")}${error.place ? ": " : ""}${error.message} \u2014 above, the last good state.` : "");
+    say(mistake.firstChild, frame().mistake ?? "");
     say(mistake.lastChild, error?.source ?? "");
     mistake.lastChild.hidden = !error?.source;
     for (const control of form.querySelectorAll("textarea")) {
@@ -344,7 +316,7 @@ function render({ model, el }) {
 
   // --- the whole -----------------------------------------------------------------------------------------
 
-  const twin = make("pre", { tabIndex: 0, role: "group", "aria-label": "The view as text" });
+  const tail = makeTail();
   const root = make("section", { className: "vm vm-bench", "aria-label": "Patch bench", onkeydown: keepKeys },
     make("div", { className: "vm-head" },
       make("div", { className: "vm-what" }, make("label", { htmlFor: select.id }, "Site"), select, about),
@@ -358,17 +330,13 @@ function render({ model, el }) {
         make("caption", { className: "vm-hidden" }, "The same site under each patcher"),
         make("thead", {}, make("tr", {}, ...["Patcher", "Kernels", "Outcome"].map((text) => make("th", { scope: "col" }, text)))),
         compared))),
-    editor,
-    make("details", { className: "vm-more" }, make("summary", {}, "As text"), twin));
+    editor, tail.details);
 
   function draw() {
     drawSteps();
     drawBytes();
-    const { head, foot, error } = frame();
-    const wrong = error ? ["", `not assembled: ${error.text}`, "Still shown: the last good state."] : [];
-    const atTheEnd = shown() === steps().length - 1;
-    verdict.hidden = !atTheEnd; // what the steps lead to comes after them
-    say(twin, [...head, "", ...steps()[shown()].text, ...(atTheEnd ? ["", ...foot] : []), ...wrong].join("\n"));
+    verdict.hidden = shown() < steps().length - 1; // what the steps lead to comes after them
+    tail.draw({ ...frame(), text: steps()[shown()].twin });
   }
 
   function drawAll() {
