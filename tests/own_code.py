@@ -12,7 +12,8 @@ from needs import kernel_file
 from unicorn import UC_ARCH_X86, UC_HOOK_CODE, UC_MODE_64, Uc, UcError
 from unicorn import x86_const as x86
 
-from vmenter.code.image import Symbols, load
+from vmenter.code.image import load
+from vmenter.code.symbols import Symbols
 
 MAPS = Path(__file__).parent / "data" / "own"
 FOLDERS = {"5.10.262": "5.10.262", "6.1.192": "6.1.192-3", "6.12.117": "6.12.117", "7.3.4": "7.3.4"}

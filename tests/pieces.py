@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import capstone
 from hypothesis import strategies as st
 
-from vmenter.code.image import Image, Section, Symbols
+from vmenter.code.image import Image, Section
+from vmenter.code.symbols import Symbols
 from vmenter.patching.alternative_table import Engine, Rules, entries, sites
 from vmenter.patching.alternatives import Patch, patch
 

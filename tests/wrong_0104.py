@@ -1,22 +1,28 @@
 """Plausible wrong answers to the exercises of notebooks 01 and 04, and what the checker must say of each."""
 
+from answers import cell
+
+from vmenter.course.exercises import exercise
+
 
 def host(bugs, facts):
     return {"bugs": bugs.split(), "facts": facts.split()}
 
 
-def measured(*, clear=-1, clear_counts=False, enter_counts=False, own=False, none=True, accesses=True):
-    """A distance function with one mistake."""
+SOLUTION = exercise("04-3").solution
 
-    def answer(trace):
-        if none and not trace.clears:
-            return None
-        first = trace.clears[clear].step
-        enter = len(trace.steps) - 1
-        touched = sum(first - own < a.step < enter for a in trace.accesses) if accesses else 0
-        return enter - first - 1 + clear_counts + enter_counts, touched
 
-    return answer
+def measured(*changes):
+    """The right distance function with something wrong, as text; each (old, new) must fit just once."""
+    text = SOLUTION
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+def function(body):
+    return f"def answer(trace):\n    {body}"
 
 
 ONE_LETTER = [("e", "one of the letters"), (["c"], "one of the letters")]
@@ -72,17 +78,68 @@ WRONG = {
         *ONE_LETTER,
     ],
     "04-3": [
-        (measured(clear=0), "counts from the last one"),
-        (measured(clear_counts=True), "neither the clear nor VM-Enter"),
-        (measured(clear_counts=True, enter_counts=True), "neither the clear nor VM-Enter"),
-        (measured(own=True), "looks at its selector"),
-        (measured(none=False), "IndexError: tuple index out of range. Is there always a clear?"),
-        (measured(accesses=False), "which accesses lie strictly between"),
-        (lambda trace: measured()(trace) or (0, 0), "return None"),
-        (lambda trace: None, "something did clear"),
-        (lambda trace: tuple(trace.distance), "the counting is yours"),
-        (lambda trace: 3, "should be (instructions, accesses)"),
-        (lambda: (3, 1), "raises TypeError"),
-        ((3, 1), "should be a function"),
+        (measured(("clears[-1]", "clears[0]")), "counts from the last one"),
+        (measured(("enter - clear - 1", "enter - clear")), "neither the clear nor VM-Enter"),
+        (measured(("enter - clear - 1", "enter - clear + 1")), "neither the clear nor VM-Enter"),
+        (measured(("clear < access", "clear <= access")), "looks at its selector"),
+        (
+            measured(("    if not trace.clears:\n        return None\n", "")),
+            "(nothing clears). Is there always a clear?",
+        ),
+        (
+            measured(("return enter - clear - 1, len(accesses)", "return enter - clear - 1, 0")),
+            "lie strictly between",
+        ),
+        (measured(("return None", "return 0, 0")), "return None"),
+        (measured(("return None", "return False")), "should return a pair of numbers, or None"),
+        (measured(("len(accesses)", "len(set(accesses)) - 1")), "which accesses lie strictly between"),
+        (measured(("trace.clears[-1].step", "trace.clears[len(trace.clears) // 3].step")), "Two clears ran"),
+        (
+            measured(("clear < access.step", "clear < access.step and not access.write")),
+            "The instructions are right",
+        ),
+        (
+            measured(("clear < access.step", "access.owner == 'vCPU' and clear < access.step")),
+            "lie strictly between",
+        ),
+        (measured(("len(trace.steps) - 1", "len(trace.steps)")), "neither the clear nor VM-Enter"),
+        (measured(("len(trace.steps) - 1", "trace.events[-1].step - 1")), "strictly between the last clear"),
+        (
+            function("return {11: (3, 1)}.get(len(trace.steps), (1, 0)) if trace.clears else None"),
+            "your function says",
+        ),
+        (function("return None"), "something did clear"),
+        (function("return tuple(trace.distance)"), "the counting is yours"),
+        (function("return 3"), "It should be (instructions, accesses)"),
+        (function("return 3, 1, 0"), "It should be (instructions, accesses)"),
+        (function("while True: pass"), "a loop without an end?"),
+        ("def answer():\n    return 3, 1", "TypeError"),
+        (lambda trace: None, "it is a lambda"),
+        ((3, 1), "should be the function"),
+    ],
+}
+
+RIGHT = {
+    "01-1": ["mitigations=off l1tf=flush", "mmio_stale_data=off tsx_async_abort=off mds=off"],
+    "01-2": ["C", " c. ", "(c)"],
+    "01-3": [
+        host("l1tf mmio_stale_data", "fb_clear"),
+        {"bugs": ("l1tf", "mmio_stale_data"), "facts": {"md_clear", "flush_l1d"}},
+    ],
+    "04-1": ["E9 23 00 00 00", "e923000000"],
+    "04-2": ["B", "b)"],
+    "04-3": [
+        function(
+            "last = max((c.step for c in trace.clears), default=None)\n"
+            "    if last is None:\n        return None\n"
+            "    end = len(trace.steps) - 1\n"
+            "    return [end - last - 1, sum(last < a.step for a in trace.accesses)]"
+        ),
+        cell(
+            "def between(first, last, things):\n    return [t for t in things if first < t < last]\n"
+            "def distance(trace):\n    if trace.clears:\n        a, b = trace.clears[-1].step, len(trace.steps) - 1\n"
+            "        return len(between(a, b, range(b))), len(between(a, b, (x.step for x in trace.accesses)))\n"
+            "answer = distance"
+        ),
     ],
 }

@@ -128,3 +128,112 @@ WRONG = {
         (2, "one of the letters"),
     ],
 }
+
+
+def chain(*changes):
+    return altered("05-3", *changes)
+
+
+def at_the_edge(more):
+    """The right stub of 06-1 with something between VERW and VM-Enter."""
+    return altered(
+        "06-1",
+        (ALTERNATIVE, ALTERNATIVE.replace('"", clear_cpu_buffers', f'"", "verw verw_selector(%rip); {more}"')),
+    )
+
+
+WRONG["05-3"] += [
+    (chain(("    clear_cpu_buffers\n", "    clear_cpu_buffers\n    clear_cpu_buffers\n")), "VERW ran 2 times"),
+    (
+        chain((".Lcleared:\n", ".Lcleared:\n    movb $0, VCPU_launched(%rbx)\n    xorl %ebp, %ebp\n")),
+        "entered before",
+    ),
+    (chain((".Lcleared:\n", ".Lcleared:\n    xorl %ebp, %ebp\n")), "VMLAUNCH ran, VMRESUME is due"),
+    (chain((".Lcleared:\n", ".Lcleared:\n    orl $1, %ebp\n")), "VMRESUME ran, VMLAUNCH is due"),
+    (chain((".Lcleared:\n", ".Lcleared:\n    movl $1, VCPU_regs(%rbx)\n")), "hold the guest's value"),
+    (chain((".Lcleared:\n", ".Lcleared:\n    incq VCPU_stat_l1d_flush(%rbx)\n")), "byte 0x10 of the vCPU"),
+    (chain((".Lcleared:\n", ".Lcleared:\n    movb $1, %gs:cpu_l1tf_flush_l1d(%rip)\n")), "cpu_l1tf_flush_l1d"),
+    (chain((".Lcleared:\n", ".Lcleared:\n    movb $1, VCPU_disable_fb_clear(%rbx)\n")), "of the vCPU"),
+    (chain((".Lcleared:\n", ".Lcleared:\n    pushq %rbx\n")), "VM-Enter fails"),
+    (chain((".Lcleared:\n", ".Lcleared:\n    movq $5, %r12\n")), "VM-Enter fails: R12 is not what the caller had"),
+    (chain((".Lcleared:\n", ".Lcleared:\n    std\n")), "DF is set"),
+    (chain((".Lcleared:\n", ".Lcleared:\n    sti\n")), "RFLAGS has bits set"),
+    (chain(("    testb %al, %al\n", "")), "L1D flush “cond”, flush flag clear"),
+    (
+        chain(("testb %al, %al\n    jz", "cmpl $0x10b, %ecx\n    jne")),
+        "the flush leaves flags and free registers otherwise",
+    ),
+    (chain(("    cmpl $0, KVM_assigned", "    cmpl $1, KVM_assigned")), "VERW selected for MMIO only"),
+    (chain(("    jmp .Lcleared\n.Lmmio", "    jmp .Lverw\n.Lmmio")), "no VERW selected"),
+]
+WRONG["06-1"] += [
+    (altered("06-1", (BT, "    cmpl $1, %ebx\n    cmc\n")), "other run flags"),
+    (altered("06-1", (BT, "    cmpq $1, %rbx\n    cmc\n")), "VM"),
+    (at_the_edge("movq 24(%rsp), %rax; movq $0x6e57000000000000, %rax"), "1 access to memory away from it"),
+    (at_the_edge("prefetcht0 (%rsp)"), "prefetcht0 (%rsp) touches a line of memory"),
+    (at_the_edge("clflush verw_selector(%rip)"), "touches a line of memory"),
+    (at_the_edge("cmpq $0, 24(%rsp)"), "1 access to memory away"),
+    (at_the_edge("testl $1, 8(%rsp)"), "reads 4 bytes of flags"),
+    (at_the_edge("vmwrite (%rsp), %rax"), "first VM-Enter"),
+    (at_the_edge("movl %eax, -8(%rsp)"), "writes 4 bytes of stack"),
+    (at_the_edge("verw verw_selector(%rip)"), "VERW ran 2 times"),
+    (at_the_edge("stc"), "VMRESUME was chosen, VMLAUNCH is the right one"),
+    (altered("06-1", (BT, BT + "    std\n")), "DF is set"),
+    (altered("06-1", (BT, BT + "    pushq %rax\n")), "a VM-Exit would find another stack"),
+    (altered("06-1", (BT, "    addq $8, %rsp\n" + BT)), "a VM-Exit would find another stack"),
+    (altered("06-1", (BT, "    movq $0, 16(%rsp)\n" + BT)), "keeps on the stack"),
+    (altered("06-1", (BT, "    movb $1, VCPU_launched(%rdi)\n" + BT)), "of the vCPU"),
+    (
+        altered(
+            "06-1",
+            (".Lvmlaunch:\n    vmlaunch\n", ".Lvmlaunch:\n    vmlaunch\n    movq $0, %rax\n    jmp *%rax\n"),
+        ),
+        "VM-Enter fails",
+    ),
+    (altered("06-1", ("    jmp .Lvmfail\n", ""), ("    vmlaunch\n", "    vmlaunch\n    hlt\n")), "VM-Enter fails"),
+    (altered("06-1", ("    vmresume\n    jmp .Lvmfail\n", "    vmresume\n    ret\n")), "VM-Enter fails"),
+    (altered("06-1", (LOAD, LOAD + "    movl %ebx, %ebx\n")), "RBX does not hold the guest's value"),
+]
+PROJECTED = {letter.lower(): f" {word.upper()} " for letter, word in WORDS.items()}
+TWICE = '    jnc .Lvmlaunch\n    ALTERNATIVE "", clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF\n    vmresume\n'
+RIGHT = {
+    "05-1": [{}, {"bugs": {"mds", "l1tf"}}, {"bugs": ("l1tf", "mds"), "cmdline": "mds=full,nosmt"}],
+    "05-2": ["C", "c)"],
+    "05-3": [
+        chain(("    testb %al, %al\n    jz .Lno_flush\n    jmp .Lcleared\n", "    jmp .Lno_flush\n")),
+        chain(("testb %al, %al\n    jz", "cmpb $1, %al\n    jne")),
+        chain(
+            (
+                "testb %al, %al\n    jz .Lno_flush\n    jmp .Lcleared",
+                "testb $1, %al\n    jnz .Lcleared\n    jmp .Lno_flush",
+            )
+        ),
+        chain(
+            (
+                "    movq VCPU_kvm(%rbx), %rax\n    cmpl $0, KVM_assigned_devices(%rax)\n",
+                "    movq VCPU_kvm(%rbx), %rcx\n    movl KVM_assigned_devices(%rcx), %ecx\n    testl %ecx, %ecx\n",
+            )
+        ),
+    ],
+    "06-1": [
+        altered("06-1", (BT, "    btq $0, %rbx\n")),
+        altered("06-1", (BT, "    shrl %ebx\n")),
+        altered("06-1", (BT, "    btl $0, 8(%rsp)\n")),
+        altered("06-1", ("jnc", "jae")),
+        altered(
+            "06-1",
+            (ALTERNATIVE, ""),
+            ("    jnc .Lvmlaunch\n    vmresume\n", TWICE),
+            ("    vmlaunch\n", ALTERNATIVE + "    vmlaunch\n"),
+        ),
+        altered(
+            "06-1",
+            (
+                "    jnc .Lvmlaunch\n    vmresume\n    jmp .Lvmfail\n.Lvmlaunch:\n    vmlaunch\n",
+                "    jc .Lmore\n    vmlaunch\n    jmp .Lvmfail\n.Lmore:\n    vmresume\n",
+            ),
+        ),
+    ],
+    "06-2": [PROJECTED, dict(reversed(WORDS.items()))],
+    "06-3": ["B", " b."],
+}

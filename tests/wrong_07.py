@@ -39,13 +39,13 @@ WRONG = {
         (stub((LOADS, "    clear_cpu_buffers\n" + LOADS), (CHOICE, "")), "No conditional jump decides about VERW"),
         (stub((CHOICE, "    clear_cpu_buffers\n")), "no VERW selected; "),
         (stub(("jnc", "jc")), "VMRESUME ran, VMLAUNCH is due. jc reads CF, last written by btl"),
-        (stub((CHOICE, CHOICE + "    movq %rax, (%rsp)\n")), "that is back in the buffers"),
+        (stub((CHOICE, CHOICE + "    movq %rax, -8(%rsp)\n")), "that is back in the buffers"),
         (  # ZF is 0 behind a VMWRITE, and 1 where the compare found RSP unchanged: most VM-Enters are not counted
             stub(
                 ("    movq 16(%rsp), %rdi                 # the vCPU\n", "    movq 16(%rsp), %rdi\n    je 7f\n"),
                 ("# one more VM-Enter\n", "# one more VM-Enter\n7:\n"),
             ),
-            "host RSP unchanged: 0x30 of the vCPU should go up by one; it is written 0 times",
+            "host RSP and CR2 unchanged",
         ),
         (stub(("    vmresume\n", "")), "no VM-Enter: the run ended with return"),
         (stub((BT, BT + "1: jmp 1b\n")), "the run ended with budget"),
@@ -62,7 +62,65 @@ WRONG = {
         ("bdf", "TEST that clears CF"),
         ("abcdef", "a does not hold"),
         ("", "letters from 'a' to 'f'"),
-        ("B", "letters from 'a' to 'f'"),
         (["b", "d"], "letters from 'a' to 'f'"),
     ],
+}
+
+FROM_THE_STACK = """    ALTERNATIVE_2 "", "testl $RUN_MMIO, 8(%rsp); jz .Lno; clear_cpu_buffers; .Lno:", \
+X86_FEATURE_CLEAR_CPU_BUF_VM_MMIO, clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM
+    testl $RUN_VMRESUME, 8(%rsp)
+    jz"""
+BOTH_FROM_THE_STACK = "    testl $RUN_MMIO, 8(%rsp)\n    btl $0, 8(%rsp)\n"
+WEAK_LAST = (
+    '    ALTERNATIVE_2 "", clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM, '
+    "clear_if_nz, X86_FEATURE_CLEAR_CPU_BUF_VM_MMIO\n"
+)
+COUNT = "    incq 0x30(%rdi)"
+
+
+def behind(more):
+    """The right stub with something behind each VERW; RBX is told the truth again."""
+    clear = f'"verw verw_selector(%rip); {more}"'
+    text = CHOICE.replace("clear_if_nz", f'"jz .Lskip_verw; verw verw_selector(%rip); {more}; .Lskip_verw:"')
+    return stub((CHOICE, text.replace(", clear_cpu_buffers,", f", {clear},")))
+
+
+WRONG["07-1"] += [
+    (stub((CHOICE, WEAK_LAST)), "0xffffffffffffffff at 0x30 of the vCPU: a clear is owed, and nothing cleared"),
+    (behind("cmpq $7, 24(%rsp)"), "reads 8 bytes of host data"),
+    (behind("testb $1, 32(%rsp)"), "reads 1 byte of host data"),
+    (behind("prefetcht0 48(%rsp)"), "touches a line of memory: that is back in the buffers"),
+    (behind("clflush 24(%rsp)"), "touches a line of memory"),
+    (behind("btl $0, vmx_l1d_flush_pages(%rip)"), "reads 4 bytes of host data"),
+    (behind("vmwrite 24(%rsp), %rax"), "VM"),
+    (stub((COUNT, "    incl 0x30(%rdi)")), "0x30 of the vCPU should hold 0x0"),
+    (stub((COUNT, "    incb 0x30(%rdi)")), "0x30 of the vCPU should hold 0x0"),
+    (stub((COUNT, "    incq 0x38(%rdi)")), "0x30 of the vCPU should hold"),
+    (
+        stub((COUNT + "                     # one more VM-Enter", COUNT + "\n    incq 0x30(%rdi)")),
+        "0x30 of the vCPU should hold",
+    ),
+    (stub((COUNT, "    decq 0x30(%rdi)")), "0x30 of the vCPU should hold"),
+    (stub((COUNT, "    incq 0x10(%rdi)\n" + COUNT)), "byte 0x10 of the vCPU"),
+    (stub(("stub_failed 24", "stub_failed 16")), "VM-Enter fails"),
+    (stub(("    stub_failed 24", "    ret")), "VM-Enter fails"),
+    (
+        stub(("    stub_failed 24", "    stub_failed 24\n    ud2"), ("    vmlaunch\n", "    vmlaunch\n    ud2\n")),
+        "VM-Enter fails",
+    ),
+    (stub((BT, "    cmpl $1, %ebx\n    cmc\n")), "jz reads ZF, last written by cmpl"),
+    (stub((BT, BT + "    std\n")), "DF is set"),
+    (stub((CHOICE, CHOICE + CHOICE.replace("clear_if_nz", '""'))), "VERW ran 2 times"),
+    (stub((BT, "    pushq %rax\n" + BT)), "a VM-Exit would find another stack"),
+]
+RIGHT = {
+    "07-1": [
+        stub((STASH, "    testl $RUN_MMIO, %ebx\n")),  # a TEST on every host
+        stub((STASH, ""), (BT, ""), (CHOICE + "    jnc", FROM_THE_STACK)),  # the merged form
+        stub((STASH, ""), (BT, ""), (CHOICE, BOTH_FROM_THE_STACK + CHOICE)),
+        stub((COUNT, "    addq $1, 0x30(%rdi)")),
+        stub((COUNT, "    lock incq 0x30(%rdi)")),
+        stub((BT, "    btw $0, %bx\n")),
+    ],
+    "07-2": ["db", "B, D", "b d", "BD"],
 }

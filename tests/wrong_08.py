@@ -199,3 +199,121 @@ WRONG = {
         (None, "should be text"),
     ],
 }
+
+CLEARED = "\n.Lcleared:\n"
+
+
+def repair(more):
+    """The right repair of 08-2 with something where the ways meet again."""
+    return altered("08-2", (CLEARED, f"{CLEARED}    {more}\n"))
+
+
+def behind(more):
+    """The right clearing of 08-3 with something behind VERW."""
+    clear = f'"verw verw_selector(%rip); {more}"'
+    flagged = (
+        f'"testl $(RUN_MMIO | RUN_CUCKOO), 8(%rsp); jz .Lno_verw; verw verw_selector(%rip); {more}; .Lno_verw:"'
+    )
+    return altered(
+        "08-3",
+        (CLEAR, f"    ALTERNATIVE {flagged}, {clear}, {VM}\n"),
+        (
+            ".macro clear_if_flagged\n    testl $(RUN_MMIO | RUN_CUCKOO), 8(%rsp)\n    jz .Lno_verw\n"
+            "    clear_cpu_buffers\n.Lno_verw:\n.endm\n",
+            "",
+        ),
+    )
+
+
+WRONG["08-2"] += [
+    (repair("movb $0, VCPU_launched(%rbx)"), "of the vCPU"),
+    (repair("movb $1, %gs:cpu_l1tf_flush_l1d(%rip)"), "cpu_l1tf_flush_l1d"),
+    (repair("movq $0, VCPU_host_rsp(%rbx)"), "host RSP and CR2 unchanged"),
+    (repair("movq $0, VCPU_cr2(%rbx)"), "of the vCPU"),
+    (repair("incq VCPU_stat_l1d_flush(%rbx)"), "byte 0x10 of the vCPU"),
+    (repair("movq $1, %r12"), "VM-Enter fails: R12 is not what the caller had"),
+    (repair("std"), "DF is set"),
+    (repair("pushq %rbx"), "VM-Enter fails"),
+    (repair("xorl %ebp, %ebp"), "entered before yes"),
+    (repair("movl $1, %ebp"), "VMRESUME ran, VMLAUNCH is due"),
+    (repair("andl $1, %ebp"), "spoilt"),
+    (repair("sti"), "RFLAGS has bits set"),
+    (repair("wbinvd"), "WBINVD runs"),
+    (repair("vmwrite %rbx, %rax"), "VMWRITE"),
+    (altered("08-2", ("testl $RUN_MMIO, %ebp\n    je", "cmpl $4, %ebp\n    jne")), "entered before yes"),
+    (altered("08-2", ("testl $RUN_MMIO, %ebp\n    je", "cmpl $4, %ebp\n    jb")), "other run flags"),
+    (altered("08-2", ("testl $RUN_MMIO, %ebp", "testl $6, %ebp")), "other run flags"),
+    (
+        altered(
+            "08-2", ("    jmp .Lflushed", "    cmpl $MSR_FLUSH_CMD, %ecx\n    je .Lcleared\n    jmp .Lflushed")
+        ),
+        "Where the flush leaves flags and free registers otherwise",
+    ),
+]
+WRONG["08-3"] += [
+    (behind("cmpq $7, 24(%rsp)"), "reads 8 bytes of host data"),
+    (behind("testb $1, 40(%rsp)"), "reads 1 byte of host data"),
+    (behind("prefetcht0 (%rsp)"), "touches a line of memory"),
+    (behind("clflush verw_selector(%rip)"), "touches a line of memory"),
+    (behind("btl $1, vmx_l1d_flush_pages(%rip)"), "reads 4 bytes of host data"),
+    (behind("vmwrite 16(%rsp), %rax"), "touches a line of memory"),
+    (behind("testl $1, 16(%rsp)"), "reads 4 bytes of stack"),
+    (behind("orl $8, 8(%rsp)"), "writes 4 bytes of stack"),
+    (altered("08-3", (LOADS, "    movb $1, VCPU_launched - VCPU_regs(%rax)\n" + LOADS)), "of the vCPU"),
+    (altered("08-3", (LOADS, "    std\n" + LOADS)), "DF is set"),
+    (altered("08-3", (LOADS, "    pushq %rax\n" + LOADS)), "VMLAUNCH ran, VMRESUME is due"),
+    (altered("08-3", ("    jmp .Lvmfail\n", "    ret\n")), "VM-Enter fails"),
+    (altered("08-3", ("    vmlaunch\n", "    vmlaunch\n    ud2\n")), "VM-Enter fails"),
+    (
+        altered("08-3", ("    enter_exit_begin\n", "    enter_exit_begin\n    movq $3, %r13\n")),
+        "VM-Enter fails: R13",
+    ),
+    (altered("08-3", (FLAGGED, FLAGGED + "    movq $0, %rbx\n")), "crashes"),
+]
+UNDECIDED = """.macro clear_if_either
+    testl $RUN_MMIO, 8(%rsp)
+    jnz .Lverw
+    testl $RUN_CUCKOO, 8(%rsp)
+    jz .Lno_verw
+.Lverw:
+    clear_cpu_buffers
+.Lno_verw:
+.endm
+
+.macro clear_if_flagged"""
+LATE_FLAG = ("    jmp .Lflushed", "    testl $RUN_MMIO, %ebp\n    jnz .Lverw\n    jmp .Lcleared")
+BACKWARDS = "    btl $0, 8(%rsp)\n    jc .Lmore\n    vmlaunch\n.Lmore:\n    vmresume\n"
+RIGHT = {
+    "08-1": [
+        kept(
+            "(cleared or not owes_clear) and (flushed or not owes_flush)",
+            "owes_clear <= cleared and owes_flush <= flushed",
+        ),
+        "def mine(v, l, m, p, w, f):\n    if l == 'always' or l == 'cond' and p:\n        return f\n"
+        "    return w or f or v == 'never' or v == 'mmio' and not m",
+        cell(f"{KEPT}\nanswer = kept"),
+        cell(
+            "ALWAYS = {'always'}\n\ndef owed(verw, mmio):\n    return verw in ALWAYS or verw == 'mmio' and mmio\n\n"
+            "def kept(verw, mode, mmio, pending, ran, flushed):\n    if mode in ALWAYS or mode == 'cond' and pending:\n"
+            "        return flushed\n    return ran or flushed or not owed(verw, mmio)\n\nanswer = kept"
+        ),
+    ],
+    "08-2": [
+        # the run flag says it all
+        altered("08-2", LATE_FLAG, ("    clear_cpu_buffers", ".Lverw:\n    clear_cpu_buffers")),
+        # no static branch for MMIO
+        altered(
+            "08-2",
+            ("    STATIC_LONG_JUMP_IF_ON .Lmmio, cpu_buf_vm_clear", "    testl $RUN_MMIO, %ebp\n    jnz .Lmmio"),
+        ),
+        altered("08-2", ("testl $RUN_MMIO, %ebp\n    je", "btl $2, %ebp\n    jnc")),
+        altered("08-2", ("    jmp .Lflushed", "    jmp .Lmmio")),
+    ],
+    "08-3": [
+        edge(CLEAR.replace("clear_if_flagged,", "clear_if_either,"), UNDECIDED),  # two questions
+        altered("08-3", ("RUN_CUCKOO = 1 << 3", "RUN_CUCKOO = RUN_MMIO")),  # one flag for both
+        altered("08-3", (MASK, "    testb $(RUN_MMIO | RUN_CUCKOO), 8(%rsp)\n")),
+        altered("08-3", (CHOICE, "    btl $0, 8(%rsp)\n    jnc .Lvmlaunch\n")),
+        altered("08-3", (CHOICE + "    vmresume\n", BACKWARDS)),
+    ],
+}

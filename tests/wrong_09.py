@@ -4,7 +4,7 @@ from answers import cell
 
 from vmenter.course.exercises import exercise
 
-RIGHT = cell(exercise("09-1").solution)
+PLACES = cell(exercise("09-1").solution)
 VERDICT = exercise("09-2").solution.partition("\n\n\nanswer")[0]
 
 
@@ -18,16 +18,16 @@ OWED = '"VM" in features.split() or (features == "MMIO" and reaches_mmio)'
 
 WRONG = {
     "09-1": [
-        ({**RIGHT, "6.12.117": ("stub", "stub")}, "6.12.117, mapped: 'stub' is not right. Look: the stub asks for CLEAR_CPU_BUF"),
-        ({**RIGHT, "6.12.117": ("C", "C")}, "6.12.117, mapped: 'C' is not right. Look: the stub asks"),
-        ({**RIGHT, "5.10.262": ("C", "C")}, "asks for: assigned device"),
-        ({**RIGHT, "6.1.192": ("nowhere", "nowhere")}, "mmio_stale_data_clear, which is on"),
-        ({**RIGHT, "6.18.15": ("nowhere", "C")}, "asks for: MMIO run flag"),
-        ({**RIGHT, "7.3.4": ("nowhere", "stub")}, "boot selects CLEAR_CPU_BUF_VM_MMIO there"),
-        ({**RIGHT, "7.3.4": ("stub", "C")}, "7.3.4, assigned: 'C' is not right"),
-        ({**RIGHT, "7.3.4": ("stub",)}, "7.3.4: give two words"),
-        ({**RIGHT, "7.3.4": "stub"}, "7.3.4: give two words"),
-        ({**RIGHT, "7.3.4": ("stub", "kernel")}, 'each "stub" or "C" or "nowhere"'),
+        ({**PLACES, "6.12.117": ("stub", "stub")}, "6.12.117, mapped: 'stub' is not right. Look: the stub asks for CLEAR_CPU_BUF"),
+        ({**PLACES, "6.12.117": ("C", "C")}, "6.12.117, mapped: 'C' is not right. Look: the stub asks"),
+        ({**PLACES, "5.10.262": ("C", "C")}, "asks for: assigned device"),
+        ({**PLACES, "6.1.192": ("nowhere", "nowhere")}, "mmio_stale_data_clear, which is on"),
+        ({**PLACES, "6.18.15": ("nowhere", "C")}, "asks for: MMIO run flag"),
+        ({**PLACES, "7.3.4": ("nowhere", "stub")}, "boot selects CLEAR_CPU_BUF_VM_MMIO there"),
+        ({**PLACES, "7.3.4": ("stub", "C")}, "7.3.4, assigned: 'C' is not right"),
+        ({**PLACES, "7.3.4": ("stub",)}, "7.3.4: give two words"),
+        ({**PLACES, "7.3.4": "stub"}, "7.3.4: give two words"),
+        ({**PLACES, "7.3.4": ("stub", "kernel")}, 'each "stub" or "C" or "nowhere"'),
         ({"7.3.4": ("stub", "stub")}, "answer should be a dict with 5.10.262"),
         (None, "answer should be a dict"),
     ],
@@ -50,3 +50,19 @@ WRONG = {
         (True, "made with def; it is a bool"),
     ],
 }  # fmt: skip
+
+RIGHT = {
+    "09-1": [
+        {release: [place.upper() for place in places] for release, places in PLACES.items()},
+        dict(reversed(PLACES.items())),
+    ],
+    "09-2": [
+        "def mine(rows, in_c):\n    return not in_c and set(rows) == {(on, mmio, 'VM' in on.split() or (on == 'MMIO' and mmio))"
+        " for on in ('', 'VM', 'MMIO', 'VM MMIO') for mmio in (False, True)}",
+        "def mine(rows, in_c):\n    wish = (('', False, False), ('', True, False), ('VM', False, True), ('VM', True, True),"
+        " ('MMIO', False, False), ('MMIO', True, True), ('VM MMIO', False, True), ('VM MMIO', True, True))\n"
+        "    return sorted(rows) == sorted(wish) and not in_c",
+        "def mine(rows, in_c):\n    return not in_c and len(rows) == 8 and all(right(*row) for row in rows)\n\n"
+        "def right(on, mmio, did):\n    return did is {'': False, 'MMIO': mmio}.get(on, True)",
+    ],
+}

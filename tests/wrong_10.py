@@ -41,11 +41,11 @@ WRONG = {
         (altered("10-2", (ALTERNATIVE, "    jmp by_loop\n")), "the same on every CPU"),
         (
             altered("10-2", (ALTERNATIVE, ALTERNATIVE.replace("FSRM", "FSRM + NOT"))),
-            "with FSRM, 0 bytes: REP MOVSB should do it",
+            "without FSRM, 0 bytes: REP MOVSB ran, on a CPU where it is slow",
         ),
         (
             altered("10-2", (ALTERNATIVE, ALTERNATIVE.replace('"jmp by_loop", ""', '"", "jmp by_loop"'))),
-            "with FSRM, 0 bytes: REP MOVSB should do it",
+            "without FSRM, 0 bytes: REP MOVSB ran, on a CPU where it is slow",
         ),
         (altered("10-2", ("    jrcxz done\n", "")), "without FSRM, 0 bytes: "),
         (altered("10-2", ("    jrcxz done\n", "    jmp by_loop\n")), "goes on and on, and does not return"),
@@ -78,5 +78,64 @@ WRONG = {
         ({**REPORT, "left_open": "mds"}, "behind the else (notebook 06)"),
         ({"sites": 5808}, "a dict with sites, clears_to_user"),
         (None, "a dict with sites"),
+    ],
+}
+
+MOVES = "    movb (%rsi), %al\n    movb %al, (%rdi)\n"
+WRONG["10-2"] += [
+    (altered("10-2", (MOVES, MOVES.replace("%al", "%bl"))), "RBX is the caller's"),
+    (altered("10-2", ("done:\n", "done:\n    std\n")), "DF is left set"),
+    (altered("10-2", ("    movq %rdx, %rcx\n", "    movzbl %dl, %ecx\n")), "256 bytes: byte 0 is not copied"),
+    (altered("10-2", ("    movq %rdx, %rcx\n", "    movzwl %dx, %ecx\n")), "4294967299 bytes"),
+    (
+        altered("10-2", ("    movq %rdx, %rcx\n", "    movl %edx, %ecx\n")),
+        "4294967299 bytes: byte 3 is not copied",
+    ),
+    (altered("10-2", ("    decq %rcx\n", "    decb %cl\n")), "without FSRM, 256 bytes"),
+    (altered("10-2", ("    rep movsb\n", "    rep movsq\n")), "beyond the end"),
+    (altered("10-2", ("    rep movsb\n", "    verw 8(%rsp)\n    rep movsb\n")), "VERW runs"),
+    (altered("10-2", ("    rep movsb\n", "    movsb\n")), "1 beyond the end"),
+    (
+        altered("10-2", ("    movq %rdx, %rcx\n", "    movq %rdx, %rcx\n    pushq %rcx\n")),
+        "is the stack balanced?",
+    ),
+    (altered("10-2", ("    rep movsb\n", "    pushq %rcx; popq %r15\n    rep movsb\n")), "R15 is the caller's"),
+    (altered("10-2", ("    rep movsb\n", "    std\n    rep movsb\n    cld\n")), "byte 1 is"),
+    (altered("10-2", ("    incq %rdi\n", "    incl %edi\n    movb $0, (%rdi)\n")), "beyond the end"),
+    (altered("10-2", ("    movb (%rsi), %al", "    movw (%rsi), %ax")), "reads beyond"),
+    (altered("10-2", ("    movb %al, (%rdi)", "    movb %al, (%rdi)\n    movb $0, (%rsi)")), "writes to"),
+]
+BY_WORDS = """.include "alternative.inc"
+entry: ALTERNATIVE "jmp slow", "", X86_FEATURE_FSRM
+ movq %rdx, %rcx
+ rep movsb
+ ret
+slow: movq %rdx, %rcx
+ shrq $3, %rcx
+ rep movsq
+ andl $7, %edx
+ jz 2f
+1: movb (%rsi), %al
+ movb %al, (%rdi)
+ incq %rsi
+ incq %rdi
+ decl %edx
+ jnz 1b
+2: ret
+"""
+RIGHT = {
+    "10-1": [
+        {"zen": 4, "facts": ["verw_clear"], "cmdline": "tsa=vm"},
+        {"cmdline": "quiet tsa=vm", "facts": {"verw_clear", "tsa_sq_no"}, "zen": 3, "hypervisor": False},
+    ],
+    "10-2": [
+        BY_WORDS,
+        BY_WORDS.replace("entry: ", "entry: testq %rdx, %rdx\n jz 2f\n "),
+        altered("10-2", (MOVES, MOVES.replace("%al", "%r8b"))),
+        altered("10-2", ("    movq %rdx, %rcx\n", "    cld\n    movq %rdx, %rcx\n")),
+    ],
+    "10-3": [
+        {**REPORT, "intel": ("CLEAR_CPU_BUF",), "amd": {"CLEAR_CPU_BUF_VM"}},
+        {**REPORT, "left_open": " MMIO", "intel": ["clear_cpu_buf"]},
     ],
 }

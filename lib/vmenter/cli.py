@@ -136,7 +136,8 @@ def sites(
     FILE is a .o, .ko, vmlinux or vmlinuz, also packed as .xz, .gz or .zst. A vmlinuz has no names: with --vmlinux,
     give that kernel's --symbols, too.
     """
-    from vmenter.code.image import Symbols, load, older_first  # noqa: PLC0415
+    from vmenter.code.image import load, older_first  # noqa: PLC0415
+    from vmenter.code.symbols import Symbols  # noqa: PLC0415
     from vmenter.patching import alternatives, features, other_patchers  # noqa: PLC0415
     from vmenter.patching.text import to_json, to_text  # noqa: PLC0415
 

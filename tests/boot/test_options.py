@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmenter.boot.host import GENERATIONS, Host, generation
+from vmenter.boot.generations import GENERATIONS, generation
+from vmenter.boot.host import Host
 from vmenter.boot.options import read_options, split_cmdline
 
 EVERYTHING = ("mds", "taa", "mmio_stale_data", "rfds", "l1tf")

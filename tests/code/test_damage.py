@@ -18,8 +18,9 @@ from mutate import WRONG, bombs, damaged
 from places import TESTS
 
 from vmenter import LabError
-from vmenter.code.image import Image, Symbols, from_bytes
+from vmenter.code.image import Image, from_bytes
 from vmenter.code.instructions import decode
+from vmenter.code.symbols import Symbols
 from vmenter.patching.alternative_table import Engine, entries, sites
 from vmenter.patching.alternative_table import rules as rules_of
 from vmenter.patching.alternatives import patch_all

@@ -36,7 +36,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmenter import LabError
-from vmenter.code.image import MODULE_BASE, Image, Symbols, from_bytes, load
+from vmenter.code.image import MODULE_BASE, Image, from_bytes, load
+from vmenter.code.symbols import Symbols
 from vmenter.patching.alternatives import apply, patch_all
 
 KERNEL = from_bytes(vmlinux(), "vmlinux")

@@ -194,6 +194,14 @@ def test_memory_held_against_a_constant_is_a_flag(look):
     assert [access.owner for access in trace.accesses] == ["flags", "vCPU"]
 
 
+@pytest.mark.parametrize("look", ["testb $1, {}", "btl $0, {}", "cmpb $0, {}"])
+def test_host_data_and_a_saved_register_stay_what_they_are_whoever_looks(look):
+    trace = run(look.format("variable(%rip)") + "\nvmlaunch\n.data\nvariable: .quad 0")
+    assert [access.owner for access in trace.accesses] == ["host data"]
+    trace = run(f"push %rbx\n{look.format('(%rsp)')}\nvmlaunch")
+    assert [access.owner for access in trace.accesses] == ["stack", "stack"]
+
+
 def test_bytes_of_the_vcpu_that_are_declared_flags_are_flags():
     trace = run(
         "movzbl 0x40(%rdi), %eax\nmovb $0, 0x40(%rdi)\nmov 0x48(%rdi), %rax\nret",

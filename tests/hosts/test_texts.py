@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmenter.boot import tsa
-from vmenter.boot.host import BUGS, FACTS, GENERATIONS, Host
+from vmenter.boot.generations import GENERATIONS
+from vmenter.boot.host import BUGS, FACTS, Host
 from vmenter.boot.selection import select
 from vmenter.boot.tsa import AmdHost
 from vmenter.hosts.texts import FLAWS, NOT_AFFECTED, TEXTS, beginning, completed, plain, whole

@@ -8,7 +8,8 @@ from needs import kernel_file
 from places import DATA
 
 from vmenter import LabError
-from vmenter.code.image import Symbols, from_bytes, load
+from vmenter.code.image import from_bytes, load
+from vmenter.code.symbols import Symbols
 from vmenter.emulator.machine import Machine
 from vmenter.emulator.memory import LAB_BASE, VCPU, VCpu
 from vmenter.kernels import census

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pieces import DIRECT_CALL, NOT, REPLACEMENTS, STEP, TABLE, TEXT, Alt, Place, build
 
 from vmenter import LabError
-from vmenter.code.image import Image, Section, Symbols
+from vmenter.code.image import Image, Section
+from vmenter.code.symbols import Symbols
 from vmenter.patching.alternative_table import AltEntry, Engine, Nops, Rules, entries, read, rules, sites
 
 EARLY, LAYERED, ONCE = Engine.EARLY, Engine.LAYERED, Engine.ONCE

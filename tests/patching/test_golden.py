@@ -12,7 +12,8 @@ import pytest
 from needs import kernel_file
 from places import DATA
 
-from vmenter.code.image import Image, Symbols, load
+from vmenter.code.image import Image, load
+from vmenter.code.symbols import Symbols
 from vmenter.patching.alternative_table import Engine, entries, rules, sites
 from vmenter.patching.alternatives import Patch, patch_all
 

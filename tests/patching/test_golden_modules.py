@@ -9,7 +9,8 @@ from needs import kernel_file
 from own_code import FOLDERS, MAPS
 from places import DATA
 
-from vmenter.code.image import Image, Symbol, Symbols, load
+from vmenter.code.image import Image, load
+from vmenter.code.symbols import Symbol, Symbols
 from vmenter.patching import features
 from vmenter.patching.alternative_table import read
 from vmenter.patching.alternatives import patch, patch_all

@@ -8,8 +8,9 @@ from own_code import SITE, own, places
 from sequences import NOPS, instruction
 
 from vmenter import LabError
-from vmenter.code.image import Image, Section, Symbols
+from vmenter.code.image import Image, Section
 from vmenter.code.lengths import decoder
+from vmenter.code.symbols import Symbols
 from vmenter.patching.alternative_table import AltEntry, Engine, Nops, Rules, Site
 from vmenter.patching.alternatives import patch
 

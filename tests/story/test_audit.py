@@ -11,7 +11,8 @@ import pytest
 from era_states import mutated
 
 from vmenter import LabError, cli
-from vmenter.boot.host import BUGS, FACTS, GENERATIONS, Host
+from vmenter.boot.generations import GENERATIONS
+from vmenter.boot.host import BUGS, FACTS, Host
 from vmenter.boot.options import read_options
 from vmenter.boot.processors import PRESETS
 from vmenter.boot.selection import select

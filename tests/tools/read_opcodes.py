@@ -11,7 +11,8 @@ import struct
 import sys
 from pathlib import Path
 
-from vmenter.code.image import Image, Symbols, load
+from vmenter.code.image import Image, load
+from vmenter.code.symbols import Symbols
 from vmenter.patching.features import parse_version
 
 OUT = Path(__file__).parents[2] / "lib" / "vmenter" / "code" / "opcodes.json"

@@ -15,7 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vmenter.code.image import Image, Symbols, load
+from vmenter.code.image import Image, load
+from vmenter.code.symbols import Symbols
 from vmenter.code.unpack import unpack
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels import amd_stub, census, module_era

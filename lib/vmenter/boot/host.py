@@ -14,9 +14,9 @@ dd86a1d013e0 in v6.16; RFDS came in v6.9.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from vmenter import LabError
 
@@ -138,112 +138,3 @@ def _list(value: dict[str, object], key: str) -> tuple[str, ...]:
 
 def _kind(value: object) -> str:
     return _JSON_NAMES.get(type(value), type(value).__name__)
-
-
-@dataclass(frozen=True)
-class Generation:
-    """One kernel's selection, as far as it differs from the others'.
-
-    `clears`: the features and static keys that turn VERW on for everyone, user exits and VM-Enter.
-    `mmio_only`: those that turn it on only for guests that reach MMIO. `idle_key`: VERW before idling.
-    `word_match`: how `mitigations=` is compared: not at all, whole words, or a prefix that attack vectors
-    may follow. `true_letters`, `false_letters`: what a yes-or-no parameter may begin with, apart from
-    "on" and "off".
-    """
-
-    kernel: str
-    bugs: frozenset[str]
-    word_match: Literal["none", "exact", "prefix"] = "exact"
-    clear_features: tuple[str, ...] = ()
-    clear_keys: tuple[str, ...] = ()
-    mmio_only_features: tuple[str, ...] = ()
-    mmio_only_keys: tuple[str, ...] = ()
-    idle_key: str = "cpu_buf_idle_clear"
-    tsx_option: bool = True
-    true_letters: str = "1yYtT"
-    false_letters: str = "0nNfF"
-
-
-_5_0 = Generation(
-    kernel="5.0",
-    bugs=frozenset({"l1tf"}),
-    word_match="none",
-    tsx_option=False,
-    true_letters="1yY",
-    false_letters="0nN",
-)
-_5_2 = replace(
-    _5_0,
-    kernel="5.2",
-    bugs=_5_0.bugs | {"mds", "msbds_only"},
-    word_match="exact",
-    clear_keys=("mds_user_clear",),
-    idle_key="mds_idle_clear",
-)
-_5_19 = Generation(
-    kernel="5.19",
-    bugs=_5_2.bugs | {"taa", "mmio_stale_data"},
-    clear_keys=("mds_user_clear",),
-    mmio_only_keys=("mmio_stale_data_clear",),
-    idle_key="mds_idle_clear",
-)
-_6_0 = replace(_5_19, kernel="6.0", bugs=_5_19.bugs | {"mmio_unknown"})
-_6_12 = Generation(
-    kernel="6.12.117",
-    bugs=_6_0.bugs | {"rfds"},
-    clear_features=("CLEAR_CPU_BUF",),
-    mmio_only_keys=("mmio_stale_data_clear",),
-)
-_6_17 = replace(
-    _6_12,
-    kernel="6.17",
-    bugs=_6_12.bugs - {"mmio_unknown"},
-    word_match="prefix",
-    mmio_only_keys=("cpu_buf_vm_clear",),
-    true_letters="1yYtTeE",
-    false_letters="0nNfFdD",
-)
-_7_3 = replace(
-    _6_17,
-    kernel="7.3.4",
-    clear_features=("CLEAR_CPU_BUF", "CLEAR_CPU_BUF_VM"),
-    mmio_only_features=("CLEAR_CPU_BUF_VM_MMIO",),
-    mmio_only_keys=(),
-)
-
-GENERATIONS: dict[str, Generation] = {
-    g.kernel: g
-    for g in (
-        _5_0,
-        _5_2,
-        _5_19,
-        _6_0,
-        replace(_6_12, kernel="6.8", bugs=_6_0.bugs),
-        replace(_6_12, kernel="5.10.262"),
-        replace(_6_12, kernel="6.1.192"),
-        _6_12,
-        _6_17,
-        _7_3,
-    )
-}
-"""Kernel version → its selection."""
-
-KERNEL_OF_ERA = {
-    "before-mds": "5.0",
-    "650b68a0622f": "5.2",
-    "8cb861e9e3c9": "5.19",
-    "43fb862de8f6": "6.12.117",
-    "83ebe7157483": "6.17",
-    "v4": "7.3.4",
-    "e6ff1d61de51": "7.3.4",
-}
-"""Era → the kernel whose selection it uses: the patch alone fixes only the VM-Enter path."""
-
-
-def generation(name: str) -> Generation:
-    """Find a generation by kernel version or by era."""
-    found = GENERATIONS.get(KERNEL_OF_ERA.get(name, name))
-    if found is None:
-        known = " ".join([*KERNEL_OF_ERA, *GENERATIONS])
-        raise LabError(f"era: unknown name {name!r}; use one of: {known}")
-    return found

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from vmenter.boot.host import Generation, Host
+    from vmenter.boot.generations import Generation
+    from vmenter.boot.host import Host
 
 
 @dataclass(frozen=True)

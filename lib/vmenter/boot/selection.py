@@ -12,27 +12,15 @@ features), kernels built without some mitigation, CPUs where TSX always aborts.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vmenter.boot.host import BUGS, FACTS, GENERATIONS, KERNEL_OF_ERA, Generation, Host, generation, host_from_json
+from vmenter.boot.generations import Generation, generation
 from vmenter.boot.l1tf import l1tf_sysfs, select_l1tf
 from vmenter.boot.options import Decision, read_options
 from vmenter.boot.verw import clear_before_idle, select_verw, verw_sysfs
 
-__all__ = [
-    "BUGS",
-    "FACTS",
-    "GENERATIONS",
-    "KERNEL_OF_ERA",
-    "Decision",
-    "Generation",
-    "Host",
-    "PerFlaw",
-    "Selection",
-    "generation",
-    "host_from_json",
-    "select",
-]
+if TYPE_CHECKING:
+    from vmenter.boot.host import Host
 
 
 @dataclass(frozen=True)

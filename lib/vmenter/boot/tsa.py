@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from vmenter import LabError
-from vmenter.boot.host import Host, _names, generation
+from vmenter.boot.generations import generation
+from vmenter.boot.host import Host, _names
 from vmenter.boot.options import Decision, Wishes, read_options, split_cmdline
 
 FACTS = ("tsa_sq_no", "tsa_l1_no", "tsa_fill_no", "verw_clear")

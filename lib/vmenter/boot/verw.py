@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from vmenter.boot.options import Decision, Wishes
 
 if TYPE_CHECKING:
-    from vmenter.boot.host import Generation, Host
+    from vmenter.boot.generations import Generation
+    from vmenter.boot.host import Host
 
 
 @dataclass(frozen=True)

@@ -169,17 +169,24 @@ class Trace:
     def _looked_at(self) -> frozenset[int]:
         """Return the accesses, by index, that look at a flag, and the writes that put it where it is looked at.
 
-        Memory that TEST, BT or CMP holds against a constant is a flag: so the stubs look at their run flags. A
-        slot of the stack has many lives, so only the last write before such a look belongs to it.
+        Memory of the stack or the vCPU that TEST, BT or CMP holds against a constant is a flag: so the stubs look
+        at their run flags. Host data stays host data, whoever looks; and what was put there and could be an
+        address (none is smaller than a page) is no flag: a register that was saved, say. A slot of the stack has
+        many lives, so only the last write before such a look belongs to it.
         """
         found: set[int] = set()
         last_write: dict[int, int] = {}  # by 8-byte word
         for index, (step, address, _, write, _) in enumerate(self.raw_accesses):
             if write:
                 last_write[address >> 3] = index
-            elif _looks_at_flag(self.code[self.steps[step]]):
-                found.update({index, last_write.get(address >> 3, index)})
+            elif _looks_at_flag(self.code[self.steps[step]]) and self._may_be_flags(address):
+                put = last_write.get(address >> 3, index)
+                if self.raw_accesses[put][4] < PAGE:
+                    found.update({index, put})
         return frozenset(found)
+
+    def _may_be_flags(self, address: int) -> bool:
+        return self.layout.owner(address) in (Owner.STACK, Owner.VCPU)
 
     @property
     def kept_stack_pointers(self) -> dict[str | int, int | bytes]:

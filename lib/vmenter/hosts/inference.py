@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-from vmenter.boot.host import BUGS, GENERATIONS, Host
+from vmenter.boot.generations import GENERATIONS
+from vmenter.boot.host import BUGS, Host
 from vmenter.boot.selection import Selection, select
 from vmenter.hosts.entering import SVM, VMX, Entering, entering
 from vmenter.hosts.nearest import Nearest, nearest_of

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from vmenter.boot.host import GENERATIONS
+from vmenter.boot.generations import GENERATIONS
 from vmenter.hosts.texts import JUDGED, NOT_AFFECTED
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ from math import prod
 from typing import NamedTuple
 
 from vmenter import LabError
-from vmenter.boot.host import GENERATIONS, Generation, Host
+from vmenter.boot.generations import GENERATIONS, Generation
+from vmenter.boot.host import Host
 from vmenter.boot.l1tf import select_l1tf
 from vmenter.boot.options import Wishes, read_options
 from vmenter.boot.selection import select

@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from vmenter import LabError
-from vmenter.boot.host import KERNEL_OF_ERA
 from vmenter.patching.lab import lab_object
 
 
@@ -75,7 +74,7 @@ _IN_ORDER = (
             ),
             Source("file", "Documentation/admin-guide/hw-vuln/l1tf.rst", "the modes never, cond, always"),
         ),
-        kernel=KERNEL_OF_ERA["before-mds"],
+        kernel="5.0",
         features=("FLUSH_L1D",),
         keys=_FLUSH_KEYS,
         fb_clear_dis=False,
@@ -96,7 +95,7 @@ _IN_ORDER = (
             Source("commit", "650b68a0622f", "authored in February 2019, public with MDS"),
             Source("file", "Documentation/arch/x86/mds.rst", "Mitigation strategy: why the extra VERW is saved"),
         ),
-        kernel=KERNEL_OF_ERA["650b68a0622f"],
+        kernel="5.2",
         features=("FLUSH_L1D",),
         keys=(*_FLUSH_KEYS, "mds_user_clear"),
         fb_clear_dis=False,
@@ -119,7 +118,7 @@ _IN_ORDER = (
             Source("commit", "8bd200d23ec4", "v5.19's stub: VM-Enter in line, no call before it"),
             Source("file", "Documentation/admin-guide/hw-vuln/processor_mmio_stale_data.rst", "FB_CLEAR_DIS"),
         ),
-        kernel=KERNEL_OF_ERA["8cb861e9e3c9"],
+        kernel="5.19",
         features=("FLUSH_L1D",),
         keys=(*_FLUSH_KEYS, "mds_user_clear", "mmio_stale_data_clear"),
     ),
@@ -146,7 +145,7 @@ _IN_ORDER = (
             _VMX,
             _STUB,
         ),
-        kernel=KERNEL_OF_ERA["43fb862de8f6"],
+        kernel="6.12.117",
         features=("FLUSH_L1D", "CLEAR_CPU_BUF"),
         keys=(*_FLUSH_KEYS, "mmio_stale_data_clear"),
     ),
@@ -163,7 +162,7 @@ _IN_ORDER = (
             "itself stays where it was: in C, as else if."
         ),
         sources=(Source("commit", "83ebe7157483", "posted on that day, committed on 2025-06-25"), _VMX),
-        kernel=KERNEL_OF_ERA["83ebe7157483"],
+        kernel="6.17",
         features=("FLUSH_L1D", "CLEAR_CPU_BUF"),
         keys=(*_FLUSH_KEYS, "cpu_buf_vm_clear"),
     ),
@@ -186,7 +185,7 @@ _IN_ORDER = (
             Source("mail", "DDWIDCO0UKMD.2C46H6XQO1NXK@google.com", "Brendan Jackman: two flags, needs comments"),
             Source("mail", "20251112183836.GBaRTULLaMWA5hkfT9@fat_crate.local", "Borislav Petkov: fragile"),
         ),
-        kernel=KERNEL_OF_ERA["v4"],
+        kernel="7.3.4",
         features=("FLUSH_L1D", "CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"),
         keys=_FLUSH_KEYS,
     ),
@@ -211,7 +210,7 @@ _IN_ORDER = (
             _VMX,
             _STUB,
         ),
-        kernel=KERNEL_OF_ERA["e6ff1d61de51"],
+        kernel="7.3.4",
         features=("FLUSH_L1D", "CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"),
         keys=_FLUSH_KEYS,
     ),

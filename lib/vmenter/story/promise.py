@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vmenter import LabError
-from vmenter.boot.host import GENERATIONS
+from vmenter.boot.generations import GENERATIONS
 from vmenter.boot.selection import Selection
 from vmenter.emulator.trace import EventKind, Trace
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from vmenter import LabError
 from vmenter.course import progress
 from vmenter.course.exercises.limited import text_of
+from vmenter.course.exercises.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +68,7 @@ class Exercise:
     def check(self, answer: Any) -> Feedback:
         """Judge an answer; whatever it is, this returns words."""
         try:
-            wrong = self.judge(answer)
+            wrong = self.judge(plain(answer))
         except LabError as error:
             wrong = str(error)
         except (Exception, SystemExit) as error:  # noqa: BLE001  (an answer may be anything)

@@ -11,8 +11,10 @@ import signal
 import struct
 import sys
 import time
+from collections import namedtuple
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -30,6 +32,7 @@ HOW, LENGTH = 8, 16
 ENDED, LATE = range(2)
 PRINTED = 100_000  # characters
 NAME = "<answer>"
+TRUTH, PAIR = "truth", "pair"  # what may be wished for: True or False; two numbers, or None
 
 
 class Printed:
@@ -63,6 +66,27 @@ def limit() -> None:
             continue
 
 
+def frozen(value: Any) -> Any:
+    """Return what came as JSON as a function gets it: nothing in it can be changed."""
+    if isinstance(value, dict):
+        return record(tuple(value))(*map(frozen, value.values()))
+    return tuple(map(frozen, value)) if isinstance(value, list) else value
+
+
+@cache
+def record(names: tuple[str, ...]) -> Any:
+    """Return the class of a record with these attributes."""
+    return namedtuple("Record", names)  # noqa: PYI024  (made from names that are not known here)
+
+
+def fits(result: Any, wish: str) -> bool:
+    """Tell whether a function returned what is wished for."""
+    if wish == TRUTH:
+        return type(result) is bool
+    pair = type(result) in (tuple, list) and len(result) == 2 and all(type(one) is int for one in result)
+    return result is None or pair
+
+
 def refuse(event: str, _arguments: object) -> None:
     """Let no process be started or ended, whoever's account this is."""
     if event.startswith(PROCESSES):
@@ -79,7 +103,7 @@ def words(write: Callable[[object], str], value: object) -> str:
 
 def run(job: dict[str, Any], place: mmap.mmap) -> dict[str, Any]:
     """Run the function on each input; what it returned, or the first thing that went wrong."""
-    found: list[bool] = []
+    found: list[Any] = []
 
     def trace(frame: FrameType, _event: str, _argument: object) -> Any:
         if frame.f_code.co_filename != NAME:
@@ -93,8 +117,8 @@ def run(job: dict[str, Any], place: mmap.mmap) -> dict[str, Any]:
         exec(compile(job["source"], NAME, "exec"), names)  # noqa: S102  (what this process is for)
         function = names[job["name"]]
         for values in job["inputs"]:
-            result = function(*values)
-            if type(result) is not bool:
+            result = function(*map(frozen, values))
+            if not fits(result, job.get("wish", TRUTH)):
                 sys.settrace(None)
                 return {"returned": f"{words(repr, result)[:60]} ({type(result).__name__})", "input": len(found)}
             found.append(result)

@@ -1,6 +1,7 @@
 """A learner's own way to VM-Enter, audited: the smallest configuration that it gets wrong, and the way it went.
 
 States are run from the default machine outwards, so the first that goes wrong is the smallest counterexample.
+Code that is right in all of them is then run in each state's surroundings (`entering`): what it must leave alone.
 What a learner's code may use is bounded: each run by the machine's budget, all of them by `INSTRUCTIONS`, counted
 and not timed so that an answer is the same everywhere. Code that crashes or does not end is not run again.
 """
@@ -14,11 +15,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from vmenter import LabError
+from vmenter.course.exercises.edge import late
+from vmenter.course.exercises.entering import Around, Entered, enter
 from vmenter.course.exercises.flags import NAMES, flags_written
-from vmenter.emulator.memory import Owner
+from vmenter.course.exercises.untouched import USUAL, entered_right, guest_loaded, wrong_around
 from vmenter.emulator.trace import CLEARS, End, EventKind, Trace
 from vmenter.patching.static_keys import branches
-from vmenter.story import eras
 from vmenter.story.audit import Tally, reached
 from vmenter.story.promise import Promise, VCpuState, Verdict, judge
 from vmenter.story.space import DEFAULT, Part, Space
@@ -32,7 +34,6 @@ SECONDS = 8.0  # of the CPU: the last resort, for code that is slow in some way 
 OBJECT = 256 << 10  # bytes of a learner's object; the lab's have 5,000
 LINES = 12  # of the way to VM-Enter that are shown
 FLAGS = ("flush_pending", "resume", "guest_fb_clear")  # of a vCPU
-REGISTERS = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)))
 
 Cases = Mapping[tuple["State", Promise], Tally]
 
@@ -40,11 +41,15 @@ Cases = Mapping[tuple["State", Promise], Tally]
 class Run(NamedTuple):
     """One state of the code with what is promised there, and what ran."""
 
-    era: Era
     state: State
     promise: Promise
-    trace: Trace
+    entered: Entered
     verdict: Verdict
+
+    @property
+    def trace(self) -> Trace:
+        """What ran."""
+        return self.entered.trace
 
     @property
     def vcpu(self) -> VCpuState:
@@ -64,6 +69,14 @@ class Counterexample:
         return self.text
 
 
+class Surroundings(NamedTuple):
+    """What a state is run in beside itself, the era whose own code shows what to leave alone, a later promise."""
+
+    own: Era
+    arounds: tuple[Around, ...] = (Around(), *USUAL)
+    later: Callable[[State, Promise], Promise] = lambda _, promise: promise  # of the next VM-Enter, in its state
+
+
 Demand = Callable[[Run], "str | None"]
 """What an exercise asks of every run: None, or what is wrong in words."""
 
@@ -78,8 +91,7 @@ def keeps_the_promise(run: Run) -> str | None:
 
 def enters_right(run: Run) -> str | None:
     """Ask for VMLAUNCH the first time and VMRESUME from then on."""
-    due = "VMRESUME" if run.vcpu.resume else "VMLAUNCH"
-    return None if run.verdict.entered_right else f"{run.trace.vm_enter} ran, {due} is due"
+    return entered_right(run.entered)
 
 
 def clears_nothing_needlessly(run: Run) -> str | None:
@@ -100,21 +112,16 @@ def clears_at_the_edge(run: Run) -> str | None:
     """Ask that nothing but run flags is read or written behind the last clear, where VERW is asked for."""
     if not run.promise.owes_clear(run.vcpu) or not run.trace.clears:
         return None
-    last = run.trace.clears[-1].step
-    late = [access for access in run.trace.accesses if access.step > last and access.owner is not Owner.FLAGS]
-    if not late:
+    behind = late(run.entered)
+    if not behind:
         return None
-    first = f"{run.trace.where(late[0].step)}, {run.trace.instructions[late[0].step].text} {late[0].text}"
-    return f"{len(late)} accesses to memory behind the last clear can put host data back; the first: {first}"
+    what = f"{len(behind)} accesses" if len(behind) > 1 else "1 access"
+    return f"{what} to memory behind the last clear can put host data back; the first: {behind[0]}"
 
 
 def loads_the_guests_registers(run: Run) -> str | None:
     """Ask that every register but RSP holds the guest's value at VM-Enter."""
-    found = eras.registers(run.era, run.state)
-    for number, name in enumerate(REGISTERS):
-        if name != "rsp" and found[name] != eras.GUEST + number:
-            return f"at VM-Enter, {name.upper()} does not hold the guest's value"
-    return None
+    return guest_loaded(run.entered)
 
 
 # --- the audit ---------------------------------------------------------------------------------------------------
@@ -127,25 +134,38 @@ class _Failure(NamedTuple):
     tally: Tally
     trace: Trace | None
     final: bool = False
+    around: str = ""  # what is special about the surroundings
 
 
 def audited(
-    id_: str, era: Era, demands: Iterable[Demand], space: Space = DEFAULT, cases: Cases | None = None
+    id_: str,
+    era: Era,
+    demands: Iterable[Demand],
+    space: Space = DEFAULT,
+    cases: Cases | None = None,
+    surroundings: Surroundings | None = None,
 ) -> Counterexample | None:
     """Hold an answer's code against demands in every configuration of a space; None if it meets them all.
 
     `id_` is the exercise, for the line that shows the counterexample; `cases` are the states of the code and
-    what they stand for, if not those of `audit.reached`. Raises `LabError` for code that is too large or takes
+    what they stand for, if not those of `audit.reached`; `surroundings`, if given, are gone through once all
+    configurations are right. Raises `LabError` for code that is too large or takes
     too long.
     """
     if len(era.object) > OBJECT:
         raise LabError(f"the object has {len(era.object):,} bytes; the audit takes {OBJECT:,}")
-    failures = list(_failures(era, tuple(demands), cases or _reached(replace(era, code=None), space)))
+    cases = cases or _reached(replace(era, code=None), space)
+    asked = tuple(demands)
+    failures = list(_failures(era, asked, cases))
+    if not failures and surroundings:
+        failures = list(_around(era, asked, cases, surroundings))
     if not failures:
         return None
     first = failures[0]
-    if failures[-1].final:
+    if failures[-1].final and not failures[-1].around:
         head = "An audit stops where code crashes or does not end. The smallest configuration that goes wrong is"
+    elif failures[-1].around:
+        head = "Every configuration is right as it is, but not whatever it meets. The smallest that goes wrong is"
     else:
         count = sum(failure.tally.number for failure in failures)
         head = f"{count:,} of {space.configurations:,} configurations go wrong. The smallest is"
@@ -165,46 +185,57 @@ _reached = lru_cache(maxsize=16)(reached)  # of eras without their code, which p
 def _failures(era: Era, demands: tuple[Demand, ...], cases: Cases) -> Iterator[_Failure]:
     """Run the states outwards from the default machine, and yield those that go wrong."""
     spent, deadline = 0, time.process_time() + SECONDS
-    known: set[int] = set()  # runs that stand for several states count once
-    outwards = sorted(cases.items(), key=lambda case: (case[1].settings, case[1].smallest))
+    outwards = _outwards(cases)
     for done, ((state, promise), tally) in enumerate(outwards):
         if spent > INSTRUCTIONS or time.process_time() > deadline:
             raise LabError(
                 f"the audit was stopped after {done} of {len(outwards)} states of the machine: the code runs "
                 f"{spent // done:,} instructions on its way to VM-Enter, where the lab's run about 100"
             )
-        for one in state.variants:
-            also = _also(one)
-            try:
-                trace = eras.run(era, one)
-            except LabError as error:
-                yield _Failure(f"the code crashes{also}. {error}", tally, None, final=True)
-                return
-            if id(trace) not in known:
-                known.add(id(trace))
-                spent += len(trace.steps)
-            if trace.vm_enter is None:
-                yield _Failure(_no_entry(trace) + also, tally, trace, final=True)
-                return
-            vcpu = VCpuState(one.mmio, one.flush_pending, one.resume)
-            run = Run(era, one, promise, trace, judge(promise, vcpu, trace))
-            wrong = next((text for demand in demands if (text := demand(run))), None)
-            if wrong:
-                yield _Failure(wrong + also, tally, trace)
-                break
+        try:
+            entered = enter(era, state)
+        except LabError as error:
+            yield _Failure(f"the code crashes. {error}", tally, None, final=True)
+            return
+        spent += len(entered.trace.steps)
+        if entered.trace.vm_enter is None:
+            yield _Failure(_no_entry(entered.trace), tally, entered.trace, final=True)
+            return
+        if wrong := _asked(demands, state, promise, entered):
+            yield _Failure(wrong, tally, entered.trace)
 
 
-def _also(state: State) -> str:
-    """Say what of a state is no setting of a configuration, but differs from one VM-Enter to the next."""
-    said = [
-        text
-        for text, changed in (
-            ("the host's RSP is what the VMCS has for it already", state.host_rsp_changed),
-            ("CR2 is the guest's already", state.cr2_changed),
-        )
-        if not changed
-    ]
-    return f" (where {' and '.join(said)})" if said else ""
+def _outwards(cases: Cases) -> list[tuple[tuple[State, Promise], Tally]]:
+    return sorted(cases.items(), key=lambda case: (case[1].settings, case[1].smallest))
+
+
+def _asked(demands: tuple[Demand, ...], state: State, promise: Promise, entered: Entered) -> str | None:
+    """Return what is wrong with a run, if anything is."""
+    vcpu = VCpuState(state.mmio, state.flush_pending, state.resume)
+    run = Run(state, promise, entered, judge(promise, vcpu, entered.trace))
+    return next((text for demand in demands if (text := demand(run))), None)
+
+
+def _around(era: Era, demands: tuple[Demand, ...], cases: Cases, surroundings: Surroundings) -> Iterator[_Failure]:
+    """Run the states in their surroundings, and yield the first that goes wrong there."""
+    done: set[State] = set()
+    deadline = time.process_time() + 4 * SECONDS
+    for (state, promise), tally in _outwards(cases):
+        if state in done:
+            continue
+        done.add(state)
+        if time.process_time() > deadline:
+            raise LabError(
+                f"the audit was stopped after {len(done)} states of the machine: the code takes too long"
+            )
+
+        def demand(entered: Entered, around: Around, promise: Promise = promise) -> str | None:
+            later = surroundings.later(entered.state, promise) if around.again else promise
+            return _asked(demands, entered.state, later, entered)
+
+        if wrong := wrong_around(era, surroundings.own, state, demand, surroundings.arounds):
+            yield _Failure(wrong.text, tally, wrong.trace, final=True, around=wrong.around)
+            return
 
 
 def _no_entry(trace: Trace) -> str:

@@ -11,7 +11,7 @@ def choice(right: str, reasons: Mapping[str, str]) -> Callable[[Any], str | None
     letters = sorted({right, *reasons})
 
     def judge(answer: Any) -> str | None:
-        letter = answer.strip().lower() if isinstance(answer, str) else None
+        letter = answer.strip(" \n\t.,;:()'\"`").lower() if isinstance(answer, str) else None
         if letter not in letters:
             named = ", ".join(f"'{letter}'" for letter in letters)
             raise LabError(f"answer should be one of the letters {named}")

@@ -16,7 +16,6 @@ It is a guard against accidents, not against malice: the function runs under the
 
 from __future__ import annotations
 
-import ast
 import errno
 import inspect
 import json
@@ -31,7 +30,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from vmenter import LabError
-from vmenter.course.exercises._limited import ENDED, HEAD, LATE, words
+from vmenter.course.exercises._limited import ENDED, HEAD, LATE, PAIR, TRUTH, words
+from vmenter.course.exercises.gathered import entry, text_with_helpers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 SECONDS = 5.0  # for all inputs together
 WATCHED = 5.0  # seconds more in which a watching process ends what is left
 TEXT = 20_000  # characters of a function
-RESULT = 8 << 10  # bytes of a result, apart from eight for each input
+RESULT = 8 << 10  # bytes of a result, apart from a few for each input
 _CHILD = Path(__file__).with_name("_limited.py")
 
-Input = tuple[str | bool, ...]
+Input = tuple[Any, ...]  # of what JSON has
 
 
 def source_of(function: Any, name: str) -> tuple[str, str]:
@@ -54,7 +54,7 @@ def source_of(function: Any, name: str) -> tuple[str, str]:
         text = textwrap.dedent(function)
     elif inspect.isfunction(function) and function.__name__ != "<lambda>":
         try:
-            text = textwrap.dedent(inspect.getsource(function))
+            text = text_with_helpers(function)
         except (OSError, TypeError):
             raise LabError(
                 f"the text of {function.__name__} cannot be found: define it with def in a cell, or give its text"
@@ -65,14 +65,14 @@ def source_of(function: Any, name: str) -> tuple[str, str]:
     if len(text) > TEXT:
         raise LabError(f"the function's text has {len(text):,} characters; {TEXT:,} are enough for anyone here")
     try:
-        made = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+        made = entry(text, name)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = error.lineno if isinstance(error, SyntaxError) else None
         reason = error.msg if isinstance(error, SyntaxError) else "Python cannot read this text"
         raise LabError(f"{_quoted(text, line)}: {reason}") from None
     if not made:
         raise LabError(f"there is no def {name}(…) in the text")
-    return text, name if name in made else made[-1]
+    return text, function.__name__ if inspect.isfunction(function) else made
 
 
 def text_of(answer: Any) -> str:
@@ -87,32 +87,45 @@ def text_of(answer: Any) -> str:
 
 def results(function: Any, name: str, inputs: Sequence[Input]) -> list[bool]:
     """Return what a learner's function answers to each input, True or False. `LabError` in all other cases."""
+    found: list[bool] = given(function, name, inputs, TRUTH, None)
+    return found
+
+
+def given(function: Any, name: str, inputs: Sequence[Input], wish: str, called: Sequence[str] | None) -> list[Any]:
+    """Return what a learner's function answers to each input, each of the kind that is wished for.
+
+    `wish` is `TRUTH` or `PAIR`, or a `LabError` says what came instead; `called` says each input in words. An
+    input goes to the function as JSON has it, but for lists, which arrive as tuples, and mappings: their keys
+    are the attributes of a record.
+    """
     text, name = source_of(function, name)
-    job = {"source": text, "name": name, "inputs": inputs, "seconds": SECONDS}
+    job = {"source": text, "name": name, "inputs": inputs, "wish": wish, "seconds": SECONDS}
     with TemporaryDirectory(prefix="vmenter-", ignore_cleanup_errors=True) as folder_name:
         folder = Path(folder_name)
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        (folder / "place").write_bytes(bytes(HEAD.size + RESULT + 8 * len(inputs)))
+        (folder / "place").write_bytes(bytes(HEAD.size + RESULT + 24 * len(inputs)))
         with (folder / "place").open("rb") as file:  # open before the function runs, which may remove its folder
             how, status = _run(folder)
             line, done, told, worked, length = HEAD.unpack(file.read(HEAD.size))
             data = file.read(length) if length > 0 else b""
     how, status = (told or how, worked or status) if sys.platform == "linux" else (how, status)
     found = json.loads(data) if data and how == ENDED and status == 0 else None
-    call = (
-        f"{name}{inputs[max(0, min(found['input'] if found and 'input' in found else done, len(inputs) - 1))]!r}"
-    )
+    at = max(0, min(found["input"] if found and "input" in found else done, len(inputs) - 1))
+    call = called[at] if called else f"{name}{inputs[at]!r}"
     if found is None:
         late = f"still running after {SECONDS:.0f} s: a loop without an end?"
         reason = late if how == LATE else _died(status)
         raise LabError(f"{_quoted(text, line)}: {reason} It was at {call}")
     if "returned" in found:
         missing = " Is a return missing on some way through it?" if found["returned"].startswith("None") else ""
-        raise LabError(f"{call} returns {found['returned']}; it should return True or False.{missing}")
+        raise LabError(f"{call} returns {found['returned']}; it should return {_WISHES[wish]}.{missing}")
     if "error" in found:
         raise LabError(f"{_quoted(text, found['line'])}: {_exception(found)} It was at {call}")
-    answers: list[bool] = found["results"]
+    answers: list[Any] = found["results"]
     return answers
+
+
+_WISHES = {TRUTH: "True or False", PAIR: "a pair of numbers, or None"}
 
 
 def _run(folder: Path) -> tuple[int, int]:

@@ -22,7 +22,7 @@ def _judge_off(answer: Any) -> str | None:
         raise LabError(f"answer should be text, the boot options; it is a {type(answer).__name__}")
     found = select(replace(CPU.host, cmdline=answer), KERNEL)
     unread = _unread(found, answer)
-    if promise_of(found).verw is Verw.ALWAYS:
+    if promise_of(found).verw is not Verw.NEVER:
         return f"VERW still runs at every VM-Enter: {_why(found, 'VERW')}.{unread}"
     if found.l1d_flush != "cond":
         reason = _why(found, FLUSH)

@@ -1,29 +1,19 @@
 """Exercises of notebook 02: write an alternative, relocate by hand, live without relocation."""
 
+import re
 from typing import Any
 
 from vmenter import LabError
 from vmenter.code.image import Image, from_bytes
 from vmenter.code.instructions import decode
-from vmenter.course.exercises.paths import clears, ways
+from vmenter.course.exercises.calls import BUDGET, RFLAGS, Called, breach, built, run, states, stray_selector, way
+from vmenter.emulator.machine import Machine
 from vmenter.patching.alternative_table import AltEntry, Engine, Rules, read
 from vmenter.patching.alternatives import apply, patch, patch_all
 from vmenter.patching.features import number
-from vmenter.patching.lab import assemble, lab_object
+from vmenter.patching.lab import lab_object
 
 CLEAR_CPU_BUF = number("CLEAR_CPU_BUF", "7.3.4")
-
-
-def built(answer: Any) -> Image:
-    """Assemble an answer that must define ``entry``; what is wrong with it is a `LabError`."""
-    if not isinstance(answer, str):
-        raise LabError(f"answer should be text, the assembly; it is a {type(answer).__name__}")
-    image = from_bytes(assemble(answer), "answer")
-    for name in image.undefined:
-        raise LabError(f"nothing here defines {name}")
-    if image.symbols.get("entry") is None:
-        raise LabError("there is no label entry: where does the function begin?")
-    return image
 
 
 def patched(image: Image, features: set[int], engine: Engine) -> Image:
@@ -31,47 +21,46 @@ def patched(image: Image, features: set[int], engine: Engine) -> Image:
     return apply(image, patch_all(image, features, Rules(engine, 14, wide_nops=engine is Engine.ONCE)))
 
 
-def entry_of(image: Image) -> int:
-    """Return where ``entry`` begins."""
-    symbol = image.symbols.get("entry")
-    return symbol.address if symbol else 0
-
-
-def selector_kept(image: Image) -> str | None:
-    """Check that every VERW on a way from ``entry`` reads the selector, and not what stands somewhere else."""
-    selector = image.symbols.get("selector")
-    for way in ways(image, entry_of(image)):
-        for step in way:
-            if step.mnemonic == "verw" and (selector is None or step.rip_target != selector.address):
-                place = image.label(step.address)
-                reads = image.label(step.rip_target) if step.rip_target else step.operands
-                return f"at {place}, {step.code.hex(' ')} is a VERW that reads {reads}, not selector"
-    return None
-
-
 def _judge_clear(answer: Any, engine: Engine) -> str | None:
     image = built(answer)
-    table = read(image, engine=Engine.ONCE).sites
-    if not table:
+    if not read(image, engine=Engine.ONCE).sites:
         return "the table of alternatives is empty: the code is the same on every CPU"
-    for features, wish in ((set[int](), "never"), ({CLEAR_CPU_BUF}, "always")):
-        after = patched(image, features, engine)
-        name = "with CLEAR_CPU_BUF" if features else "without features"
-        got = clears(after, entry_of(after))
-        if got != wish:
-            should = "run" if features else "not run"
-            way = "; ".join(step.text for step in next(ways(after, entry_of(after))))
-            return f"{name} VERW should {should}, but it runs “{got}”. One way through: {way}"
-        stray = selector_kept(after)
-        if stray:
-            return f"{name}, {stray}. The engine “{engine.value}” {_WHY_STRAY[engine]}"
+    for features in (set[int](), {CLEAR_CPU_BUF}):
+        machine = Machine(patched(image, features, engine), budget=BUDGET)
+        for call in states():
+            name = "with CLEAR_CPU_BUF" if features else "without features"
+            try:
+                wrong = _wrong_clear(run(machine, call), engine, wanted=bool(features))
+            except LabError as error:
+                lost = _LOST.match(str(error))
+                stray = lost and f", at {lost[1]}, {lost[2]} is a VERW that reads {lost[3]}, not selector"
+                wrong = f"{stray}. {_WHY_STRAY[engine]}" if stray else f": {error}"
+            if wrong:
+                return name + wrong if call.state == FIRST else f"{name}, {call.state}: {wrong.lstrip(':, ')}"
     return None
+
+
+FIRST = next(iter(RFLAGS))
+_LOST = re.compile(r"(\S+), (verw .*): reads 2 bytes at (0x[0-9a-f]+), where nothing is mapped")
+
+
+def _wrong_clear(called: Called, engine: Engine, *, wanted: bool) -> str | None:
+    """Say what is wrong with one call, to stand behind its state."""
+    trace = called.trace
+    if wrong := breach(called, idle=not wanted):
+        return f": {wrong}. What ran: {way(trace)}"
+    if stray := stray_selector(trace):
+        return f", {stray}. {_WHY_STRAY[engine]}"
+    if trace.verw == wanted:
+        return None
+    ran = f"{trace.verw} times" if trace.verw > 1 else "once" if trace.verw else "“never”"
+    return f" VERW should {'run, once' if wanted else 'not run'}, but it runs {ran}. What ran: {way(trace)}"
 
 
 _WHY_STRAY = {
-    Engine.EARLY: "copies a replacement as it is unless it is one single CALL or JMP.",
-    Engine.LAYERED: "relocates every RIP-relative operand: is the operand RIP-relative?",
-    Engine.ONCE: "relocates every RIP-relative operand: is the operand RIP-relative?",
+    Engine.EARLY: "The engine “early” copies a replacement as it is unless it is one single CALL or JMP.",
+    Engine.LAYERED: "The engine “layered” relocates every RIP-relative operand: is the operand RIP-relative?",
+    Engine.ONCE: "The engine “once” relocates every RIP-relative operand: is the operand RIP-relative?",
 }
 
 

@@ -1,12 +1,16 @@
 """Exercises of notebook 03: the order of alternatives, and why the last should be the strictest."""
 
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any
 
-from vmenter.code.image import Image
+from vmenter import LabError
+from vmenter.code.instructions import Instruction
+from vmenter.course.exercises.calls import BUDGET, breach, built, run, states, stray_selector, way
 from vmenter.course.exercises.choice import choice
-from vmenter.course.exercises.nb02 import built, entry_of, patched, selector_kept
-from vmenter.course.exercises.paths import clears, ways
+from vmenter.course.exercises.flags import NAMES
+from vmenter.course.exercises.nb02 import patched
+from vmenter.emulator.machine import Machine
+from vmenter.emulator.trace import Trace
 from vmenter.patching.alternative_table import Engine, read
 from vmenter.patching.features import number
 
@@ -19,6 +23,14 @@ CASES = (
     (frozenset({VM, MMIO}), "both features", "always"),
 )
 WISHES = {"never": "not run", "always": "always run", "depends": "run only for a vCPU that reaches MMIO"}
+BIT = 4  # of the run flags
+ONES = [1 << bit for bit in range(32) if 1 << bit != BIT]
+RUN_FLAGS = (0, BIT, *(flags for one in ONES for flags in (one, one | BIT)), 0xFFFF_FFFF ^ BIT, 0xFFFF_FFFF)
+
+
+def stack(flags: int) -> bytes:
+    """Return the stack from 8(%rsp) on: run flags, and all around them, bit for bit, their opposite."""
+    return flags.to_bytes(4, "little") + 7 * (flags ^ 0xFFFF_FFFF).to_bytes(4, "little")
 
 
 def _judge_order(answer: Any) -> str | None:
@@ -26,45 +38,57 @@ def _judge_order(answer: Any) -> str | None:
     if not read(image, engine=Engine.ONCE).sites:
         return "the table of alternatives is empty: the code is the same on every CPU"
     for features, name, wish in CASES:
-        after = patched(image, set(features), Engine.ONCE)
-        got = clears(after, entry_of(after))
-        if got != wish:
-            code = "; ".join(step.text for step in next(ways(after, entry_of(after))))
-            want = {
-                "never": "not run",
-                "always": "always run",
-                "depends": "run only for a vCPU that reaches MMIO",
-            }[wish]
-            return f"with {name}, VERW should {want}, but it runs “{got}”. One way through: {code}"
-        stray = selector_kept(after) or _polarity(after)
-        if stray:
-            return f"with {name}, {stray}"
+        machine = Machine(patched(image, set(features), Engine.ONCE), budget=BUDGET)
+        ran: dict[tuple[int, str], Trace] = {}
+        for flags, call in ((one, call) for one in RUN_FLAGS for call in states(stack=stack(one))):
+            here = f"run flags {flags:#x}, {call.state}"
+            try:
+                called = run(machine, call)
+            except LabError as error:
+                return f"with {name}, {here}: {error}"
+            trace = called.trace
+            if wrong := breach(called) or stray_selector(trace):
+                return f"with {name}, {here}: {wrong}. What ran: {way(trace)}"
+            if trace.verw > 1:
+                return f"with {name}, {here}: VERW runs {trace.verw} times. What ran: {way(trace)}"
+            ran[flags, call.state] = trace
+        if wrong := _wrong_order(ran, wish):
+            return f"with {name}, {wrong}"
     return None
 
 
-# A test of bit 2 (value 4), and the jump behind it that passes over VERW where the bit is clear. (AT&T names.)
-TESTS = {"test": ("$4, 8(%rsp)", "je"), "bt": ("$2, 8(%rsp)", "jae")}
-JUMPS = {"je": "jz", "jne": "jnz", "jae": "jnc", "jb": "jc"}
+def _wrong_order(ran: Mapping[tuple[int, str], Trace], wish: str) -> str | None:
+    """Say in which state VERW runs that should not, or does not run that should."""
+    differ = [
+        (state, trace)
+        for state, trace in ran.items()
+        if trace.verw != (wish == "always" or (wish == "depends" and bool(state[0] & BIT)))
+    ]
+    if not differ:
+        return None
+    (flags, state), trace = differ[0]
+    here = f"Run flags {flags:#x}, {state}: {way(trace)}"
+    found = {trace.verw for trace in ran.values()}
+    if wish != "depends" or (len(found) == 1 and not _asks(trace)):
+        got = "depends" if len(found) == 2 else "always" if 1 in found else "never"
+        return f"VERW should {WISHES[wish]}, but it runs “{got}”. {here}"
+    inverted = len(differ) == len(ran)
+    jump = next((one for one in reversed(trace.instructions) if _is_conditional(one)), None)
+    if inverted and jump:
+        name = f"{NAMES.get(jump.mnemonic, jump.mnemonic)} {trace.image.label(jump.branch_target or 0)}"
+        return f"{name} lets a vCPU that reaches MMIO pass without VERW: is it inverted? {here}"
+    what = f"{_asks(trace)} looks at" if _asks(trace) else "VERW runs by"
+    return f"{what} something else than bit 2 (value 4) of 8(%rsp). {here}"
 
 
-def _polarity(image: Image) -> str | None:
-    """Check that where VERW depends on a test, it is of the right flag, and that a clear flag jumps over VERW."""
-    for way in ways(image, entry_of(image)):
-        test = next((step for step in way if step.mnemonic.startswith(("test", "bt"))), None)
-        if test is None:
-            continue
-        operands, over = TESTS["bt" if test.mnemonic.startswith("bt") else "test"]
-        if not test.operands.startswith(operands):
-            return f"{test.text} looks at something else than bit 2 (value 4) of 8(%rsp)"
-        for step, following in pairwise(way):
-            if step.mnemonic not in JUMPS:
-                continue
-            skips = following.address == step.branch_target
-            runs = any(s.is_clear for s in way)
-            if (step.mnemonic == over) != (skips != runs):
-                jump = f"{JUMPS[step.mnemonic]} {image.label(step.branch_target or 0)}"
-                return f"{jump} lets a vCPU that reaches MMIO pass without VERW: is it inverted?"
-    return None
+def _is_conditional(one: Instruction) -> bool:
+    return one.branch_target is not None and one.mnemonic.startswith("j") and one.mnemonic != "jmp"
+
+
+def _asks(trace: Trace) -> str | None:
+    """Return the last instruction that asks something before the last conditional jump."""
+    asks = [one.text for one in trace.instructions if one.mnemonic.startswith(("test", "bt", "cmp", "and"))]
+    return asks[-1] if asks else None
 
 
 REASONS = {

@@ -1,20 +1,21 @@
 """Exercises of notebook 04: a static branch by hand, a bit that must get through, distance measured."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 from vmenter import LabError
 from vmenter.boot.processors import PRESETS
 from vmenter.code.image import Image
 from vmenter.code.instructions import decode
+from vmenter.course.exercises._limited import PAIR
 from vmenter.course.exercises.choice import choice
+from vmenter.course.exercises.limited import given
 from vmenter.emulator.trace import Trace
 from vmenter.patching import static_keys
 from vmenter.patching.static_keys import StaticBranch
 from vmenter.story.eras import enter
-from vmenter.story.promise import VCpuState
+from vmenter.story.promise import Reach, VCpuState
 
 CPU = PRESETS["skylake-server"].host
 
@@ -51,8 +52,12 @@ def _judge_jump(answer: Any) -> str | None:
     return wrong
 
 
+CLEARED = 5  # of the cases: the first, in which something cleared
+
+
 def _cases() -> Iterator[tuple[str, Trace]]:
     never = replace(CPU, cmdline="kvm-intel.vmentry_l1d_flush=never")
+    always = replace(CPU, cmdline="kvm-intel.vmentry_l1d_flush=always")
     soft = replace(CPU, facts=tuple(fact for fact in CPU.facts if fact != "flush_l1d"))
     pending = VCpuState(flush_pending=True)
     yield "today (one VERW)", enter("e6ff1d61de51", CPU).trace
@@ -61,42 +66,61 @@ def _cases() -> Iterator[tuple[str, Trace]]:
     yield "2024, flush pending (an L1D flush, then VERW)", enter("43fb862de8f6", CPU, pending).trace
     yield "2018, flush pending, by reading 64 KiB", enter("before-mds", soft, pending).trace
     yield "2018, no flush pending (nothing clears)", enter("before-mds", CPU).trace
+    # and more of these kinds
+    mmio, other = PRESETS["ice-lake-server"].host, PRESETS["sapphire-rapids"].host
+    reaches = VCpuState(Reach.ASSIGNED, flush_pending=True, resume=True)
+    for era in ("8cb861e9e3c9", "43fb862de8f6", "83ebe7157483", "v4", "e6ff1d61de51"):
+        yield f"{era}, MMIO alone, a device", enter(era, mmio, VCpuState(Reach.ASSIGNED)).trace
+        yield f"{era}, a CPU without these flaws", enter(era, other).trace
+        yield f"{era}, flush always, entered before", enter(era, always, VCpuState(resume=True)).trace
+        yield f"{era}, a device, flush pending, entered before", enter(era, CPU, reaches).trace
+    yield "today, flush by reading 64 KiB, then VERW", enter("e6ff1d61de51", soft, pending).trace
 
 
 def _judge_distance(answer: Any) -> str | None:
     """Judge a function from a trace to (instructions, accesses)."""
-    if not callable(answer):
-        raise LabError(f"answer should be a function of a trace; it is a {type(answer).__name__}")
-    for name, trace in _cases():
-        got = _called(answer, name, trace)
-        right = trace.distance and (trace.distance.instructions, trace.distance.accesses)
-        if got != right:
-            return f"{name}: your function says {got}, but it is {right}. {_why(got, right, trace)}"
+    cases = list(_cases())
+    for some in (
+        cases[:CLEARED],
+        cases[CLEARED:],
+    ):  # what is wrong with the former is told before the latter are run
+        if wrong := _wrong_distance(answer, some):
+            return wrong
     return None
 
 
-def _called(function: Callable[[Any], Any], name: str, trace: Trace) -> tuple[Any, ...] | None:
-    """Return what a learner's function makes of a trace: it gets what it may count, not the library's count."""
-    seen = SimpleNamespace(steps=trace.steps, clears=trace.clears, accesses=trace.accesses, events=trace.events)
+def _wrong_distance(answer: Any, cases: list[tuple[str, Trace]]) -> str | None:
     try:
-        got = function(seen)
-    except Exception as error:  # noqa: BLE001  (whatever a learner's code raises)
-        kind = type(error).__name__
-        raise LabError(f"{name}: your function raises {kind}: {error}.{_HELP.get(kind, '')}") from None
-    if got is None:
-        return None
-    if not isinstance(got, (tuple, list)) or len(got) != 2:
-        raise LabError(f"{name}: your function returns {got!r}; it should be (instructions, accesses), or None")
-    return tuple(got)
+        found = given(answer, "answer", [(_told(trace),) for _, trace in cases], PAIR, [name for name, _ in cases])
+    except LabError as error:
+        kind = next((kind for kind in _HELP if kind in str(error)), "")
+        raise LabError(f"{error}{_HELP.get(kind, '')}") from None
+    for (name, trace), got in zip(cases, found, strict=True):
+        pair = None if got is None else tuple(got)
+        right = trace.distance and tuple(trace.distance)
+        if pair != right:
+            return f"{name}: your function says {pair}, but it is {right}. {_why(pair, right, trace)}"
+    return None
+
+
+def _told(trace: Trace) -> dict[str, Any]:
+    """Return of a trace what a learner's function may count, not the library's count."""
+    parts: dict[str, tuple[Any, ...]] = {
+        "clears": trace.clears,
+        "accesses": trace.accesses,
+        "events": trace.events,
+    }
+    return {"steps": trace.steps, **{name: [one._asdict() for one in rows] for name, rows in parts.items()}}
 
 
 _HELP = {
-    "IndexError": " Is there always a clear?",
-    "AttributeError": " What it gets has steps, clears, accesses and events; the counting is yours.",
+    "IndexError": ". Is there always a clear?",
+    "AttributeError": ". What it gets has steps, clears, accesses and events; the counting is yours.",
+    "a pair of numbers": " It should be (instructions, accesses), or None where nothing cleared.",
 }
 
 
-def _why(got: tuple[Any, ...] | None, right: tuple[int, int] | None, trace: Trace) -> str:
+def _why(got: tuple[Any, ...] | None, right: tuple[int, ...] | None, trace: Trace) -> str:
     """Say what a wrong count looks like."""
     if right is None:
         return "Where nothing cleared there is nothing to count from: return None."

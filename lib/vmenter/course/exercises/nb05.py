@@ -7,7 +7,9 @@ from typing import Any
 from vmenter import LabError
 from vmenter.boot.host import Host
 from vmenter.course.exercises.choice import choice
-from vmenter.course.exercises.variants import between, changed, source
+from vmenter.course.exercises.entering import ENTER_EXIT, Around, Entered
+from vmenter.course.exercises.untouched import USUAL, entered_right, guest_loaded, wrong_around
+from vmenter.course.exercises.variants import AFTER_A_CALL, after_a_call, between, changed, source
 from vmenter.emulator.trace import EventKind
 from vmenter.story import eras
 from vmenter.story.history import Era
@@ -16,7 +18,7 @@ from vmenter.story.promise import Promise, Reach, VCpuState, Verw
 MICROCODE = ("md_clear", "flush_l1d")
 SETTINGS = {"bugs": ("mds", "l1tf"), "cmdline": "", "ept": True, "flush_pending": False}
 KINDS: dict[str, tuple[type, ...]] = {
-    "bugs": (list, tuple),
+    "bugs": (list, tuple, set, frozenset),
     "cmdline": (str,),
     "ept": (bool,),
     "flush_pending": (bool,),
@@ -39,7 +41,7 @@ def entered(settings: Any) -> eras.Entry:
 
 def _judge_found(answer: Any) -> str | None:
     entry = entered(answer)
-    if not entry.verdict.kept:
+    if entry.promise.verw is Verw.ALWAYS and not entry.trace.cleared:
         return None
     mode = f"KVM's L1D flush is “{entry.selection.l1d_flush}”"
     if entry.verdict.l1d_flushed:
@@ -56,8 +58,11 @@ CHAIN_ERA = "8cb861e9e3c9"
 MODES = ("never", "cond", "always")
 
 
-def repaired(answer: Any) -> Era:
-    """Return the kernel of 2022 with the answer in place of its chain, and a flush that tells in AL if it did."""
+def repaired(answer: Any, after_the_flush: str | None = None) -> Era:
+    """Return the kernel of 2022 with the answer in place of its chain, and a flush that tells in AL if it did.
+
+    `after_the_flush`: how it leaves what a caller may not count on, of `AFTER_A_CALL`; None: as it happens to.
+    """
     if not isinstance(answer, str):
         raise LabError(f"answer should be text, the assembly of the chain; it is a {type(answer).__name__}")
     text = source(CHAIN_ERA)
@@ -65,10 +70,11 @@ def repaired(answer: Any) -> Era:
     if ".Lcleared:" not in answer:
         raise LabError("there is no label .Lcleared: where does the way to the guest go on?")
     flush = "    l1d_flush l1d_flush_if_either_flag\n"
+    telling = flush.replace("flag\n", "flag, tells=1\n")
     return changed(
         CHAIN_ERA,
         (chain, f"{answer}\n    enter_exit_end\n"),
-        (flush, flush.replace("flag\n", "flag, tells=1\n")),
+        (flush, after_a_call(telling, after_the_flush, tells=True) if after_the_flush else telling),
     )
 
 
@@ -85,18 +91,20 @@ _ASKS = {
 _KEY = {Verw.MMIO: "mmio_stale_data_clear", Verw.ALWAYS: "mds_user_clear"}
 
 
-def judged(era: Era, row: tuple[Verw, str, bool, Reach]) -> tuple[eras.Verdict, Promise]:
-    """Run a chain in one configuration and judge it."""
+MACHINES = ((False, True), (True, True), (False, False))  # entered before, FLUSH_L1D
+
+
+def state_of(row: tuple[Verw, str, bool, Reach], *, resume: bool = False, microcode: bool = True) -> eras.State:
+    """Return what the code sees of a configuration."""
     verw, mode, pending, reach = row
     wanted = {_KEY.get(verw), mode != "never" and "vmx_l1d_should_flush", mode == "cond" and "vmx_l1d_flush_cond"}
-    state = eras.State(
-        features=frozenset({"FLUSH_L1D"}),
+    return eras.State(
+        features=frozenset({"FLUSH_L1D"} if microcode else ()),
         keys=frozenset(key for key in wanted if key),
         mmio=reach,
         flush_pending=pending,
+        resume=resume,
     )
-    promise = Promise(verw, mode)
-    return eras.judge(promise, VCpuState(reach, pending), eras.run(era, state)), promise
 
 
 def worded(row: tuple[Verw, str, bool, Reach]) -> str:
@@ -106,22 +114,56 @@ def worded(row: tuple[Verw, str, bool, Reach]) -> str:
     return f"{_ASKS[verw]}, L1D flush “{mode}”, flush flag {flag}, {device} device assigned"
 
 
+AROUND = (
+    *USUAL,
+    Around(ENTER_EXIT, stale=True, bits=0x5A5A_5A52),  # run flags that other kernels know
+    Around(ENTER_EXIT, known=True, bits=0xFFFF_FFF2),
+)
+
+
 def _judge_chain(answer: Any) -> str | None:
-    era = repaired(answer)
-    for row in rows():
-        try:
-            verdict, promise = judged(era, row)
-        except LabError as error:
-            return f"with {worded(row)}: {error}"
-        if not verdict.kept:
-            return f"with {worded(row)}: {verdict.reason}"
-        if verdict.verw and not promise.owes_clear(VCpuState(row[3], row[2])):
-            return f"with {worded(row)}: VERW ran although no clear is owed; not every host should pay for it"
-        if verdict.l1d_flushed and not promise.owes_flush(VCpuState(row[3], row[2])):
-            return f"with {worded(row)}: the L1D was flushed although no flush is owed; that is the expensive one"
-        if verdict.cleared_by not in (None, EventKind.VERW, EventKind.L1D_FLUSH):
-            return f"with {worded(row)}: the flush went the way without microcode"
+    own = eras.era(CHAIN_ERA)
+    usual = (Around(),)
+    for after, arounds in ((None, usual), (None, AROUND), *((how, usual) for how in AFTER_A_CALL)):
+        if wrong := _wrong_somewhere(repaired(answer, after), own, arounds):
+            return wrong + (", where the flush leaves flags and free registers otherwise" if after else "")
     return None
+
+
+def _wrong_somewhere(era: Era, own: Era, arounds: tuple[Around, ...]) -> str | None:
+    for (resume, microcode), row in product(MACHINES, rows()):
+        if arounds is AROUND and not microcode:
+            continue  # the flush by reading is 5,000 instructions long; once is enough
+        promise, reach = Promise(row[0], row[1]), row[3]
+
+        def demand(entered: Entered, _: Around, promise: Promise = promise, reach: Reach = reach) -> str | None:
+            vcpu = VCpuState(reach, entered.state.flush_pending, entered.state.resume)
+            return _wrong_chain(entered, promise, vcpu)
+
+        state = state_of(row, resume=resume, microcode=microcode)
+        if wrong := wrong_around(era, own, state, demand, arounds):
+            further = ", entered before" * resume + ", no microcode for the flush" * (not microcode)
+            return f"with {worded(row)}{further}{',' if wrong.around else ':'} {wrong.text}"
+    return None
+
+
+def _wrong_chain(entered: Entered, promise: Promise, vcpu: VCpuState) -> str | None:
+    """Say what is wrong with one run of a chain."""
+    verdict = eras.judge(promise, vcpu, entered.trace)
+    if not verdict.kept:
+        return verdict.reason
+    if verdict.verw and not promise.owes_clear(vcpu):
+        return "VERW ran although no clear is owed; not every host should pay for it"
+    if verdict.l1d_flushed and not promise.owes_flush(vcpu):
+        return "the L1D was flushed although no flush is owed; that is the expensive one"
+    if verdict.verw > 1:
+        return f"VERW ran {verdict.verw} times; once is enough"
+    flushes = sum(event.kind in (EventKind.L1D_FLUSH, EventKind.L1D_FLUSH_LOOP) for event in entered.trace.clears)
+    if flushes > 1:
+        return f"the L1D was flushed {flushes} times; once is enough"
+    if "FLUSH_L1D" in entered.state.features and verdict.cleared_by is EventKind.L1D_FLUSH_LOOP:
+        return "the flush went the way without microcode"
+    return entered_right(entered) or guest_loaded(entered)
 
 
 REASONS = {

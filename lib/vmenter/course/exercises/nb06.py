@@ -7,10 +7,11 @@ from typing import Any
 from vmenter import LabError
 from vmenter.boot.host import Host
 from vmenter.course.exercises.choice import choice
+from vmenter.course.exercises.edge import late
+from vmenter.course.exercises.entering import STUB, Around, Entered
 from vmenter.course.exercises.flags import flag_uses
+from vmenter.course.exercises.untouched import USUAL, entered_right, guest_loaded, wrong_around
 from vmenter.course.exercises.variants import between, changed, source
-from vmenter.emulator.machine import Machine
-from vmenter.emulator.memory import VCPU, VCpu
 from vmenter.emulator.trace import Trace
 from vmenter.story import eras
 from vmenter.story.history import Era
@@ -44,10 +45,11 @@ def word_for(entry: eras.Entry) -> str:
 
 def _judge_words(answer: Any) -> str | None:
     words = ("skipped", "distant", "near")
-    if not isinstance(answer, dict) or set(answer) != set(CASES):
+    told = {str(key).strip().upper(): value for key, value in answer.items()} if isinstance(answer, dict) else {}
+    if set(told) != set(CASES):
         raise LabError(f"answer should be a dict with a word for each of {', '.join(CASES)}")
     for letter, case in CASES.items():
-        given = answer[letter]
+        given = str(told[letter]).strip().lower()
         if given not in words:
             raise LabError(f"{letter}: {given!r} is none of the words {', '.join(words)}")
         entry = eras.enter(*case)
@@ -70,9 +72,6 @@ def _facts(entry: eras.Entry, right: str) -> str:
 # --- a stub that chooses across VERW --------------------------------------------------------------------------
 
 STUB_ERA = "43fb862de8f6"
-STUB = "__vmx_vcpu_run"
-NUMBERED = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)))
-GUEST = {name: eras.GUEST + number for number, name in enumerate(NUMBERED) if name != "rsp"}  # the CPU loads RSP
 
 
 def stubbed(answer: Any) -> Era:
@@ -83,43 +82,45 @@ def stubbed(answer: Any) -> Era:
     return changed(STUB_ERA, (end, f"{answer}\n"))
 
 
-def enter_by(era: Era, *, clear: bool, resume: bool) -> tuple[Trace, dict[str, int]]:
-    """Run a stub with CLEAR_CPU_BUF on or off, for a first VM-Enter or a later one: the run, and all registers."""
-    features = frozenset({"CLEAR_CPU_BUF"} if clear else ())
-    machine = Machine(eras.patched(era, features, frozenset()))
-    at = eras.OFFSETS["regs"]
-    vcpu = VCpu(
-        fields={at + 8 * (value - eras.GUEST): value for value in GUEST.values()},
-        flags={eras.OFFSETS["launched"]: int(resume), eras.OFFSETS["disable_fb_clear"]: 0},
-    )
-    return machine.run(eras.START, {"rdi": VCPU}, vcpu), machine.registers()
+OTHERS = (2, 0xFFFF_FFFE, 0x5EC2_E700_0000_0000)  # run flags beside RUN_VMRESUME; RDX holds 64 bits, EDX the flags
+AROUND = (
+    *USUAL,
+    *(Around(STUB, bits=bits, stale=stale, known=not stale) for bits in (0, *OTHERS) for stale in (False, True)),
+)
 
 
 def _judge_stub(answer: Any) -> str | None:
-    era = stubbed(answer)
-    for clear, resume in product((False, True), repeat=2):
+    era, own = stubbed(answer), eras.era(STUB_ERA)
+    for arounds, clear, resume in product(((Around(),), AROUND), (False, True), (False, True)):
         case = f"with CLEAR_CPU_BUF {'on' if clear else 'off'}, {'entered before' if resume else 'first VM-Enter'}"
-        try:
-            trace, registers = enter_by(era, clear=clear, resume=resume)
-            verdict = eras.judge(Promise(Verw.ALWAYS if clear else Verw.NEVER, "never"), VCpuState(), trace)
-        except LabError as error:
-            return f"{case}: {error}"
-        right = "VMRESUME" if resume else "VMLAUNCH"
-        if trace.vm_enter != right:
-            return f"{case}: {trace.vm_enter} was chosen, {right} is the right one. {_last_test(trace)}"
-        if not verdict.kept:
-            return f"{case}: {verdict.reason}"
-        if verdict.verw and not clear:
-            return f"{case}: VERW ran although nothing asks for it"
-        if verdict.accesses_after_clear:
-            late = next(a for a in trace.accesses if a.step > trace.clears[-1].step)
-            first = f"{trace.where(late.step)}, {trace.instructions[late.step].text}"
-            number = f"{verdict.accesses_after_clear} access{'es' * (verdict.accesses_after_clear > 1)}"
-            return f"{case}: the right one, but VERW is {number} to memory away from it; the first: {first}"
-        lost = next((name for name, value in GUEST.items() if registers[name] != value), None)
-        if lost:
-            return f"{case}: at VM-Enter, {lost.upper()} does not hold the guest's value"
+        promise = Promise(Verw.ALWAYS if clear else Verw.NEVER, "never")
+        state = eras.State(features=frozenset({"CLEAR_CPU_BUF"} if clear else ()), resume=resume)
+
+        def demand(entered: Entered, _: Around, promise: Promise = promise) -> str | None:
+            return _wrong_stub(entered, promise)
+
+        if wrong := wrong_around(era, own, state, demand, arounds):
+            return f"{case}{',' if wrong.around else ':'} {wrong.text}"
     return None
+
+
+def _wrong_stub(entered: Entered, promise: Promise) -> str | None:
+    """Say what is wrong with one run of a stub."""
+    trace = entered.trace
+    verdict = eras.judge(promise, VCpuState(resume=entered.state.resume), trace)
+    if entered_right(entered):
+        right = "VMRESUME" if entered.state.resume else "VMLAUNCH"
+        return f"{trace.vm_enter} was chosen, {right} is the right one. {_last_test(trace)}"
+    if not verdict.kept:
+        return verdict.reason
+    if verdict.verw and promise.verw is Verw.NEVER:
+        return "VERW ran although nothing asks for it"
+    if verdict.verw > 1:
+        return f"VERW ran {verdict.verw} times; once is enough"
+    if accesses := late(entered, run_flags_too=True):
+        number = f"{len(accesses)} access{'es' * (len(accesses) > 1)}"
+        return f"the right one, but VERW is {number} to memory away from it; the first: {accesses[0]}"
+    return guest_loaded(entered)
 
 
 def _last_test(trace: Trace) -> str:

@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 
 from vmenter import LabError
 from vmenter.code.assembler import AssemblyError
+from vmenter.course.exercises.edge import late
+from vmenter.course.exercises.entering import GUEST, STUB, Around, Entered
 from vmenter.course.exercises.flags import FlagUse, flag_uses
-from vmenter.emulator.memory import VCPU, Owner
+from vmenter.course.exercises.untouched import USUAL, wrong_around
+from vmenter.emulator.memory import VCPU
 from vmenter.emulator.trace import EventKind, Trace
 from vmenter.patching.lab import LAB, assemble
 from vmenter.story import eras
@@ -16,7 +19,6 @@ from vmenter.story.eras import State
 from vmenter.story.history import Era
 from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, Verw
 
-STUB = "__vmx_vcpu_run"
 COUNTER = VCPU + 0x30  # of VM-Enters, in 07-1; like all words of the structure it holds VCPU at first
 # What turns VERW on: for every VM-Enter, and for vCPUs that reach MMIO only. A feature, or a static key.
 SWITCHES = {
@@ -66,28 +68,25 @@ class Case(NamedTuple):
     @property
     def text(self) -> str:
         """Return the state in words."""
-        on = f"{' and '.join(self.switches)} on" if self.switches else "no VERW selected"
-        flush = f"flush {self.l1d_flush}"
-        if self.l1d_flush == "cond":
-            flush += ", due" if self.vcpu.flush_pending else ", not due"
-        reach = "no MMIO" if self.vcpu.mmio is Reach.NONE else f"MMIO {self.vcpu.mmio}"
-        entered = "entered before" if self.vcpu.resume else "first entry"
-        also = "" if self.state.host_rsp_changed else "; host RSP unchanged"
-        also += "" if self.state.cr2_changed else "; CR2 unchanged"
-        return f"{on}; {flush}; {reach}; {entered}{also}"
+        return state_text(self.switches, self.l1d_flush, self.vcpu)
 
 
-def every_case(era: Era | str, *, variants: bool = False) -> Iterator[Case]:
-    """Run an era's code in every state: two switches, three L1D modes, reach, flush flag, first or later entry.
+def state_text(switches: tuple[str, ...], l1d_flush: str, vcpu: VCpuState) -> str:
+    """Return a state in words."""
+    on = f"{' and '.join(switches)} on" if switches else "no VERW selected"
+    flush = f"flush {l1d_flush}"
+    if l1d_flush == "cond":
+        flush += ", due" if vcpu.flush_pending else ", not due"
+    reach = "no MMIO" if vcpu.mmio is Reach.NONE else f"MMIO {vcpu.mmio}"
+    entered = "entered before" if vcpu.resume else "first entry"
+    return f"{on}; {flush}; {reach}; {entered}"
 
-    With `variants` each state also with the host's RSP and CR2 as they were at the last VM-Enter.
-    """
-    era = eras.era(era) if isinstance(era, str) else era
-    for_all, for_mmio = SWITCHES[era.id]
+
+def every_state(era: Era) -> Iterator[tuple[tuple[str, ...], str, VCpuState, State]]:
+    """Yield what 07 tells apart: two switches, three L1D modes, reach, flush flag, first or later entry."""
     vcpus = [VCpuState(*row) for row in product(Reach, (False, True), (False, True))]
     for selected, mode, vcpu in product(SELECTED, MODES, vcpus):
-        switches = tuple({"all": for_all, "mmio": for_mmio}[name] for name in selected)
-        wanted = {"FLUSH_L1D", *MODES[mode], *switches}
+        wanted = {"FLUSH_L1D", *MODES[mode], *switched(era, selected)}
         state = State(
             features=frozenset(wanted.intersection(era.features)),
             keys=frozenset(wanted.intersection(era.keys)),
@@ -95,10 +94,27 @@ def every_case(era: Era | str, *, variants: bool = False) -> Iterator[Case]:
             flush_pending=vcpu.flush_pending,
             resume=vcpu.resume,
         )
-        verw = Verw.ALWAYS if "all" in selected else Verw.MMIO if selected else Verw.NEVER
-        for one in state.variants if variants else (state,):
-            trace = eras.run(era, one)
-            yield Case(selected, switches, mode, vcpu, one, trace, eras.judge(Promise(verw, mode), vcpu, trace))
+        yield selected, mode, vcpu, state
+
+
+def switched(era: Era, selected: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a selection by the kernel's names."""
+    for_all, for_mmio = SWITCHES[era.id]
+    return tuple({"all": for_all, "mmio": for_mmio}[name] for name in selected)
+
+
+def case_of(era: Era, selected: tuple[str, ...], mode: str, vcpu: VCpuState, state: State, trace: Trace) -> Case:
+    """Return a state of 07 with what ran there, judged."""
+    verw = Verw.ALWAYS if "all" in selected else Verw.MMIO if selected else Verw.NEVER
+    verdict = eras.judge(Promise(verw, mode), vcpu, trace)
+    return Case(selected, switched(era, selected), mode, vcpu, state, trace, verdict)
+
+
+def every_case(era: Era | str) -> Iterator[Case]:
+    """Run an era's code in every state of `every_state`."""
+    era = eras.era(era) if isinstance(era, str) else era
+    for selected, mode, vcpu, state in every_state(era):
+        yield case_of(era, selected, mode, vcpu, state, eras.run(era, state))
 
 
 # --- 07-1: repair a stub ----------------------------------------------------------------------------------------
@@ -119,16 +135,38 @@ def with_stub(text: Any) -> Era:
         raise AssemblyError(error.message, error.line - above if inside and error.line else None) from None
 
 
+COUNTS = (-1, 0xFF, 0xFFFF, 0xFFFF_FFFF, 0)  # from which one more is 0, or needs the next byte
+OTHERS = (2, 0xFFFF_FFFA, 0x5EC2_E700_0000_0000)  # run flags of other kernels; RDX holds 64 bits, EDX the flags
+OF_THE_STUB = (
+    *(Around(fields=((COUNTER - VCPU, count & (1 << 64) - 1),)) for count in COUNTS),
+    *(Around(STUB, bits=bits, stale=stale, known=not stale) for bits in OTHERS for stale in (False, True)),
+)
+
+
 def _judge_stub(answer: Any) -> str | None:
-    era = with_stub(answer)
-    cases = every_case(era, variants=True)
-    try:
-        return next((f"{case.text}: {wrong}" for case in cases if (wrong := _wrong(era, case))), None)
-    except LabError as error:
-        raise LabError(f"the code does not get to the guest. {error}") from None
+    era, own = with_stub(answer), eras.era("v4")
+    for arounds, (selected, mode, vcpu, state) in product(((Around(),), USUAL, OF_THE_STUB), every_state(era)):
+        if arounds is OF_THE_STUB and (mode != "never" or state.flush_pending):
+            continue  # the stub knows nothing of the flush
+
+        def demand(entered: Entered, _: Around, where: Any = (selected, mode, vcpu)) -> str | None:
+            selected, mode, vcpu = where
+            now = replace(vcpu, flush_pending=entered.state.flush_pending, resume=entered.state.resume)
+            return _wrong(case_of(era, selected, mode, now, entered.state, entered.trace), entered)
+
+        if wrong := wrong_around(era, own, state, demand, arounds, _counted):
+            case = state_text(switched(era, selected), mode, vcpu)
+            return f"{case}{';' if wrong.around else ':'} {wrong.text}"
+    return None
 
 
-def _wrong(era: Era, case: Case) -> str | None:
+def _counted(around: Around) -> dict[int, int]:
+    """Return what the counter should be."""
+    at = COUNTER - VCPU
+    return {at: dict(around.fields).get(at, VCPU) + 1 + around.again & (1 << 64) - 1}
+
+
+def _wrong(case: Case, entered: Entered) -> str | None:
     """Say what is wrong with one run, if anything is."""
     if case.wrong_entry:
         due = "VMRESUME" if case.vcpu.resume else "VMLAUNCH"
@@ -137,25 +175,14 @@ def _wrong(era: Era, case: Case) -> str | None:
         return f"a clear is owed, and nothing cleared. {_why_verw(case.trace)}"
     if case.needless:
         return f"VERW ran, and nothing asked for it. {_why_verw(case.trace)}"
-    written = [access.value for access in case.trace.accesses if access.write and access.address == COUNTER]
-    if written != [VCPU + 1]:
-        return f"0x30 of the vCPU should go up by one; it is written {len(written)} times" + (
-            f", last with {written[-1] - VCPU:+d}" if written else ""
-        )
-    registers = eras.registers(era, case.state)
-    names = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
-    for number, name in enumerate(names):
-        if name != "rsp" and registers[name] != eras.GUEST + number:
-            return f"{name.upper()} should hold the guest's value at VM-Enter; it holds {registers[name]:#x}"
-    if case.trace.clears:
-        late = [
-            a for a in case.trace.accesses if a.step > case.trace.clears[-1].step and a.owner is not Owner.FLAGS
-        ]
-        if case.owed and late:
-            step = late[0].step
-            what = f"{case.trace.instructions[step].text} {late[0].text}"
-            return f"behind the last clear, {what}: that is back in the buffers"
-    return None
+    if case.verdict.verw > 1:
+        return f"VERW ran {case.verdict.verw} times; once is enough"
+    for name, value in GUEST.items():
+        if entered.registers[name] != value:
+            got = entered.registers[name]
+            return f"{name.upper()} should hold the guest's value at VM-Enter; it holds {got:#x}"
+    behind = late(entered) if case.owed else []
+    return f"behind the last clear, {behind[0]}: that is back in the buffers" if behind else None
 
 
 def _why_entry(trace: Trace) -> str:
@@ -194,9 +221,10 @@ REASONS = {
 
 
 def _judge_reasons(answer: Any) -> str | None:
-    if not isinstance(answer, str) or not answer.strip() or set(answer) - set("abcdef ,"):
+    letters = answer.lower() if isinstance(answer, str) else ""
+    if not letters.strip() or set(letters) - set("abcdef ,;"):
         raise LabError("answer should be letters from 'a' to 'f' in one text, such as 'ac'")
-    given = set(answer) & set(REASONS)
+    given = set(letters) & set(REASONS)
     wrong = next((letter for letter in sorted(given) if not REASONS[letter][0]), None)
     if wrong:
         return f"{wrong} does not hold: {REASONS[wrong][1]}"

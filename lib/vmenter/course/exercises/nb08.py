@@ -15,6 +15,7 @@ from vmenter.course.exercises.audited import (
     Cases,
     Counterexample,
     Run,
+    Surroundings,
     audited,
     clears_at_the_edge,
     clears_nothing_needlessly,
@@ -23,12 +24,15 @@ from vmenter.course.exercises.audited import (
     keeps_the_promise,
     loads_the_guests_registers,
 )
+from vmenter.course.exercises.entering import ENTER_EXIT, Around
 from vmenter.course.exercises.limited import results
-from vmenter.course.exercises.variants import between, changed, source
+from vmenter.course.exercises.untouched import USUAL
+from vmenter.course.exercises.variants import AFTER_A_CALL, after_a_call, between, changed, source
 from vmenter.emulator.machine import IA32_FLUSH_CMD, Machine
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.patching.lab import assemble
 from vmenter.story.audit import Tally, reached, with_value
+from vmenter.story.history import era as era_of
 from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, Verw, judge
 from vmenter.story.space import DEFAULT, Dimension, Part, Value
 
@@ -95,20 +99,41 @@ def _judge_promise(answer: Any) -> str | None:
 
 CHAIN_ERA = "83ebe7157483"
 BEGIN, END = "    enter_exit_begin", "end_function vmx_vcpu_enter_exit"
+FLUSH = "    l1d_flush l1d_flush_if_either_flag\n"
 
 
-def repaired(answer: Any) -> Era:
-    """Return the kernel of v6.17 with the answer in place of its chain."""
+def repaired(answer: Any, after_the_flush: str | None = None) -> Era:
+    """Return the kernel of v6.17 with the answer in place of its chain.
+
+    `after_the_flush`: how it leaves what a caller may not count on, of `AFTER_A_CALL`; None: as it happens to.
+    """
     if not isinstance(answer, str):
         raise LabError(f"answer should be text, the assembly of the chain; it is a {type(answer).__name__}")
     if "enter_exit_end" not in answer:
         raise LabError("there is no line enter_exit_end: where does the way to the guest go on?")
-    return changed(CHAIN_ERA, (between(source(CHAIN_ERA), BEGIN, END), f"{answer}\n"))
+    chain = between(source(CHAIN_ERA), BEGIN, END), f"{answer}\n"
+    if after_the_flush is None:
+        return changed(CHAIN_ERA, chain)
+    return changed(CHAIN_ERA, chain, (FLUSH, after_a_call(FLUSH, after_the_flush)))
+
+
+AROUND = (  # with run flags that the kernel keeps for other things
+    Around(),
+    *USUAL,
+    Around(ENTER_EXIT, stale=True, bits=0x5A5A_5A52),
+    Around(ENTER_EXIT, known=True, bits=0xFFFF_FFF2),
+)
 
 
 def _judge_repair(answer: Any) -> Counterexample | None:
     demands = (keeps_the_promise, enters_right, clears_nothing_needlessly, clears_once)
-    return audited("08-2", repaired(answer), demands)
+    wrong = audited("08-2", repaired(answer), demands, surroundings=Surroundings(era_of(CHAIN_ERA), AROUND))
+    for how in () if wrong else AFTER_A_CALL:
+        if wrong := audited("08-2", repaired(answer, how), demands):
+            return Counterexample(
+                f"Where the flush leaves flags and free registers otherwise: {wrong}", wrong.trace
+            )
+    return wrong
 
 
 # --- 08-3: the next flaw -----------------------------------------------------------------------------------------
@@ -190,7 +215,15 @@ def _judge_next(answer: Any) -> Counterexample | None:
         clears_once,
         clears_at_the_edge,
     )
-    return audited("08-3", era, demands, SPACE, cases(replace(era, code=None)))
+    around = Surroundings(era_of(NEXT_ERA), later=_later)
+    return audited("08-3", era, demands, SPACE, cases(replace(era, code=None)), around)
+
+
+def _later(state: State, promise: Promise) -> Promise:
+    """Return what is promised for a vCPU's next VM-Enter, at which Cuckoo asks for nothing of its own."""
+    if CUCKOO not in state.features or "CLEAR_CPU_BUF_VM" in state.features:
+        return promise
+    return replace(promise, verw=Verw.MMIO if "CLEAR_CPU_BUF_VM_MMIO" in state.features else Verw.NEVER)
 
 
 JUDGES = {"promise": _judge_promise, "repair": _judge_repair, "next_flaw": _judge_next}

@@ -14,6 +14,7 @@ from vmenter.kernels.recorded import Inspected, inspected
 
 CPU = "ice-lake-server"
 PLACES = ("stub", "C", "nowhere")
+_PLACE = {place.lower(): place for place in PLACES}
 VCPUS = ("mapped", "assigned")
 SELECTIONS = {  # the kernel whose selection each recorded one has
     "5.10.262": "5.10.262", "6.1.192": "6.1.192", "6.12.117": "6.12.117", "6.18.15": "6.17", "7.3.4": "7.3.4",
@@ -43,12 +44,13 @@ def _judge_where(answer: Any) -> str | None:
     if not isinstance(answer, Mapping) or set(answer) != set(kernels):
         raise LabError(f"answer should be a dict with {', '.join(kernels)}")
     for release, given in answer.items():
-        if not isinstance(given, tuple | list) or len(given) != len(VCPUS) or set(map(str, given)) - set(PLACES):
+        told = [_PLACE.get(str(word).strip().lower()) for word in given] if isinstance(given, tuple | list) else []
+        if len(told) != len(VCPUS) or None in told:
             words = " or ".join(f'"{place}"' for place in PLACES)
             raise LabError(
                 f"{release}: give two words, for the vCPU with {' and '.join(VCPUS)} MMIO, each {words}"
             )
-        for vcpu, place in zip(VCPUS, given, strict=True):
+        for vcpu, place in zip(VCPUS, told, strict=True):
             right, why = where(kernels[release], vcpu)
             if place != right:
                 return f"{release}, {vcpu}: {place!r} is not right. Look: {why}."

@@ -1,20 +1,21 @@
 """Exercises of notebook 10: a boot option for two kernels, a copy that knows its CPU, the facts of a report."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from vmenter import LabError
 from vmenter.boot import tsa
 from vmenter.boot.tsa import AmdHost
-from vmenter.code.image import Image, from_bytes
-from vmenter.emulator.machine import Machine
-from vmenter.emulator.memory import LAB_BASE, VCPU, VCpu
+from vmenter.code.image import Image
+from vmenter.course.exercises.calls import RFLAGS, USED, Call, breach, built, run
+from vmenter.course.exercises.entering import written
+from vmenter.emulator.machine import Budget, Machine
+from vmenter.emulator.memory import VCPU
 from vmenter.emulator.trace import End, Trace
 from vmenter.kernels import amd_stub, census
 from vmenter.patching.alternative_table import Engine, Rules, read
 from vmenter.patching.alternatives import apply, patch_all
 from vmenter.patching.features import number
-from vmenter.patching.lab import assemble
 from vmenter.story import eras, svm
 
 # --- 10-1: only before VMRUN ---------------------------------------------------------------------------------
@@ -27,9 +28,11 @@ def _judge_only_vm(answer: Any) -> str | None:
         raise LabError(f"answer should be a dict of settings; it is a {type(answer).__name__}")
     if unknown := sorted(map(str, set(answer) - set(SETTINGS))):
         raise LabError(f"there is no setting {unknown[0]!r}; there are {', '.join(SETTINGS)}")
-    if isinstance(answer.get("facts"), str):
+    facts_ = answer.get("facts", ())
+    if isinstance(facts_, str):
         raise LabError('facts is a tuple of names; one name alone needs a comma: ("verw_clear",)')
     try:
+        answer = {**answer, "facts": tuple(facts_)}
         host = AmdHost(**answer)
         selected = [tsa.select(host, kernel) for kernel in tsa.KERNELS]
     except (TypeError, AttributeError):
@@ -49,70 +52,102 @@ def _judge_only_vm(answer: Any) -> str | None:
 
 # --- 10-2: a copy that knows its CPU ----------------------------------------------------------------------------
 
-TO, FROM = VCPU + 0x4000, VCPU + 0x8000
-SIZES = (0, 1, 7, 8, 9, 64, 129)
-TEXT = bytes((7 * index + 1) % 251 for index in range(256))
+TO, FROM = VCPU + 0x2000, VCPU + 0x8000
+SIZES = (0, 1, 7, 8, 9, 64, 129, 2, 3, 4, 15, 16, 17, 31, 33, 65, 128, 255, 256, 257, 513)
+LONGER, ENDLESS = 4099, 0x1_0000_0003  # which a counter of 8, 16 or 32 bits would take for 3
+ENOUGH = 4_000  # instructions: what still copies after these has no such counter
+HALF = 0x1_0000  # bytes of room for either side of an endless copy
+TEXT = bytes((7 * index + 1) % 251 for index in range(HALF))
 FSRM = number("FSRM", "7.3.4")
 HOW = Rules(Engine.ONCE, 14, wide_nops=True)
+ROOM = f"\n.bss\n.balign 64\n.skip 64\n.Lroom_for_a_copy: .skip {2 * HALF}\n"
+
+
+class Copy(NamedTuple):
+    """One copy to be made: where from, where to, how many bytes."""
+
+    to: int
+    source: int
+    size: int
 
 
 def copier(answer: Any) -> Image:
-    """Assemble an answer that must define ``entry``."""
-    if not isinstance(answer, str):
-        raise LabError(f"answer should be text, the assembly; it is a {type(answer).__name__}")
-    image = from_bytes(assemble(f"{answer}\nX86_FEATURE_FSRM = {FSRM}\n"), "answer", LAB_BASE)
-    if image.undefined:
-        raise LabError(f"nothing here defines {min(image.undefined)}")
-    if image.symbols.get("entry") is None:
-        raise LabError("there is no label entry: where does the function begin?")
-    return image
-
-
-def written(trace: Trace) -> dict[int, int]:
-    """Return address → byte of all that a run wrote, the stack apart."""
-    found: dict[int, int] = {}
-    for access in trace.accesses:
-        if access.write and VCPU <= access.address < VCPU + 0x1_0000:
-            data = (access.value & (1 << 8 * access.size) - 1).to_bytes(access.size, "little")
-            found |= {access.address + index: byte for index, byte in enumerate(data)}
-    return found
+    """Assemble an answer that must define ``entry``; behind it is room for the longest copy."""
+    return built(answer, f"\nX86_FEATURE_FSRM = {FSRM}\n{ROOM}")
 
 
 def _judge_copy(answer: Any) -> str | None:
     image = copier(answer)
     if not any(entry.feature == FSRM for site in read(image, engine=Engine.ONCE).sites for entry in site.entries):
         return "no alternative here asks for X86_FEATURE_FSRM: the code is the same on every CPU"
-    vcpu = VCpu(fields={FROM - VCPU: TEXT})
-    for has in (True, False):
-        machine = Machine(apply(image, patch_all(image, {FSRM} if has else set(), HOW)))
-        for size in SIZES:
-            case = f"{'with' if has else 'without'} FSRM, {size} bytes"
-            try:
-                trace = machine.run("entry", {"rdi": TO, "rsi": FROM, "rdx": size}, vcpu)
-            except LabError as error:
-                return f"{case}: {error}"
-            if wrong := _wrong_copy(trace, size, has=has):
-                return f"{case}: {wrong}"
+    machines = {
+        has: Machine(apply(image, patch_all(image, {FSRM} if has else set(), HOW))) for has in (True, False)
+    }
+    room = max(section.end for section in image.sections) - 2 * HALF
+    for size in SIZES:
+        for has, machine in machines.items():
+            for number_, (name, flags) in enumerate(RFLAGS.items()):  # and from and to odd places
+                copy = Copy(TO + number_, FROM + 5 * number_, size)
+                if wrong := _wrong_copy(machine, copy, name, flags, has=has):
+                    return wrong
+    for has, machine in machines.items():
+        copies = (Copy(TO, FROM, LONGER), Copy(room, room + HALF, ENDLESS))
+        for copy in copies:
+            machine.budget = Budget(ENOUGH if copy.size == ENDLESS else 100 * ENOUGH)
+            if wrong := _wrong_copy(machine, copy, "all flags clear", 2, has=has):
+                return wrong
     return None
 
 
-def _wrong_copy(trace: Trace, size: int, *, has: bool) -> str | None:
-    """Say what is wrong with one run."""
-    if trace.end is End.BUDGET:
-        return "the code goes on and on, and does not return"
-    if trace.end is not End.RETURN:
-        return f"the run ended with {trace.end}, not with a return"
-    got = written(trace)
-    for index in range(size):
-        if got.get(TO + index) != TEXT[index]:
-            return f"byte {index} is {'wrong' if TO + index in got else 'not copied'}"
-    if stray := sorted(set(got) - set(range(TO, TO + size))):
-        return f"a byte was written {stray[0] - TO - size + 1} beyond the end" if stray[0] >= TO else "stray bytes"
-    bytewise = any(one.mnemonic.startswith("rep") and "movsb" in one.mnemonic for one in trace.instructions)
-    if has and not bytewise:
-        return "REP MOVSB should do it, and did not run"
-    if not has and bytewise:
+def _wrong_copy(machine: Machine, copy: Copy, state: str, flags: int, *, has: bool) -> str | None:
+    """Make one copy; what is wrong with it, with the state in front."""
+    case = f"{'with' if has else 'without'} FSRM, {copy.size} bytes"
+    case += "" if state == "all flags clear" else f", {state}"
+    registers = {**USED, "rflags": flags, "rdi": copy.to, "rsi": copy.source, "rdx": copy.size}
+    try:
+        called = run(machine, Call(state, registers), {copy.source: TEXT[: copy.size]} if copy.size else None)
+    except LabError as error:
+        return f"{case}: {error}"
+    if copy.size == ENDLESS and called.trace.end is End.BUDGET:
+        return None
+    room = [range(copy.to - 64, copy.to + copy.size + 64)]
+    verw = "VERW runs, which nothing here asks for" if called.trace.verw else None
+    wrong = breach(called, room) or verw or _wrong_bytes(called.trace, copy, has=has)
+    return f"{case}: {wrong}" if wrong else None
+
+
+def _wrong_bytes(trace: Trace, copy: Copy, *, has: bool) -> str | None:
+    """Say what is wrong with what was written, and by what."""
+    room = range(copy.to - 64, copy.to + copy.size + 64)
+    got = {at: byte for at, byte in written(trace).items() if at in room}
+    for index in range(copy.size):
+        if got.get(copy.to + index) != TEXT[index]:
+            return f"byte {index} is {'wrong' if copy.to + index in got else 'not copied'}"
+    if stray := sorted(set(got) - set(range(copy.to, copy.to + copy.size))):
+        beyond = stray[0] - copy.to - copy.size + 1
+        return (
+            f"a byte was written {beyond} beyond the end"
+            if beyond > 0
+            else "a byte was written before the beginning"
+        )
+    if over := _reads_beyond(trace, copy):
+        return over
+    bytewise = {at for at, one in trace.code.items() if one.mnemonic.startswith("rep") and "movsb" in one.mnemonic}
+    by_rep = sum(write and trace.steps[step] in bytewise for step, _, _, write, _ in trace.raw_accesses)
+    if has and by_rep < copy.size:
+        return "REP MOVSB should do it, and did " + (f"{by_rep} of {copy.size} bytes" if by_rep else "not run")
+    if not has and bytewise.intersection(trace.steps):
         return "REP MOVSB ran, on a CPU where it is slow for short copies"
+    return None
+
+
+def _reads_beyond(trace: Trace, copy: Copy) -> str | None:
+    source = range(copy.source, copy.source + copy.size)
+    near = range(copy.source - 64, copy.source + copy.size + 64)
+    for step, address, size, write, _ in trace.raw_accesses:
+        last = address + size - 1
+        if not write and (address in near or last in near) and not (address in source and last in source):
+            return f"{trace.instructions[step].text} reads beyond the {copy.size} bytes; there may be no memory"
     return None
 
 
@@ -164,8 +199,12 @@ def _judge_report(answer: Any) -> str | None:
     if not isinstance(answer, Mapping) or set(answer) != set(right):
         raise LabError(f"answer should be a dict with {', '.join(right)}")
     for name, value in right.items():
-        given = sorted(answer[name]) if isinstance(answer[name], list | tuple | set) else answer[name]
-        if isinstance(value, bool) != isinstance(given, bool) or given != value:
+        given = answer[name]
+        if isinstance(value, list) and isinstance(given, list | tuple | set | frozenset):
+            given = sorted(str(one).strip().upper() for one in given)
+        elif isinstance(value, str) and isinstance(given, str):
+            given = given.strip().lower()
+        if type(given) is not type(value) or given != value:
             return f"{name}: {answer[name]!r} is not right; {_WHERE[name]}"
     return None
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from vmenter import LabError
 from vmenter.code.assembler import AssemblyError
+from vmenter.emulator.machine import ARITHMETIC_FLAGS
 from vmenter.patching.lab import LAB, assemble
 from vmenter.story.history import Era, era
 
@@ -44,3 +45,21 @@ def _placed(error: AssemblyError, text: str, given: list[str]) -> AssemblyError:
 def between(text: str, start: str, end: str) -> str:
     """Return what stands in `text` behind the line `start`, up to the line `end`."""
     return text.split(f"{start}\n", 1)[1].split(f"{end}\n", 1)[0]
+
+
+AFTER_A_CALL = ("used one way", "used the other way")
+_FREE = ("rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")
+
+
+def after_a_call(flush: str, how: str, *, tells: bool = False) -> str:
+    """Return a flush routine that does what `flush` does, and leaves flags and free registers `how` it likes.
+
+    A caller may count on none of them (psABI, 3.2.1 and 3.4.1), but for what it `tells` in AL. MSR_FLUSH_CMD in
+    RCX and clear flags look like a flush that ran; set flags and ones look like none.
+    """
+    first = how == AFTER_A_CALL[0]
+    free = _FREE if tells else ("rax", *_FREE)
+    values = dict.fromkeys(free, "$-1" if not first else "$1") | {"rcx": "$MSR_FLUSH_CMD" if first else "$-1"}
+    moves = "".join(f"    movq {value}, %{name}\n" for name, value in values.items())
+    flags = f"    pushq ${2 if first else 2 | ARITHMETIC_FLAGS:#x}\n    popfq\n"
+    return f"    call .Lflush_itself\n{moves}{flags}    ret\n.Lflush_itself:\n{flush}"

@@ -1,0 +1,206 @@
+"""A learner's way to VM-Enter in the surroundings that no promise speaks of, and that no answer may lean on.
+
+One state of the code (`eras.State`) stands for many machines: RSP is what the VMCS has already, or not; flags and
+free registers hold this or that; another VM-Enter went before; this one fails. Whatever they are, the code has to
+do what it is asked to; what it must not touch `untouched` asks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vmenter.code.instructions import _capstone
+from vmenter.emulator.machine import ARITHMETIC_FLAGS, IA32_MCU_OPT_CTRL, VM_ENTERS, Machine
+from vmenter.emulator.memory import GS_BASE, PAGE, STACK, STACK_SIZE, VCPU, VCpu
+from vmenter.story import eras
+from vmenter.story.promise import Reach
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vmenter.emulator.trace import Trace
+    from vmenter.story.eras import State
+    from vmenter.story.history import Era
+
+RUN, ENTER_EXIT, STUB = eras.START, "vmx_vcpu_enter_exit", "__vmx_vcpu_run"
+HOST_RSP, CR2 = 0x18, 0x20  # of the vCPU, in lab/kvm.inc: what the VMCS has for RSP, and the guest's CR2
+NUMBERED = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)))
+GUEST = {name: eras.GUEST + number for number, name in enumerate(NUMBERED) if name != "rsp"}  # the CPU loads RSP
+RUN_VMRESUME, RUN_MMIO = 1, 4
+RAISES_MMIO = {"CLEAR_CPU_BUF_VM_MMIO", "cpu_buf_vm_clear"}  # under which an era's C raises RUN_MMIO
+# What a caller need not keep: anything may be in it. The flags: every arithmetic one is set.
+STALE = {
+    name: 0xA5A5_0000_5A5A_0000 + number for number, name in enumerate(("rax", "rcx", "r8", "r9", "r10", "r11"))
+}
+ALL_SET = 2 | ARITHMETIC_FLAGS
+FAILED = b"\xf9\x90\x90"  # STC and two NOPs in place of VMLAUNCH: VMfailInvalid sets CF, and the next code runs
+
+
+@dataclass(frozen=True)
+class Around:
+    """Surroundings: where the run begins, and what it finds there that its state says nothing about."""
+
+    start: str = RUN
+    known: bool = False  # the VMCS has for RSP what it will need, and CR2 is the guest's
+    stale: bool = False  # flags set, free registers full of something
+    bits: int = 0  # further run flags; only where the run begins behind the function that collects them
+    again: bool = False  # behind a first VM-Enter of the same vCPU, in the memory that it left
+    fails: bool = False
+    fields: tuple[tuple[int, int], ...] = ()  # of the vCPU: offset, 8 bytes
+
+    @property
+    def text(self) -> str:
+        """Say what is special here; empty where nothing is."""
+        parts = [
+            "host RSP and CR2 unchanged" if self.known else "",
+            "flags and free registers used before" if self.stale else "",
+            f"other run flags ({self.bits:#x}) set" if self.bits else "",
+            "the second VM-Enter in a row" if self.again else "",
+            "VM-Enter fails" if self.fails else "",
+            *(f"{value:#x} at {offset:#x} of the vCPU" for offset, value in self.fields),
+        ]
+        return ", ".join(part for part in parts if part)
+
+
+class Entered(NamedTuple):
+    """One run in some surroundings: its trace, all registers at its end, and its state."""
+
+    trace: Trace
+    registers: Mapping[str, int]
+    state: State
+
+    @property
+    def host_rsp(self) -> int:
+        """What the VMCS has for RSP at the end."""
+        return word(self.trace, VCPU + HOST_RSP)
+
+
+def written(trace: Trace) -> dict[int, int]:
+    """Return address → byte of all that a run wrote, as it was at the end."""
+    found: dict[int, int] = {}
+    for _, address, size, write, value in trace.raw_accesses:
+        if write:
+            data = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
+            found.update(enumerate(data, address))
+    return found
+
+
+def changed(trace: Trace) -> dict[int, int]:
+    """Return address → byte of what is not as it was when a run began, the stack apart."""
+    return {
+        at: byte
+        for at, byte in written(trace).items()
+        if not STACK <= at < STACK + STACK_SIZE and byte != _before(trace, at)
+    }
+
+
+def word(trace: Trace, address: int) -> int:
+    """Return the 8 bytes that stand at an address when a run has ended."""
+    last = written(trace)
+    found = [last.get(at, _before(trace, at)) for at in range(address, address + 8)]
+    return int.from_bytes(bytes(found), "little")
+
+
+def _before(trace: Trace, address: int) -> int:
+    """Return a byte as it was when a run began."""
+    for at, data in reversed(trace.pokes):
+        if at <= address < at + len(data):
+            return data[address - at]
+    page = trace.first.get(address // PAGE)
+    return page[address % PAGE] if page else 0
+
+
+# --- running ---------------------------------------------------------------------------------------------------
+
+
+def run_flags(state: State) -> int:
+    """Return the run flags that an era's own C collects in a state."""
+    reaches = state.mmio is not Reach.NONE and RAISES_MMIO & {*state.features, *state.keys}
+    return RUN_VMRESUME * state.resume | (RUN_MMIO if reaches else 0)
+
+
+def enter(era: Era, state: State, around: Around | None = None) -> Entered:
+    """Run an era's code once. Raises `LabError` where the machine cannot go on."""
+    around = around or Around()
+    fields, memory = dict(around.fields), _pending(state)
+    if around.known:
+        fields[CR2] = 0  # what the machine's has
+        fields[HOST_RSP] = enter(era, state, Around(around.start, bits=around.bits)).host_rsp
+    if around.again:
+        before = enter(era, replace(state, resume=False), Around(around.start, bits=around.bits)).trace
+        left = changed(before)
+        memory.update({address: bytes([byte]) for address, byte in left.items()})
+        memory[VCPU + eras.OFFSETS["launched"]] = b"\1"
+        taken_back = left.get(GS_BASE + before.layout.address(eras.FLUSH_FLAG)) == 0
+        state = replace(state, resume=True, flush_pending=state.flush_pending and not taken_back)
+    machine, image = _machine(era), eras.patched(era, state.features, state.keys)
+    image = _failing(image) if around.fails else image
+    if machine.image is not image:
+        machine.load(image)
+    trace = machine.run(
+        around.start,
+        {**({"rflags": ALL_SET, **STALE} if around.stale else {}), **_arguments(state, around)},
+        _structure(state.mmio, state.resume, state.disable_fb_clear, tuple(fields.items())),
+        memory=memory,
+        msrs={IA32_MCU_OPT_CTRL: 0},
+    )
+    return Entered(trace, machine.registers(), state)
+
+
+def _pending(state: State) -> dict[str | int, int | bytes]:
+    return {eras.FLUSH_FLAG: b"\1"} if state.flush_pending else {}
+
+
+def _arguments(state: State, around: Around) -> dict[str, int]:
+    flags = run_flags(state) | around.bits
+    further = {
+        RUN: {},
+        ENTER_EXIT: {"rsi": flags},
+        STUB: {"rsi": VCPU + eras.OFFSETS["regs"], "rdx": flags},
+    }
+    return {"rdi": VCPU, **further[around.start]}
+
+
+@lru_cache(maxsize=8)
+def _machine(era: Era) -> Machine:
+    return Machine(eras.patched(era, frozenset(), frozenset()), budget=eras.FOREIGN)
+
+
+@lru_cache(maxsize=128)
+def _failing(image: Any) -> Any:
+    """Return an image in which every VM-Enter fails."""
+    steps = _capstone()
+    places: dict[int, bytes] = {}
+    for section in image.sections:
+        if section.executable and not section.name.startswith(".altinstr"):
+            for address, length, mnemonic, _ in steps.disasm_lite(section.data, section.address):
+                if mnemonic in VM_ENTERS and length == len(FAILED):
+                    places[address] = FAILED
+    return image.with_bytes(places)
+
+
+@lru_cache(maxsize=64)
+def _structure(
+    mmio: Reach,
+    resume: bool,  # noqa: FBT001  (a key of the cache)
+    disable_fb_clear: bool,  # noqa: FBT001
+    fields: tuple[tuple[int, int], ...],
+) -> VCpu:
+    """Return the vCPU's structure."""
+    registers = {eras.OFFSETS["regs"] + 8 * number: eras.GUEST + number for number in range(16)}
+    return VCpu(
+        fields={
+            eras.OFFSETS["kvm"]: VCPU + eras.VM,
+            eras.VM + eras.ASSIGNED_DEVICES: int(mmio is Reach.ASSIGNED),
+            **registers,
+            **dict(fields),
+        },
+        flags={
+            eras.OFFSETS["launched"]: int(resume),
+            eras.OFFSETS["flush_l1d"]: 0,
+            eras.OFFSETS["disable_fb_clear"]: int(disable_fb_clear),
+            eras.OFFSETS["host_mmio"]: int(mmio is not Reach.NONE),
+        },
+    )
