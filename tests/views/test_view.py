@@ -17,13 +17,19 @@ MODULES = sorted(HERE.glob("**/widget.js"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=[path.parent.name for path in MODULES])
-def test_a_module_is_one_text_that_imports_nothing_and_has_what_it_asks_common_js_for(path):
+def test_a_module_is_one_text_that_imports_nothing_and_has_what_it_asks_other_files_for(path):
     text = module(path.relative_to(HERE).as_posix())
     assert not re.search(r"^import ", text, re.MULTILINE)
     assert re.findall(r"^export .*", text, re.MULTILINE) == ["export default { render };"]
-    given = re.search(r"^return \{ (.*) \};\n\}\)\(\);$", text, re.MULTILINE)[1].split(", ")
-    asked = re.search(r"^const \{([^}]*)\} = common;$", text, re.MULTILINE)[1]
-    assert set(re.findall(r"\w+", asked)) <= set(given)
+    asked = dict(re.findall(r"^const \{([^}]*)\} = (in_\w+);$", text, re.MULTILINE))
+    assert "in_common" in asked.values()
+    for names, where in asked.items():
+        given = re.search(rf"^const {where} = .*?^return \{{ (.*?) \}};\n\}}\)\(\);$", text, re.MULTILINE | re.DOTALL)[1]
+        assert set(re.findall(r"\w+", names)) <= set(given.split(", "))
+
+
+@pytest.mark.parametrize("path", sorted(HERE.glob("**/*.js")), ids=lambda path: path.relative_to(HERE).as_posix())
+def test_no_file_of_javascript_is_longer_than_450_lines(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 450
 
 

@@ -80,10 +80,15 @@ export function unique(prefix) {
  * @param {string} value
  */
 export function options(select, pairs, value) {
-  list(select, pairs, () => make("option"), (option, [name, text]) => {
-    option.value = name;
-    say(option, text);
-  });
+  list(
+    select,
+    pairs,
+    () => make("option"),
+    (option, [name, text]) => {
+      option.value = name;
+      say(option, text);
+    },
+  );
   if (select.value !== value) select.value = value;
 }
 
@@ -95,7 +100,12 @@ export function options(select, pairs, value) {
  */
 export function field(label, control, className = "") {
   control.id ||= unique("vm-field");
-  return make("div", { className: `vm-field ${className}`.trim() }, make("label", { htmlFor: control.id }, label), control);
+  return make(
+    "div",
+    { className: `vm-field ${className}`.trim() },
+    make("label", { htmlFor: control.id }, label),
+    control,
+  );
 }
 
 /**
@@ -123,10 +133,15 @@ export function drawChip(label, on, text) {
  * @param {string[][]} pairs
  */
 export function drawPairs(parent, pairs) {
-  list(parent, pairs, () => make("div", {}, make("dt"), make("dd")), (row, [name, ...values]) => {
-    say(row.firstChild, name);
-    say(row.lastChild, values.join(": "));
-  });
+  list(
+    parent,
+    pairs,
+    () => make("div", {}, make("dt"), make("dd")),
+    (row, [name, ...values]) => {
+      say(row.firstChild, name);
+      say(row.lastChild, values.join(": "));
+    },
+  );
 }
 
 /**
@@ -198,8 +213,12 @@ export function makeRoom({ model, host }, { label, close, leave }) {
   const place = make("div");
   const heading = make("h4", { tabIndex: -1 });
   const button = make("button", { type: "button", className: "vm-button", onclick: shut }, close);
-  const section = make("section", { className: "vm-room", "aria-label": label, hidden: true },
-    make("div", { className: "vm-row" }, heading, button), place);
+  const section = make(
+    "section",
+    { className: "vm-room", "aria-label": label, hidden: true },
+    make("div", { className: "vm-row" }, heading, button),
+    place,
+  );
   /** @type {string | null} */
   let drawn = null;
   let stop = new AbortController();

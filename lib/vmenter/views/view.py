@@ -17,9 +17,8 @@ import traitlets
 from vmenter import LabError
 
 HERE = Path(__file__).parents[1]
-COMMON = "views/common.js"
 EXPORT = re.compile(r"^export (?=(?:function|const|class) (\w+))", re.MULTILINE)
-IMPORT = re.compile(r'^import \{([^}]*)\} from "[./\w]*/common\.js";$', re.MULTILINE)
+IMPORT = re.compile(r'^import \{([^}]*)\} from "([./\w-]+)";$', re.MULTILINE)
 NONSENSE = (
     TypeError,
     AttributeError,
@@ -38,13 +37,28 @@ def read(*names: str) -> str:
 
 
 def module(name: str) -> str:
-    """Return a view's module as anywidget takes it: one text, with what it imports of common.js in front of it."""
-    shared, own = read(COMMON), read(name)
-    names = EXPORT.findall(shared)
-    inside = EXPORT.sub("", shared)
-    common = f"const common = (() => {{\n{inside}\nreturn {{ {', '.join(names)} }};\n}})();"
-    own = IMPORT.sub(r"const {\1} = common;", own)
-    return f"{common}\n{own}"
+    """Return a view's module as anywidget takes it: one text, with all that it imports from other files in front."""
+    inside: dict[Path, str] = {}
+    own = _resolved(HERE / name, inside)
+    return "\n".join((*inside.values(), own))
+
+
+def _resolved(path: Path, inside: dict[Path, str]) -> str:
+    """Return a module whose imports are names of constants, after adding to `inside` what those constants are."""
+
+    def found(line: re.Match[str]) -> str:
+        other = (path.parent / line[2]).resolve()
+        if other not in inside:
+            text = _resolved(other, inside)
+            names = ", ".join(EXPORT.findall(text))
+            inside[other] = f"const {_name(other)} = (() => {{\n{EXPORT.sub('', text)}\nreturn {{ {names} }};\n}})();"
+        return f"const {{{line[1]}}} = {_name(other)};"
+
+    return IMPORT.sub(found, path.read_text(encoding="utf-8"))
+
+
+def _name(path: Path) -> str:
+    return f"in_{path.stem}"
 
 
 def twin(shown: Mapping[str, Any]) -> str:

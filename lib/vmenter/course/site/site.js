@@ -9,11 +9,19 @@ const vmSite = { views: {}, packed: {}, models: {} };
   // --- light and dark ------------------------------------------------------------------------------------
 
   function kept(name) {
-    try { return localStorage.getItem(`vmenter-${name}`); } catch { return null; } // a browser may forbid it
+    try {
+      return localStorage.getItem(`vmenter-${name}`);
+    } catch {
+      return null;
+    } // a browser may forbid it
   }
 
   function keep(name, text) {
-    try { localStorage.setItem(`vmenter-${name}`, text); } catch { /* then it lasts as long as the page */ }
+    try {
+      localStorage.setItem(`vmenter-${name}`, text);
+    } catch {
+      /* then it lasts as long as the page */
+    }
   }
 
   const scheme = matchMedia("(prefers-color-scheme: dark)");
@@ -40,7 +48,9 @@ const vmSite = { views: {}, packed: {}, models: {} };
   function makeModel(values, answer, opens = () => ({})) {
     const hearers = new Map();
     const asked = new Set();
-    const tell = (name) => [...(hearers.get(`change:${name}`) ?? [])].forEach((hear) => hear());
+    const tell = (name) => {
+      for (const hear of [...(hearers.get(`change:${name}`) ?? [])]) hear();
+    };
     const take = (changes) => {
       Object.assign(values, changes);
       Object.keys(changes).forEach(tell);
@@ -60,7 +70,11 @@ const vmSite = { views: {}, packed: {}, models: {} };
         for (const name of names) take(answer(name, values[name], values));
       },
       on: (event, hear) => hearers.set(event, [...(hearers.get(event) ?? []), hear]),
-      off: (event, hear) => hearers.set(event, (hearers.get(event) ?? []).filter((one) => one !== hear)),
+      off: (event, hear) =>
+        hearers.set(
+          event,
+          (hearers.get(event) ?? []).filter((one) => one !== hear),
+        ),
     };
   }
 
@@ -123,7 +137,11 @@ const vmSite = { views: {}, packed: {}, models: {} };
         compare: state.compare ?? null,
         sides: shown,
         said: shown.map((side) => side.said).join(" "),
-        text: [...frame.head, ...shown.flatMap((side) => sideText(side, state.show)), ...(frame.recorded ? ["", ...frame.recorded.text] : [])],
+        text: [
+          ...frame.head,
+          ...shown.flatMap((side) => sideText(side, state.show)),
+          ...(frame.recorded ? ["", ...frame.recorded.text] : []),
+        ],
       };
     };
   }
@@ -136,34 +154,50 @@ const vmSite = { views: {}, packed: {}, models: {} };
   function explorerModel(made, state, book) {
     const next = follow(explorerFrames(made, book), made.refused);
     const { drawings } = made;
-    return makeModel({ state, drawings, ...next(state, {}) }, (name, value, all) => next(value, all.frame));
+    return makeModel({ state, drawings, ...next(state, {}) }, (_name, value, all) => next(value, all.frame));
   }
 
   const MAKERS = {
     async PatchBench({ state, own }) {
       const made = await content("PatchBench");
       const next = follow(patchFrames(made, own), made.refused);
-      return makeModel({ state, ...next(state, {}) }, (name, value, all) => next(value, all.frame));
+      return makeModel({ state, ...next(state, {}) }, (_name, value, all) => next(value, all.frame));
     },
     async EntryExplorer({ state, book }) {
       return explorerModel(await content("EntryExplorer"), state, book);
     },
     async HostView({ state }) {
       const made = await content("HostView");
-      return withExplorer(state, made, (one) => unpacked(made.frames[JSON.stringify([one.sample])], made.store), (frame) => frame.explorer);
+      return withExplorer(
+        state,
+        made,
+        (one) => unpacked(made.frames[JSON.stringify([one.sample])], made.store),
+        (frame) => frame.explorer,
+      );
     },
     async ExposureMap({ state, book = "" }) {
       const made = await content("ExposureMap");
       return withExplorer(state, made, ({ eras, split, narrowed, cell }) =>
-        unpacked(made.frames[JSON.stringify([book, eras ?? null, split, narrowed, cell ?? null])], made.store));
+        unpacked(made.frames[JSON.stringify([book, eras ?? null, split, narrowed, cell ?? null])], made.store),
+      );
     },
     async Prediction({ name, questions, tells, answers, show }) {
       const [id, shownId] = [`guess-${name}`, `shown-${name}`];
-      const values = { name, questions, tells, guesses: JSON.parse(kept(id) ?? "[]"), given_up: kept(shownId) !== null, said: "" };
+      const values = {
+        name,
+        questions,
+        tells,
+        guesses: JSON.parse(kept(id) ?? "[]"),
+        given_up: kept(shownId) !== null,
+        said: "",
+      };
       const unfolded = (all) => {
-        const rows = answers.map((key, index) => (all.given_up || all.guesses[index] ? told(key, all.guesses[index]) : {}));
+        const rows = answers.map((key, index) =>
+          all.given_up || all.guesses[index] ? told(key, all.guesses[index]) : {},
+        );
         const whole = rows.every((row) => row.told !== undefined);
-        if (tells && whole) for (const fold of document.querySelectorAll(`details[data-prediction="${name}"]`)) fold.open = true;
+        if (tells && whole)
+          for (const fold of document.querySelectorAll(`details[data-prediction="${name}"]`)) fold.open = true;
         return { rows, shown: whole ? show : {} };
       };
       const model = makeModel({ ...values, ...unfolded(values) }, (what, value, all) => {
@@ -175,7 +209,10 @@ const vmSite = { views: {}, packed: {}, models: {} };
           other.set("guesses", value);
           other.save_changes();
         }
-        return { said: kept(id) === null ? "This browser keeps nothing: it lasts as long as this page." : "Kept in this browser." };
+        return {
+          said:
+            kept(id) === null ? "This browser keeps nothing: it lasts as long as this page." : "Kept in this browser.",
+        };
       });
       predictions.push(model);
       return model;
@@ -185,7 +222,9 @@ const vmSite = { views: {}, packed: {}, models: {} };
 
   // What is said to a guess; the same as `answer` and `right` in course/prediction/questions.py.
   function told(key, guess) {
-    const [verdict, text] = guess ? answered(key, guess) : ["", key.kind === "choice" ? key.said[key.told][1] : key.kind === "text" ? "" : key.right];
+    const [verdict, text] = guess
+      ? answered(key, guess)
+      : ["", key.kind === "choice" ? key.said[key.told][1] : key.kind === "text" ? "" : key.right];
     return { told: key.told, verdict, text, because: key.because };
   }
 
@@ -195,7 +234,9 @@ const vmSite = { views: {}, packed: {}, models: {} };
     if (key.kind === "number") {
       const value = Number(guess.replaceAll(",", "").replace("%", ""));
       if (!guess.trim() || Number.isNaN(value)) return ["open", "Your guess is no number."];
-      const [, , verdict, text] = key.ranges.find(([low, high]) => (low ?? -Infinity) <= value && value <= (high ?? Infinity));
+      const [, , verdict, text] = key.ranges.find(
+        ([low, high]) => (low ?? -Infinity) <= value && value <= (high ?? Infinity),
+      );
       return [verdict, text];
     }
     const chosen = new Set(guess.split("; "));
@@ -210,9 +251,11 @@ const vmSite = { views: {}, packed: {}, models: {} };
   async function withExplorer(state, { about, refused }, find, followed) {
     const made = await content("EntryExplorer");
     const next = follow(find, refused);
-    const model = makeModel({ state, inner: null, opened: {}, ...next(state, {}) }, answer, ({ open }, all) => (open ? opened(open, all) : SHUT));
+    const model = makeModel({ state, inner: null, opened: {}, ...next(state, {}) }, answer, ({ open }, all) =>
+      open ? opened(open, all) : SHUT,
+    );
 
-    function answer(name, value, all) {
+    function answer(_name, value, all) {
       const changes = next(value, all.frame);
       if (!all.inner || !followed || changes.frame.mistake) return changes;
       const asked = followed(changes.frame);
@@ -256,7 +299,8 @@ const vmSite = { views: {}, packed: {}, models: {} };
 
   // --- what needs a kernel is switched off -----------------------------------------------------------------
 
-  const WITHOUT = ".vm-names input, .vm-ept input, .vm-editor button, .vm-host textarea, .vm-host .vm-which .vm-button, .vm-host .vm-more .vm-button, .vm-map .vm-cut select";
+  const WITHOUT =
+    ".vm-names input, .vm-ept input, .vm-editor button, .vm-host textarea, .vm-host .vm-which .vm-button, .vm-host .vm-more .vm-button, .vm-map .vm-cut select";
 
   function switchOff(room) {
     for (const control of room.querySelectorAll(WITHOUT)) {
@@ -272,7 +316,11 @@ const vmSite = { views: {}, packed: {}, models: {} };
     const offered = document.createElement("datalist");
     offered.id = `lines-${number}`;
     const show = (model.get("state").show ?? []).join();
-    offered.append(...lines[show === "selection" ? show : "all"].filter(Boolean).map((line) => Object.assign(document.createElement("option"), { value: line })));
+    offered.append(
+      ...lines[show === "selection" ? show : "all"]
+        .filter(Boolean)
+        .map((line) => Object.assign(document.createElement("option"), { value: line })),
+    );
     room.append(offered);
     field.setAttribute("list", offered.id);
   }
@@ -290,23 +338,33 @@ const vmSite = { views: {}, packed: {}, models: {} };
     switchOff(room);
     const { lines } = vmSite.packed.EntryExplorer ? await content("EntryExplorer") : {};
     offerLines(room, model, lines, number);
-    new MutationObserver(() => { switchOff(room); offerLines(room, model, lines, number); }).observe(room, { childList: true, subtree: true });
+    new MutationObserver(() => {
+      switchOff(room);
+      offerLines(room, model, lines, number);
+    }).observe(room, { childList: true, subtree: true });
     room.dataset.ready = "";
   }
 
   function copyButton(code) {
-    const button = Object.assign(document.createElement("button"), { type: "button", className: "copy", textContent: "Copy" });
+    const button = Object.assign(document.createElement("button"), {
+      type: "button",
+      className: "copy",
+      textContent: "Copy",
+    });
     button.setAttribute("aria-label", "Copy this code");
     button.addEventListener("click", async () => {
       const text = code.querySelector("pre").textContent;
       try {
         await navigator.clipboard.writeText(text);
         button.textContent = "Copied";
-      } catch { // a browser may forbid it: then the code is marked, to be copied by hand
+      } catch {
+        // a browser may forbid it: then the code is marked, to be copied by hand
         getSelection().selectAllChildren(code.querySelector("pre"));
         button.textContent = "Marked";
       }
-      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+      setTimeout(() => {
+        button.textContent = "Copy";
+      }, 1500);
     });
     code.append(button);
   }
@@ -319,7 +377,9 @@ const vmSite = { views: {}, packed: {}, models: {} };
     });
     document.querySelectorAll(".code").forEach(copyButton);
     const narrow = matchMedia("(max-width: 1100px)");
-    const fold = () => { document.querySelector(".contents details").open = !narrow.matches; };
+    const fold = () => {
+      document.querySelector(".contents details").open = !narrow.matches;
+    };
     fold();
     narrow.addEventListener("change", fold);
     document.querySelectorAll(".live").forEach((room, number) => {

@@ -2,7 +2,19 @@
 // HostView in the page: draws the frames that Python makes and sends back which report the reader wants.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
 
-import { drawPairs, field, keepKeys, list, make, makeRoom, makeSvg, makeTail, options, say, unique } from "../common.js";
+import {
+  drawPairs,
+  field,
+  keepKeys,
+  list,
+  make,
+  makeRoom,
+  makeSvg,
+  makeTail,
+  options,
+  say,
+  unique,
+} from "../common.js";
 
 const LIVE = "@live";
 const OWN = "@pasted";
@@ -15,9 +27,17 @@ const OUTLINES = {
 };
 
 function outline(letter) {
-  const text = makeSvg("text", { x: letter === "D" ? 18 : 16, y: letter === "V" ? 26 : 21, "text-anchor": "middle" }, letter);
-  return makeSvg("svg", { viewBox: "0 0 32 32", class: "vm-shape", "aria-hidden": "true" },
-    makeSvg("polygon", { points: OUTLINES[letter] }), text);
+  const text = makeSvg(
+    "text",
+    { x: letter === "D" ? 18 : 16, y: letter === "V" ? 26 : 21, "text-anchor": "middle" },
+    letter,
+  );
+  return makeSvg(
+    "svg",
+    { viewBox: "0 0 32 32", class: "vm-shape", "aria-hidden": "true" },
+    makeSvg("polygon", { points: OUTLINES[letter] }),
+    text,
+  );
 }
 
 function badge(letter, text) {
@@ -36,22 +56,40 @@ function render({ model, el, host: page }) {
 
   // --- which report --------------------------------------------------------------------------------------
 
-  const which = make("select", { id: `${id}-which`, onchange: () => choose({ sample: which.value, pasted: null, live: false }) });
-  const here = make("button", {
-    type: "button", className: "vm-button", onclick: () => choose({ sample: null, pasted: null, live: true }),
-  }, "Read the machine this notebook runs on");
+  const which = make("select", {
+    id: `${id}-which`,
+    onchange: () => choose({ sample: which.value, pasted: null, live: false }),
+  });
+  const here = make(
+    "button",
+    {
+      type: "button",
+      className: "vm-button",
+      onclick: () => choose({ sample: null, pasted: null, live: true }),
+    },
+    "Read the machine this notebook runs on",
+  );
   const how = make("pre", { tabIndex: 0, role: "group", "aria-label": "The line to run on the other machine" });
   const about = make("p", { className: "vm-soft" });
   const paste = make("textarea", {
-    id: `${id}-paste`, rows: 6, spellcheck: false, autocomplete: "off",
-    onkeydown: (event) => { if (event.key === "Enter" && event.ctrlKey) explain(event); },
+    id: `${id}-paste`,
+    rows: 6,
+    spellcheck: false,
+    autocomplete: "off",
+    onkeydown: (event) => {
+      if (event.key === "Enter" && event.ctrlKey) explain(event);
+    },
   });
-  const other = make("details", { className: "vm-more" },
+  const other = make(
+    "details",
+    { className: "vm-more" },
     make("summary", {}, "Another machine"),
     make("p", {}, "Run this line there and paste what it prints. The output of lscpu will do, but tells less."),
-    how, about,
+    how,
+    about,
     field("What it printed", paste),
-    make("button", { type: "button", className: "vm-button vm-main", onclick: explain }, "Explain it"));
+    make("button", { type: "button", className: "vm-button vm-main", onclick: explain }, "Explain it"),
+  );
 
   function explain(event) {
     event.preventDefault();
@@ -75,18 +113,43 @@ function render({ model, el, host: page }) {
   const title = make("h3");
   const notes = make("ul", { className: "vm-notes" });
   const rows = make("tbody", { role: "rowgroup" });
-  const table = make("table", { className: "vm-files", role: "table", "aria-label": "Vulnerabilities files: what the kernel says and what the model says" },
-    make("thead", { role: "rowgroup" }, make("tr", { role: "row" },
-      ...["Flaw", "The kernel says", "The model says"].map((text) => make("th", { scope: "col", role: "columnheader" }, text)))),
-    rows);
+  const table = make(
+    "table",
+    {
+      className: "vm-files",
+      role: "table",
+      "aria-label": "Vulnerabilities files: what the kernel says and what the model says",
+    },
+    make(
+      "thead",
+      { role: "rowgroup" },
+      make(
+        "tr",
+        { role: "row" },
+        ...["Flaw", "The kernel says", "The model says"].map((text) =>
+          make("th", { scope: "col", role: "columnheader" }, text),
+        ),
+      ),
+    ),
+    rows,
+  );
   const legend = make("ul", { className: "vm-says-key", "aria-label": "What the marks mean" });
 
   function makeRow() {
-    return make("tr", { role: "row" },
+    return make(
+      "tr",
+      { role: "row" },
       make("th", { scope: "row", role: "rowheader" }, make("div"), make("code")),
       make("td", { role: "cell" }, make("div"), make("code"), make("p", { className: "vm-soft" })),
-      make("td", { role: "cell" }, make("div"), make("p"), make("p", { className: "vm-cause" }),
-        make("details", { className: "vm-fine" }, make("summary", {}, "Why"), make("dl", { className: "vm-reasons" }))));
+      make(
+        "td",
+        { role: "cell" },
+        make("div"),
+        make("p"),
+        make("p", { className: "vm-cause" }),
+        make("details", { className: "vm-fine" }, make("summary", {}, "Why"), make("dl", { className: "vm-reasons" })),
+      ),
+    );
   }
 
   function mark(place, letter, text) {
@@ -108,20 +171,35 @@ function render({ model, el, host: page }) {
     model_.children[2].hidden = !one.cause;
     const more = model_.children[3];
     more.hidden = !one.why.length;
-    list(more.lastChild, one.why, () => make("div", {}, make("dt"), make("dd")), (pair, [subject, outcome, reason]) => {
-      say(pair.firstChild, `${subject}: ${outcome}`);
-      say(pair.lastChild, reason);
-    });
+    list(
+      more.lastChild,
+      one.why,
+      () => make("div", {}, make("dt"), make("dd")),
+      (pair, [subject, outcome, reason]) => {
+        say(pair.firstChild, `${subject}: ${outcome}`);
+        say(pair.lastChild, reason);
+      },
+    );
   }
 
   function drawLines() {
     say(title, frame().title);
-    list(notes, frame().notes, () => make("li"), (item, text) => say(item, text));
+    list(
+      notes,
+      frame().notes,
+      () => make("li"),
+      (item, text) => say(item, text),
+    );
     notes.hidden = !frame().notes.length;
     list(rows, frame().rows, makeRow, drawRow);
-    list(legend, frame().legend, () => make("li"), (item, one) => {
-      if (!item.firstChild) item.append(badge(one.letter, one.text));
-    });
+    list(
+      legend,
+      frame().legend,
+      () => make("li"),
+      (item, one) => {
+        if (!item.firstChild) item.append(badge(one.letter, one.text));
+      },
+    );
   }
 
   // --- the host ------------------------------------------------------------------------------------------
@@ -135,37 +213,79 @@ function render({ model, el, host: page }) {
   const word = make("span", { className: "vm-badge" });
   const sentences = make("div", { className: "vm-sentences" });
   const next = make("dl", { className: "vm-commands" });
-  const open = make("button", { type: "button", className: "vm-button vm-main", onclick: () => room.open(frame().explorer) }, "Open this host in the EntryExplorer");
+  const open = make(
+    "button",
+    { type: "button", className: "vm-button vm-main", onclick: () => room.open(frame().explorer) },
+    "Open this host in the EntryExplorer",
+  );
 
   function drawEntry() {
     const { kept, mark, word: verdict } = frame();
     word.className = `vm-badge ${kept === null ? "" : kept ? "vm-good" : "vm-bad"}`;
     say(word, `${mark} ${verdict}`);
-    list(sentences, frame().sentences, () => make("p"), (item, text) => say(item, text));
-    list(next, frame().commands, () => make("div", {}, make("dt"), make("dd", {}, make("code"))), (row, [name, command]) => {
-      say(row.firstChild, name);
-      say(row.lastChild.firstChild, command);
-    });
+    list(
+      sentences,
+      frame().sentences,
+      () => make("p"),
+      (item, text) => say(item, text),
+    );
+    list(
+      next,
+      frame().commands,
+      () => make("div", {}, make("dt"), make("dd", {}, make("code"))),
+      (row, [name, command]) => {
+        say(row.firstChild, name);
+        say(row.lastChild.firstChild, command);
+      },
+    );
     open.hidden = !frame().explorer;
   }
 
   // --- the explorer below --------------------------------------------------------------------------------
 
-  const room = makeRoom({ model, el, host: page }, { label: "EntryExplorer of this host", close: "Close", leave: () => open.focus() });
+  const room = makeRoom(
+    { model, el, host: page },
+    { label: "EntryExplorer of this host", close: "Close", leave: () => open.focus() },
+  );
 
   // --- the whole -----------------------------------------------------------------------------------------
 
   const tail = makeTail();
-  const root = make("section", { className: "vm vm-host", "aria-label": "A machine explained", onkeydown: keepKeys },
-    make("div", { className: "vm-which" },
-      field("Report of", which), here),
-    other, tail.status, tail.mistake, title, notes, table, legend,
-    make("div", { className: "vm-both" },
-      make("section", { "aria-label": "The host" }, make("h4", {}, "The host, as far as it can be inferred"), host,
+  const root = make(
+    "section",
+    { className: "vm vm-host", "aria-label": "A machine explained", onkeydown: keepKeys },
+    make("div", { className: "vm-which" }, field("Report of", which), here),
+    other,
+    tail.status,
+    tail.mistake,
+    title,
+    notes,
+    table,
+    legend,
+    make(
+      "div",
+      { className: "vm-both" },
+      make(
+        "section",
+        { "aria-label": "The host" },
+        make("h4", {}, "The host, as far as it can be inferred"),
+        host,
         make("details", { className: "vm-fine" }, make("summary", {}, "Inferred from what"), known),
-        make("details", { className: "vm-fine" }, make("summary", {}, "What nothing here tells"), unknown)),
-      make("section", { "aria-label": "VM-Enter" }, make("h4", {}, "What a VM-Enter does here"), word, sentences, next, open)),
-    room.section, tail.details);
+        make("details", { className: "vm-fine" }, make("summary", {}, "What nothing here tells"), unknown),
+      ),
+      make(
+        "section",
+        { "aria-label": "VM-Enter" },
+        make("h4", {}, "What a VM-Enter does here"),
+        word,
+        sentences,
+        next,
+        open,
+      ),
+    ),
+    room.section,
+    tail.details,
+  );
 
   function drawAll() {
     drawWhich();
