@@ -5,13 +5,15 @@ PY     := .venv/bin/python
 RUFF   := $(PY) -m ruff
 CONFIG := --config lib/pyproject.toml
 PYTEST := $(PY) -m pytest -c tests/pytest.ini --rootdir .
+NBVAL  := --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/nbval.cfg
+COVERAGE := COVERAGE_RCFILE=lib/pyproject.toml $(PY) -m coverage
 JOBS   ?= 2
 KERNELS ?= $(VMENTER_KERNELS)
 LEARNERS ?= 3
 FUZZ   ?= 10000
 
-.PHONY: help setup lab test lint type unit nbval fuzz hub-test notebooks objects records images slides site format bench \
-	hooks release pins clean
+.PHONY: help setup lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images slides site \
+	format bench hooks release pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -22,7 +24,9 @@ setup:  ## make .venv and install the pinned packages, if that has not been done
 lab: setup  ## set everything up and open your own copies of the course in JupyterLab
 	@$(PY) -m vmenter lab $(LAB_ARGS)
 
-test: lint type unit nbval  ## set everything up and run every test
+test: setup  ## set everything up and run every test
+	@$(MAKE) --no-print-directory -j $(JOBS) lint type
+	@$(MAKE) --no-print-directory unit nbval
 
 lint: setup  ## look for what ruff knows to be wrong or untidy, and for misspelt words
 	@$(RUFF) check $(CONFIG) lib tests .hub
@@ -34,14 +38,19 @@ type: setup  ## check the types
 	@$(PY) -m mypy --config-file lib/pyproject.toml lib/vmenter
 
 unit: setup  ## run the tests of the library, the command line and the widgets
-	@$(PYTEST) -n $(JOBS) --dist loadfile tests
+	@$(PYTEST) -n $(JOBS) tests
 
 nbval: setup  ## run every notebook and compare each output with the one committed
-	@VMENTER_PROGRESS=off VMENTER_REVEAL=1 $(PYTEST) -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 \
-		--nbval-sanitize-with tests/nbval.cfg notebooks
+	@VMENTER_PROGRESS=off VMENTER_REVEAL=1 $(PYTEST) -n $(JOBS) $(NBVAL) notebooks
+
+coverage: setup  ## run the tests that need no browser; tell which lines and branches of the library none of them reaches
+	@$(COVERAGE) erase
+	@$(COVERAGE) run -m pytest -c tests/pytest.ini --rootdir . -n $(JOBS) --ignore tests/browser tests
+	@$(COVERAGE) combine --quiet
+	@$(COVERAGE) report --skip-covered
 
 fuzz: setup  ## try FUZZ=10000 bad inputs of all kinds (`make test` tries 2,000), and print the figures
-	@VMENTER_FUZZ=$(FUZZ) $(PYTEST) -n $(JOBS) --dist loadfile tests/code/test_damage.py tests/kernels/test_inspect_damage.py \
+	@VMENTER_FUZZ=$(FUZZ) $(PYTEST) -n $(JOBS) tests/code/test_damage.py tests/kernels/test_inspect_damage.py \
 		tests/kernels/test_packages.py tests/kernels/test_find.py tests/cli/test_bad_input.py \
 		tests/course/exercises/test_any_answer.py
 
@@ -53,7 +62,7 @@ notebooks: setup  ## run every notebook anew and store it as it is committed
 	@$(PY) tests/tools/run_notebooks.py notebooks/*.ipynb
 
 objects: setup  ## assemble the lab's sources anew
-	@$(PY) -c "from vmenter.code.instructions import assembler; assembler.build_lab()"
+	@$(PY) -c "from vmenter.patching.lab import build_lab; build_lab()"
 
 records: setup  ## record anew what notebooks 09 and 10 show of the real kernels in KERNELS
 	@$(PY) tests/tools/record_beyond.py "$(KERNELS)"
@@ -77,6 +86,8 @@ bench: setup  ## measure: loading, patching, VM-Enters a second, the audit, clic
 	@$(PY) tests/bench_machine.py
 	@echo
 	@$(PY) tests/bench_audit.py
+	@echo
+	@$(PY) tests/bench_frames.py
 	@echo
 	@$(PY) tests/bench_views.py
 	@echo

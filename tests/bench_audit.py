@@ -5,6 +5,7 @@ from random import Random
 
 from vmenter.story import eras
 from vmenter.story.audit import audits
+from vmenter.story.history import ERAS
 from vmenter.story.space import DEFAULT, SPACES, Space
 from vmenter.views.exposure.frame import LOOKS, frame
 
@@ -14,11 +15,11 @@ SAMPLE = 2000  # configurations done in full, for each era
 def one_by_one(space: Space) -> float:
     """Return how many configurations a second can be done in full, drawn at random, over all eras."""
     random, start = Random(1), time.perf_counter()
-    for era in eras.ERAS.values():
+    for era in ERAS.values():
         for _ in range(SAMPLE):
             numbers = space.configuration(random.randrange(space.configurations))
             eras.enter(era, *space.machine(tuple(enumerate(numbers))))
-    return SAMPLE * len(eras.ERAS) / (time.perf_counter() - start)
+    return SAMPLE * len(ERAS) / (time.perf_counter() - start)
 
 
 def zooms() -> list[float]:

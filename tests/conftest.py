@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ["VMENTER_PROGRESS"] = "off"  # no test, and no notebook that one starts, touches the reader's own file
 
@@ -23,6 +24,50 @@ settings.register_profile("search", parent=settings.get_profile("steady"), deran
 settings.load_profile("steady")  # --hypothesis-profile=search looks further, elsewhere each time
 
 REPORTED = "reported"
+# Files that share what is made once: a JupyterLab and a browser, the built site. One worker does them all.
+TOGETHER = {
+    "tests/browser/test_site.py": "site",
+    "tests/course/test_site.py": "site",
+    "tests/browser/test_slides.py": "slides",
+    "tests/browser/": "browser",
+}
+# What takes longest, first, so that no worker is left with it alone at the end.
+LONG = (
+    "browser",
+    "site",
+    "tests/course/exercises/test_exercises_08.py",
+    "tests/course/exercises/test_exercises.py",
+    "tests/code/test_damage.py",
+    "tests/kernels/test_inspect_damage.py",
+    "tests/course/exercises/test_any_answer.py",
+    "tests/cli/test_bad_input.py",
+    "tests/hosts/test_inference.py",
+    "tests/patching/test_alternatives.py",
+    "slides",
+)
+
+
+def group(nodeid: str) -> str:
+    """Return the group that a test goes with: its file, or what it shares with others."""
+    file = nodeid.split("::", maxsplit=1)[0]
+    return next((name for start, name in TOGETHER.items() if file.startswith(start)), file)
+
+
+class Groups(LoadScopeScheduling):
+    """Workers take a group at a time."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    """Let workers (`-n`) take the groups in the order in which they are collected."""
+    return Groups(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the groups that take longest first."""
+    items.sort(key=lambda item: LONG.index(one) if (one := group(item.nodeid)) in LONG else len(LONG))
 
 
 @pytest.fixture
@@ -49,8 +94,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the built site."""
     from site_built import built
 
-    base = tmp_path_factory.getbasetemp()
-    return built(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+    return built(tmp_path_factory.mktemp("site"))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

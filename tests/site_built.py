@@ -30,7 +30,6 @@ CELLS = (
     'truth("98-a", 7, "a", ["x", "y"], show="the table")',
     "from vmenter.views.live import LiveText\nLiveText('What is here', 'this machine')",
 )
-WAIT = 600  # seconds that another worker's build may take
 
 
 def notebook(cells, first="# 98 · Every view\n\n## Views\n\nText."):
@@ -42,27 +41,13 @@ def notebook(cells, first="# 98 · Every view\n\n## Views\n\nText."):
     return book
 
 
-def built(base):
-    """Return the site's folder. Workers share it: the first that asks builds it, the others wait."""
-    folder = base / "the-site"
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        end = time.monotonic() + WAIT
-        while not (folder / "done").exists() and time.monotonic() < end:
-            time.sleep(0.5)
-        assert (folder / "done").read_text() == "well", "the site could not be built"
-        return folder / "site"
-    said = "badly"
-    try:
-        source = folder / "notebooks"
-        shutil.copytree(NOTEBOOKS, source)
-        (folder / "images").symlink_to(ROOT / "images")
-        nbformat.write(notebook(CELLS), source / f"{ALL_VIEWS}.ipynb")
-        start = time.monotonic()
-        build(folder / "site", source)
-        (folder / "seconds").write_text(f"{time.monotonic() - start:.1f}")
-        said = "well"
-    finally:
-        (folder / "done").write_text(said)
+def built(folder):
+    """Build the site in this folder and return where it is; how many seconds it took stands beside it."""
+    source = folder / "notebooks"
+    shutil.copytree(NOTEBOOKS, source)
+    (folder / "images").symlink_to(ROOT / "images")
+    nbformat.write(notebook(CELLS), source / f"{ALL_VIEWS}.ipynb")
+    start = time.monotonic()
+    build(folder / "site", source)
+    (folder / "seconds").write_text(f"{time.monotonic() - start:.1f}")
     return folder / "site"

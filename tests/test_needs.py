@@ -17,7 +17,10 @@ from places import ROOT
             "browser/test_slides.py::test_slides_print_one_on_a_page",
             "Chromium is missing; to get it: sudo apt-get",
         ),
-        ("kernels/test_module_era.py", "is missing; to get it: set VMENTER_KERNELS"),
+        (
+            "patching/test_golden.py::test_the_tables_of_real_kernels_have_the_known_sizes",
+            "is missing; to get it: set VMENTER_KERNELS",
+        ),
     ],
 )
 def test_what_is_missing_fails_in_ci_and_is_skipped_elsewhere(tmp_path, ci, outcome, status, test, lacking):

@@ -139,6 +139,8 @@ def sites(
     from vmenter.code.image import load, older_first  # noqa: PLC0415
     from vmenter.code.symbols import Symbols  # noqa: PLC0415
     from vmenter.patching import alternatives, features, other_patchers  # noqa: PLC0415
+    from vmenter.patching.alternative_table import Engine  # noqa: PLC0415
+    from vmenter.patching.alternative_table import read as read_table  # noqa: PLC0415
     from vmenter.patching.text import to_json, to_text  # noqa: PLC0415
 
     if names and feature_words is not None:
@@ -151,9 +153,9 @@ def sites(
     else:
         image = load(file)
         image = image.with_symbols(image.symbols + known)
-    chosen = alternatives.Engine(engine) if engine else None
+    chosen = Engine(engine) if engine else None
     try:
-        how, entries, found = alternatives.read(image, engine=chosen, nops=nops)
+        how, entries, found = read_table(image, engine=chosen, nops=nops)
     except LabError as error:
         raise older_first(image, error) from None
     if feature_words is None:
@@ -301,7 +303,11 @@ def enter(
 @commands.command()
 @click.option("--era", "era_ids", metavar="ERA", multiple=True, help="Only this era; repeat.")
 @click.option(
-    "--module", "files", metavar="FILE", multiple=True, help="A real kvm-intel.ko in place of an era; repeat."
+    "--module",
+    "files",
+    metavar="FILE",
+    multiple=True,
+    help="A real kvm-intel.ko in place of an era, also in a folder or package; repeat.",
 )
 @click.option("--space", "name", type=click.Choice(["default", "full"]), default="default", show_default=True)
 @JSON
@@ -309,18 +315,16 @@ def audit(era_ids: tuple[str, ...], files: tuple[str, ...], name: str, *, as_jso
     """Try every configuration of every era: exit status 1 if any breaks its promise, with the smallest that does.
 
     A configuration is a CPU with its flaws and facts, a command line, and a vCPU about to be entered. Of a module
-    the VM-Enter stub is run, as it is; what C does before it is modelled from its control-flow graph.
+    the VM-Enter stub and the C function around it are run, as they are; what is promised is its version's.
     """
-    from vmenter.code.image import load  # noqa: PLC0415
-    from vmenter.emulator.memory import LAB_BASE  # noqa: PLC0415
-    from vmenter.kernels.module_era import of_module  # noqa: PLC0415
+    from vmenter.kernels.module_era import of_path  # noqa: PLC0415
     from vmenter.story import audit_text  # noqa: PLC0415
     from vmenter.story.audit import audit  # noqa: PLC0415
     from vmenter.story.history import ERAS, era  # noqa: PLC0415
     from vmenter.story.space import SPACES  # noqa: PLC0415
 
     space, chosen, done = SPACES[name], [era(id_) for id_ in era_ids], []
-    chosen += [of_module(load(file, LAB_BASE), file) for file in files]
+    chosen += [one for file in files for one in of_path(file)]
     chosen = chosen or list(ERAS.values())
     if not as_json:
         _print([*audit_text.space_lines(space), ""])
@@ -396,17 +400,24 @@ def host(source: str | None, *, how: bool, as_json: bool) -> int:
 
 @commands.command()
 @click.argument("paths", metavar="[FILE|DIR|PACKAGE]...", nargs=-1)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["form", "hole"]),
+    default="form",
+    show_default=True,
+    help="Exit with 1 where the 6.19 form is lacking, or where hosts' VM-Enters get no clear.",
+)
 @JSON
-def inspect(paths: tuple[str, ...], *, as_json: bool) -> int:
+def inspect(paths: tuple[str, ...], *, fail_on: str, as_json: bool) -> int:
     """Tell what real kernels do right before VM-Enter: exit status 1 without the 6.19 form.
 
     Reads kvm-intel.ko and kvm-amd.ko, packed or not, in folders and packages (.deb, .rpm) too; without an argument
     those of the kernels installed here. What cannot be told counts as lacking the form (status 1). A path in which
     no module can be read, or a damaged package, is bad input (status 2), after all others were told.
     """
-    from vmenter.kernels import inspect_text  # noqa: PLC0415
+    from vmenter.kernels import holes, inspect_text  # noqa: PLC0415
     from vmenter.kernels.find import find  # noqa: PLC0415
-    from vmenter.kernels.inspect import Report, of_kernels, to_json  # noqa: PLC0415
+    from vmenter.kernels.inspect import Report, of_kernels  # noqa: PLC0415
     from vmenter.kernels.packages import MODULES  # noqa: PLC0415
 
     reports: list[Report] = []
@@ -416,12 +427,14 @@ def inspect(paths: tuple[str, ...], *, as_json: bool) -> int:
             reports += of_kernels(find(path, MODULES, errors))
         except LabError as error:
             errors.append(error)
+    found = {id(report): holes.of_inspected(report) for report in reports}
     if reports:
-        _print(
-            _json({"kernels": [to_json(report) for report in reports]}) if as_json else inspect_text.lines(reports)
-        )
+        told = [inspect_text.to_json(report, found[id(report)]) for report in reports] if as_json else []
+        _print(_json({"kernels": told}) if as_json else inspect_text.lines(reports, found))
     if errors:
         raise LabError("; ".join(map(str, errors)))
+    if fail_on == "hole":
+        return int(any(one.is_finding for one in found.values()))
     return int(not all(report.has_form for report in reports))
 
 

@@ -1,13 +1,11 @@
 """Selection against what booted kernels selected, against tables from their sources, and its invariants."""
 
-import gzip
-import json
 from dataclasses import replace
 
+import golden_cases
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from places import DATA
 
 from vmenter import LabError
 from vmenter.boot.generations import GENERATIONS, generation
@@ -20,22 +18,11 @@ from vmenter.boot.verw import clear_before_idle, select_verw, verw_sysfs
 FLAWS = ("mds", "taa", "mmio", "rfds", "l1tf")
 
 
-def golden_cases():
-    files = sorted(DATA.glob("mitigations-*.json.gz"))
-    assert files, f"no golden cases in {DATA}"
-    for file in files:
-        golden = json.loads(gzip.decompress(file.read_bytes()))
-        assert golden["cases"], file
-        for number, case in enumerate(golden["cases"]):
-            yield pytest.param(golden["kernel"], case, id=f"{golden['kernel']}-{number}")
-
-
-GOLDEN = list(golden_cases())
-golden = pytest.mark.parametrize(("kernel", "case"), GOLDEN)
+golden = golden_cases.each(golden_cases.golden())
 
 
 def test_the_golden_cases_are_all_here():
-    assert len(GOLDEN) == 390 + 398
+    assert len(golden_cases.golden()) == 390 + 398
 
 
 @golden

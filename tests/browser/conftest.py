@@ -1,4 +1,4 @@
-"""A real JupyterLab and the system's Chromium, for tests that look at pages as a reader does."""
+"""The system's Chromium, with a bare page for views and a real JupyterLab, for tests that look as a reader does."""
 
 import json
 import os
@@ -17,6 +17,8 @@ import pytest
 from needs import missing
 
 from vmenter.course.doctor import find_browser
+
+from . import bare
 
 FLAGS = (
     "--headless=new",
@@ -44,6 +46,12 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, monkeypatch):
+    """A function: show what cells show in a page of their own, without JupyterLab (see `bare`); return the page."""
+    yield from bare.opener(chromium, monkeypatch)
 
 
 class Lab:

@@ -1,4 +1,4 @@
-"""EntryExplorer as a reader meets it: in JupyterLab, by mouse, by keyboard alone, in light and dark."""
+"""EntryExplorer as a reader meets it: by mouse, by keyboard alone, in light and dark."""
 
 import json
 from functools import partial
@@ -22,8 +22,8 @@ twin = partial(twins.read, TWIN)
 wait_for_twin = partial(twins.wait, TWIN)
 
 
-def test_by_mouse(open_notebook):
-    page = open_notebook([CELL])
+def test_by_mouse(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "BROKEN: a clear owed here; nothing cleared")
     explorer = page.locator(".vm-explorer")
     assert explorer.locator(".vm-badge").inner_text() == "✗ BROKEN"
@@ -47,8 +47,8 @@ def test_by_mouse(open_notebook):
     assert not page.mistakes
 
 
-def test_a_recorded_vm_enter_stands_below_and_stays_whatever_is_chosen_above(open_notebook):
-    page = open_notebook([CELL.replace("()", "(recorded=\"5.10.46, 2019's flaw\", show=('events', 'verdict'))")])
+def test_a_recorded_vm_enter_stands_below_and_stays_whatever_is_chosen_above(open_page):
+    page = open_page([CELL.replace("()", "(recorded=\"5.10.46, 2019's flaw\", show=('events', 'verdict'))")])
     wait_for_twin(page, "Recorded: 5.10.46, 2019's flaw")
     below = page.locator(".vm-recorded")
     assert below.locator(".vm-badge").inner_text() == "✗ BROKEN"
@@ -60,8 +60,8 @@ def test_a_recorded_vm_enter_stands_below_and_stays_whatever_is_chosen_above(ope
     assert not page.mistakes
 
 
-def test_an_event_is_found_in_the_drawing(open_notebook):
-    page = open_notebook([CELL])
+def test_an_event_is_found_in_the_drawing(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "BROKEN")
     canvas = page.locator(".vm-canvas")
     assert canvas.evaluate("canvas => canvas.scrollTop") == 0
@@ -85,8 +85,8 @@ def test_twin_in_the_page_is_the_twin_in_the_kernel(open_notebook):
     assert twin(page) == printed.text_content()
 
 
-def test_by_keyboard_alone(open_notebook):
-    page = open_notebook([CELL])
+def test_by_keyboard_alone(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "BROKEN")
     page.get_by_label("Code of", exact=True).focus()
     page.keyboard.press("ArrowDown")  # the next era
@@ -121,8 +121,8 @@ def test_by_keyboard_alone(open_notebook):
     assert not page.mistakes
 
 
-def test_every_control_has_a_name(open_notebook):
-    page = open_notebook([TWO])
+def test_every_control_has_a_name(open_page):
+    page = open_page([TWO])
     wait_for_twin(page, "e6ff1d61de51")
     unnamed = """root => [...root.querySelectorAll("select, input, button, [tabindex], [role=region]")].filter(one =>
       !(one.getAttribute("aria-label") || one.labels?.[0]?.textContent.trim() || one.textContent.trim()))
@@ -132,18 +132,16 @@ def test_every_control_has_a_name(open_notebook):
     assert len(ids) == len(set(ids))
 
 
-def test_two_explorers_on_one_page_do_not_share_their_choices(open_notebook):
-    page = open_notebook([CELL, CELL])
+def test_two_explorers_on_one_page_do_not_share_their_choices(open_page):
+    page = open_page([CELL, CELL])
     page.wait_for_function("document.querySelectorAll('.vm-explorer').length === 2")
     assert page.locator(".vm-explorer fieldset input[type=radio]:checked").count() == 4
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 900, 600])
-def test_looks(open_notebook, keep, theme, width):
-    page = open_notebook([TWO], theme=theme, width=width, height=4200)
-    if width < 1000:
-        page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
+def test_looks(open_page, keep, theme, width):
+    page = open_page([TWO], theme=theme, width=width, height=4200)
     wait_for_twin(page, "e6ff1d61de51")
     explorer = page.locator(".vm-explorer")
     page.wait_for_timeout(300)

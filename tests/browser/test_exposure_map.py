@@ -1,4 +1,4 @@
-"""ExposureMap as a reader meets it: in JupyterLab, by mouse, by keyboard alone, in light and dark."""
+"""ExposureMap as a reader meets it: by mouse, by keyboard alone, in light and dark."""
 
 import json
 from functools import partial
@@ -27,8 +27,8 @@ def focused(page):
     return page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent")
 
 
-def test_by_mouse(open_notebook):
-    page = open_notebook([CELL])
+def test_by_mouse(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "1,358,954,496 configurations")
     view = page.locator(".vm-map")
     assert view.get_by_role("gridcell").count() == 7 * 13
@@ -53,8 +53,8 @@ def test_by_mouse(open_notebook):
     assert not page.mistakes
 
 
-def test_a_cell_opens_its_counterexample_below_and_closes_again(open_notebook):
-    page = open_notebook([CELL])
+def test_a_cell_opens_its_counterexample_below_and_closes_again(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "Selected     650b68a0622f")
     page.get_by_role("button", name="Open it in the EntryExplorer").click()
     wait_for_twin(page, "Opened       650b68a0622f: BROKEN: a clear owed here; nothing cleared.")
@@ -75,8 +75,8 @@ def test_a_cell_opens_its_counterexample_below_and_closes_again(open_notebook):
     assert not page.mistakes
 
 
-def test_by_keyboard_alone(open_notebook):
-    page = open_notebook([CELL])
+def test_by_keyboard_alone(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "Selected     650b68a0622f")
     page.get_by_label("divided by", exact=True).focus()
     page.keyboard.press("Tab")
@@ -116,8 +116,8 @@ def test_by_keyboard_alone(open_notebook):
     assert not page.mistakes
 
 
-def test_only_one_cell_of_the_grid_is_in_the_tab_order(open_notebook):
-    page = open_notebook([CELL])
+def test_only_one_cell_of_the_grid_is_in_the_tab_order(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "Selected")
     assert page.locator(".vm-grid [tabindex='0']").count() == 1
     page.locator(".vm-grid [tabindex='0']").focus()
@@ -134,8 +134,8 @@ def test_twin_in_the_page_is_the_twin_in_the_kernel(open_notebook):
     assert twin(page) == printed.text_content()
 
 
-def test_a_state_that_makes_no_sense_leaves_the_last_good_one(open_notebook):
-    page = open_notebook([CELL, "view.state = {**view.state, 'split': ['mdss']}"])
+def test_a_state_that_makes_no_sense_leaves_the_last_good_one(open_page):
+    page = open_page([CELL, "view.state = {**view.state, 'split': ['mdss']}"])
     wait_for_twin(page, "not shown: no dimension 'mdss', did you mean mds")
     assert "did you mean mds" in page.get_by_role("alert").first.inner_text()
     assert page.get_by_role("gridcell").count() == 7 * 13
@@ -143,8 +143,8 @@ def test_a_state_that_makes_no_sense_leaves_the_last_good_one(open_notebook):
     wait_for_twin(page, "Columns      mds, then l1tf")
 
 
-def test_every_control_and_every_cell_has_a_name(open_notebook):
-    page = open_notebook([CELL])
+def test_every_control_and_every_cell_has_a_name(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "Selected")
     page.get_by_role("button", name="Open it in the EntryExplorer").click()
     wait_for_twin(page, "Opened")
@@ -158,10 +158,8 @@ def test_every_control_and_every_cell_has_a_name(open_notebook):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 800])
-def test_looks(open_notebook, keep, theme, width):
-    page = open_notebook([CELL], theme=theme, width=width, height=2600)
-    if width < 1000:
-        page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
+def test_looks(open_page, keep, theme, width):
+    page = open_page([CELL], theme=theme, width=width, height=2600)
     wait_for_twin(page, "Selected")
     view = page.locator(".vm-map")
     for look in ("What selection asks for", "Who reaches MMIO", "VERW switched off", "The CPU's bugs"):

@@ -1,4 +1,4 @@
-"""HostView as a reader meets it: in JupyterLab, by mouse, by keyboard alone, in light and dark."""
+"""HostView as a reader meets it: by mouse, by keyboard alone, in light and dark."""
 
 import json
 from functools import partial
@@ -24,8 +24,8 @@ twin = partial(twins.read, TWIN)
 wait_for_twin = partial(twins.wait, TWIN)
 
 
-def test_by_mouse(open_notebook):
-    page = open_notebook([CELL])
+def test_by_mouse(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "Recorded sample four-flaws")
     view = page.locator(".vm-host")
     page.get_by_label("Report of").select_option("cascade-lake")
@@ -43,8 +43,8 @@ def test_by_mouse(open_notebook):
     assert not page.mistakes
 
 
-def test_another_machines_words_are_pasted_by_keyboard_alone(open_notebook):
-    page = open_notebook([CELL])
+def test_another_machines_words_are_pasted_by_keyboard_alone(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "Recorded sample four-flaws")
     page.get_by_label("Report of").focus()
     for _ in range(2):  # the button that reads this machine, then the fold
@@ -69,8 +69,8 @@ def test_another_machines_words_are_pasted_by_keyboard_alone(open_notebook):
     assert not page.mistakes
 
 
-def test_the_explorer_is_opened_and_closed_by_keyboard_alone(open_notebook):
-    page = open_notebook([CELL])
+def test_the_explorer_is_opened_and_closed_by_keyboard_alone(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "Recorded sample four-flaws")
     page.get_by_label("Report of").focus()
     page.keyboard.press("ArrowDown")
@@ -94,8 +94,8 @@ def test_the_explorer_is_opened_and_closed_by_keyboard_alone(open_notebook):
     assert not page.mistakes
 
 
-def test_the_machine_itself_is_read_on_request_only(open_notebook):
-    page = open_notebook([CELL])
+def test_the_machine_itself_is_read_on_request_only(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "Recorded sample four-flaws")
     page.get_by_role("button", name="Read the machine this notebook runs on").click()
     wait_for_twin(page, "The machine that this notebook's kernel runs on, read now")
@@ -111,11 +111,9 @@ def test_twin_in_the_page_is_the_twin_in_the_kernel(open_notebook):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 900, 600])
-def test_looks(open_notebook, keep, theme, width):
+def test_looks(open_page, keep, theme, width):
     cell = CELL.replace("HostView()", f"HostView(pasted={CASCADE.replace('TSX disabled', 'Clear CPU buffers')!r})")
-    page = open_notebook([cell], theme=theme, width=width, height=2600)
-    if width < 1000:
-        page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
+    page = open_page([cell], theme=theme, width=width, height=2600)
     wait_for_twin(page, "What you pasted")
     assert "DISAGREES" in twin(page)
     view = page.locator(".vm-host")

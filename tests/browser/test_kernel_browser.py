@@ -1,4 +1,4 @@
-"""KernelBrowser as a reader meets it: in JupyterLab, by mouse, by keyboard alone, in light and dark."""
+"""KernelBrowser as a reader meets it: by mouse, by keyboard alone, in light and dark."""
 
 import json
 from functools import partial
@@ -27,8 +27,8 @@ twin = partial(twins.read, TWIN)
 wait_for_twin = partial(twins.wait, TWIN)
 
 
-def test_by_mouse(open_notebook):
-    page = open_notebook([CELL])
+def test_by_mouse(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "8 of 8 sites fit")
     view = page.locator(".vm-kernel")
     rows = view.get_by_role("grid").locator("tbody tr")
@@ -60,8 +60,8 @@ def test_by_mouse(open_notebook):
     assert not page.mistakes
 
 
-def test_by_keyboard_alone_over_the_pages_of_a_real_module(open_notebook):
-    page = open_notebook([module_cell()])
+def test_by_keyboard_alone_over_the_pages_of_a_real_module(open_page):
+    page = open_page([module_cell()])
     wait_for_twin(page, "117 of 117 sites fit")
     page.get_by_role("button", name="Site").focus()
     for _ in range(5):  # four more columns, then the rows: one stop for all of them
@@ -96,8 +96,8 @@ def test_by_keyboard_alone_over_the_pages_of_a_real_module(open_notebook):
     assert not page.mistakes
 
 
-def test_features_are_chosen_by_keyboard(open_notebook):
-    page = open_notebook([CELL])
+def test_features_are_chosen_by_keyboard(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "8 of 8 sites fit")
     page.locator(".vm-kernel summary").first.focus()
     page.keyboard.press("Enter")
@@ -113,8 +113,8 @@ def test_features_are_chosen_by_keyboard(open_notebook):
     assert not page.mistakes
 
 
-def test_names_and_roles_are_there(open_notebook):
-    page = open_notebook([CELL])
+def test_names_and_roles_are_there(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "8 of 8 sites fit")
     grid = page.get_by_role("grid", name="Alternative sites.")
     assert grid.get_attribute("aria-rowcount") == "9"
@@ -135,10 +135,8 @@ def test_twin_in_the_page_is_the_twin_in_the_kernel(open_notebook):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 900, 700])
-def test_looks(open_notebook, keep, theme, width):
-    page = open_notebook([module_cell()], theme=theme, width=width, height=2600)
-    if width < 1000:
-        page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
+def test_looks(open_page, keep, theme, width):
+    page = open_page([module_cell()], theme=theme, width=width, height=2600)
     wait_for_twin(page, "117 of 117 sites fit")
     page.get_by_label("Patched for").select_option("skylake-server")
     wait_for_twin(page, "features on: ALWAYS, CLEAR_CPU_BUF, CLEAR_CPU_BUF_VM")

@@ -1,4 +1,4 @@
-"""PatchBench as a reader meets it: in JupyterLab, by mouse, by keyboard alone, in light and dark."""
+"""PatchBench as a reader meets it: by mouse, by keyboard alone, in light and dark."""
 
 import json
 
@@ -28,8 +28,8 @@ def wait_for_twin(page, words):
     )
 
 
-def test_by_mouse(open_notebook):
-    page = open_notebook([CELL])
+def test_by_mouse(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "step 5 of 5: merge")
     page.get_by_role("button", name="2 copy").click()
     wait_for_twin(page, "step 2 of 5: copy (entry 2)")
@@ -47,8 +47,8 @@ def test_by_mouse(open_notebook):
     assert not page.mistakes
 
 
-def test_it_opens_on_its_first_step_and_compares_the_patchers_only_when_asked(open_notebook):
-    page = open_notebook([CELL.replace(", step=None", "")])
+def test_it_opens_on_its_first_step_and_compares_the_patchers_only_when_asked(open_page):
+    page = open_page([CELL.replace(", step=None", "")])
     wait_for_twin(page, "step 1 of 5: choose")
     compared, verdict = page.locator(".vm-compare"), page.locator(".vm-decision figcaption")
     assert compared.is_hidden()
@@ -70,8 +70,8 @@ def test_twin_in_the_page_is_the_twin_in_the_kernel(open_notebook):
     )
 
 
-def test_by_keyboard_alone(open_notebook):
-    page = open_notebook([CELL])
+def test_by_keyboard_alone(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "step 5 of 5: merge")
     page.get_by_label("Site", exact=True).focus()
     page.keyboard.press("Tab")  # the first feature
@@ -100,8 +100,8 @@ def test_by_keyboard_alone(open_notebook):
     assert not page.mistakes
 
 
-def test_a_mistake_is_shown_in_place_and_the_kernel_lives(open_notebook):
-    page = open_notebook([CELL])
+def test_a_mistake_is_shown_in_place_and_the_kernel_lives(open_page):
+    page = open_page([CELL])
     wait_for_twin(page, "step 5 of 5: merge")
     page.get_by_text("Type your own code").click()
     code = page.get_by_role("group", name="Replacement 2").get_by_label("Code")
@@ -125,10 +125,8 @@ def test_a_mistake_is_shown_in_place_and_the_kernel_lives(open_notebook):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 900, 600])
-def test_looks(open_notebook, keep, theme, width):
-    page = open_notebook([CELL], theme=theme, width=width, height=2900)
-    if width < 1000:
-        page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
+def test_looks(open_page, keep, theme, width):
+    page = open_page([CELL], theme=theme, width=width, height=2900)
     wait_for_twin(page, "step 5 of 5: merge")
     for summary in page.locator(".vm-bench summary").all():
         summary.click()
@@ -175,7 +173,7 @@ def test_works_in_a_page_without_a_kernel(chromium):
     page.close()
 
 
-def test_two_benches_on_one_page_do_not_share_their_choices(open_notebook):
-    page = open_notebook([CELL, CELL.replace("bench =", "other =").replace("\nbench", "\nother")])
+def test_two_benches_on_one_page_do_not_share_their_choices(open_page):
+    page = open_page([CELL, CELL.replace("bench =", "other =").replace("\nbench", "\nother")])
     page.wait_for_function("document.querySelectorAll('.vm-bench').length === 2")
     assert page.locator(".vm-bench input[type=radio]:checked").count() == 2

@@ -1,4 +1,4 @@
-"""Predictions as a reader meets them: in JupyterLab, by mouse, by keyboard alone, in light and dark, kept for later."""
+"""Predictions as a reader meets them: by mouse, by keyboard alone, in light and dark, kept for later."""
 
 import pytest
 
@@ -55,8 +55,8 @@ def run_all_anew(page):
     page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
 
 
-def test_by_mouse_a_guess_unfolds_the_truth_and_is_answered(open_notebook, cells):
-    page = open_notebook(cells)
+def test_by_mouse_a_guess_unfolds_the_truth_and_is_answered(open_page, cells):
+    page = open_page(cells)
     assert folded(page)
     page.get_by_label(COUNT).click()
     page.keyboard.type("3")
@@ -92,8 +92,8 @@ def test_by_keyboard_alone(open_notebook, cells):
     assert not page.mistakes
 
 
-def test_by_keyboard_the_truth_is_asked_for(open_notebook, cells):
-    page = open_notebook(cells)
+def test_by_keyboard_the_truth_is_asked_for(open_page, cells):
+    page = open_page(cells)
     assert folded(page)
     page.get_by_role("button", name="Show me without a guess").focus()
     page.keyboard.press("Enter")
@@ -104,8 +104,8 @@ def test_by_keyboard_the_truth_is_asked_for(open_notebook, cells):
     assert not page.mistakes
 
 
-def test_an_empty_guess_is_asked_for_again(open_notebook, cells):
-    page = open_notebook(cells)
+def test_an_empty_guess_is_asked_for_again(open_page, cells):
+    page = open_page(cells)
     assert folded(page)
     keep_it(page)
     page.get_by_role("status").get_by_text("A guess is missing").wait_for()
@@ -147,10 +147,8 @@ def test_a_guess_survives_a_reload_and_a_restarted_kernel(open_notebook, cells):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 900, 600])
-def test_looks(open_notebook, keep, cells, theme, width):
-    page = open_notebook(cells, theme=theme, width=width)
-    if width < 1000:
-        page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
+def test_looks(open_page, keep, cells, theme, width):
+    page = open_page(cells, theme=theme, width=width)
     assert folded(page)
     page.locator(".vm-prediction").nth(1).screenshot(path=keep / f"prediction-folded-{theme}-{width}.png")
     page.get_by_label(COUNT).fill("3")

@@ -67,6 +67,12 @@ def test_an_endless_loop_ends_with_the_budget_of_instructions():
     assert len(trace.steps) == 5000
 
 
+@pytest.mark.parametrize(("rounds", "end"), [(49_000, End.VM_ENTER), (51_000, End.BUDGET)])
+def test_a_run_may_take_100_000_instructions_and_no_more(rounds, end):
+    trace = Machine(code(f"movl ${rounds}, %ecx\n1: decl %ecx\njnz 1b\nvmlaunch")).run("start")
+    assert trace.end is end
+
+
 def test_an_endless_loop_ends_with_the_budget_of_time():
     trace = Machine(code("1: jmp 1b"), budget=Budget(instructions=1 << 40, seconds=0)).run("start")
     assert trace.end is End.BUDGET

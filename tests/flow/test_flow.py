@@ -15,8 +15,9 @@ from vmenter.flow import recover
 from vmenter.flow.graph import Kind, Leave, Mark
 from vmenter.patching import alternatives, features, static_keys
 from vmenter.patching.lab import assemble, lab_object
-from vmenter.story import eras
+from vmenter.story import eras, history
 from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
+from vmenter.story.promise import Reach
 from vmenter.views.drawings import flowchart
 from vmenter.views.drawings.flowchart import draw
 
@@ -181,7 +182,7 @@ def states(era):
     switches = [*era.features, *era.keys]
     for on in product((False, True), repeat=len(switches)):
         chosen = {name for name, is_on in zip(switches, on, strict=True) if is_on}
-        for resume, pending, reach in ((True, False, eras.Reach.ASSIGNED), (False, True, eras.Reach.NONE)):
+        for resume, pending, reach in ((True, False, Reach.ASSIGNED), (False, True, Reach.NONE)):
             yield eras.State(
                 features=frozenset(chosen.intersection(era.features)),
                 keys=frozenset(chosen.intersection(era.keys)),
@@ -217,7 +218,7 @@ def test_every_executed_address_lies_in_a_block_and_every_step_on_an_edge(era):
 
 @pytest.mark.parametrize("name", ["e6ff1d61de51", "43fb862de8f6", "43fb862de8f6-backport"])
 def test_a_trace_tells_by_its_bytes_what_stood_at_the_sites(name):
-    era = eras.era(name)
+    era = history.era(name)
     graph = recover.graph(
         image.from_bytes(era.object, era.id, LAB_BASE), eras.START, follow=True, variants=True, names=NAMES
     )

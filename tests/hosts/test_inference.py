@@ -1,12 +1,10 @@
 """From a machine's words back to a host: the model, asked about that host, must say the machine's words again."""
 
-import gzip
-import json
 import re
 from dataclasses import replace
 
+import golden_cases
 import pytest
-from places import DATA
 
 from vmenter.boot.host import Host, host_from_json
 from vmenter.boot.selection import select
@@ -17,16 +15,8 @@ from vmenter.hosts.report import SAMPLES, Report, parse, sample, samples
 from vmenter.hosts.texts import FLAWS
 from vmenter.hosts.told import version
 
-
-def golden():
-    for file in sorted(DATA.glob("mitigations-*.json.gz")):
-        data = json.loads(gzip.decompress(file.read_bytes()))
-        for number, case in enumerate(data["cases"]):
-            yield pytest.param(data["kernel"], case, id=f"{data['kernel']}-{number}")
-
-
-GOLDEN = list(golden())
-each_golden = pytest.mark.parametrize(("kernel", "case"), GOLDEN)
+GOLDEN = golden_cases.golden()
+each_golden = golden_cases.each(GOLDEN)
 
 
 def report_of(kernel, case, *, guest):
@@ -87,17 +77,17 @@ def test_a_bit_that_a_line_decided_is_the_real_hosts_where_it_reads_that_bit(ker
 
 
 # The golden run turned threads on whatever had been selected; that is a machine where someone did so after boot.
-OFF = [one.values[1]["out"]["nosmt"] or "nosmt" in one.values[1]["cmdline"].split() for one in GOLDEN]
+OFF = [one.told["out"]["nosmt"] or "nosmt" in one.told["cmdline"].split() for one in GOLDEN]
 BARE = [one for one, off in zip(GOLDEN, OFF, strict=True) if not off]
 
 
-@pytest.mark.parametrize(("kernel", "case"), BARE)
+@golden_cases.each(BARE)
 def test_the_same_with_threads_running(kernel, case):
     found = explain(report_of(kernel, case, guest=False))
     assert [line.agrees for line in found.lines] == [True] * len(FLAWS)
 
 
-@pytest.mark.parametrize(("kernel", "case"), [one for one, off in zip(GOLDEN, OFF, strict=True) if off])
+@golden_cases.each(one for one, off in zip(GOLDEN, OFF, strict=True) if off)
 def test_threads_switched_on_again_after_boot_are_told_from_other_differences(kernel, case):
     found = explain(report_of(kernel, case, guest=False))
     assert all("sibling threads" in line.cause for line in found.disagreements)
@@ -108,7 +98,7 @@ def test_a_sample_from_a_golden_case_is_that_case(name):
     text = (SAMPLES / f"{name}.txt").read_text()
     source = re.search(r"mitigations-([\d.]+)\.json\.gz,\n# case (\d+)", text)
     if source:
-        cases = [one.values[1] for one in GOLDEN if one.values[0] == source[1]]
+        cases = [one.told for one in GOLDEN if one.kernel == source[1]]
         assert sample(name) == parse(report_of(source[1], cases[int(source[2])], guest=False).text)
     else:
         assert "its owner published" in text or "read by `vmenter host`" in text

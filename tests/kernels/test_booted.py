@@ -16,7 +16,7 @@ from vmenter.emulator.trace import EventKind
 from vmenter.kernels.booted import read
 from vmenter.kernels.booted_match import BUG_OF_FILE, compare, situation
 from vmenter.kernels.booted_record import RECORD, booted_enter, booted_enters
-from vmenter.story import eras
+from vmenter.story import eras, history
 from vmenter.story.history import SVM
 from vmenter.story.promise import Reach
 from vmenter.views.entry.widget import EntryExplorer
@@ -208,7 +208,7 @@ def test_a_recording_in_which_something_is_missing_does_not_agree(name, index, k
 
 def test_an_era_that_is_not_the_kernels_does_not_agree():
     recording, _ = compared("bochs-v12")
-    assert sum(not one.agree for one in compare(recording, era=eras.era("e6ff1d61de51"))) > 0
+    assert sum(not one.agree for one in compare(recording, era=history.era("e6ff1d61de51"))) > 0
 
 
 def test_a_device_passed_through_is_not_told_where_kvm_never_asked():

@@ -131,6 +131,22 @@ def test_the_newest_plain_kernel_is_fetched_and_found(machine):
     assert not (machine / "etc" / "state").exists()  # the machine's own apt state is left alone
 
 
+@pytest.mark.parametrize("where", ["preferences", "preferencesparts"])
+def test_what_the_machine_prefers_does_not_matter(machine, where):
+    """A machine may refuse kernels, and an administrator pins; we only want to read one."""
+    place = machine / "etc" / where
+    file = place / "none.pref" if where == "preferencesparts" else place
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("Package: *\nPin: release *\nPin-Priority: -1\n")
+    with (machine / "etc" / "conf").open("a") as conf:
+        conf.write(f'Dir::Etc::{where} "{place}";\n')
+    asked = subprocess.run(
+        ["apt-config", "dump", f"Dir::Etc::{where}"], capture_output=True, text=True, check=True
+    )
+    assert str(place) in asked.stdout
+    assert kernelfetch.fetch().name == f"{OLD}_6.1.5-1"
+
+
 def test_a_split_kernel_of_another_suite_comes_whole(machine):
     folder = kernelfetch.fetch(NEW, "lab-backports")
     assert shown(folder) == ("7.3.1-amd64", ["kvm-intel.ko", "kvm-amd.ko", "vmlinuz"])

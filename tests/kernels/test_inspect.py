@@ -2,16 +2,20 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from elf import PACKERS, module
 from needs import kernel_file, kernel_files
+from packs import deb
 
 from vmenter import LabError
 from vmenter.course.exercises.variants import changed, source
 from vmenter.kernels import stub as stubs
-from vmenter.kernels.inspect import HAS_FORM, Report, inspect, to_json
+from vmenter.kernels.form import HAS_FORM
+from vmenter.kernels.inspect import Report, inspect
+from vmenter.kernels.inspect_text import lines, to_json
 from vmenter.patching.lab import lab_object
 from vmenter.story.history import BACKPORT, ERAS, SVM
 
@@ -119,7 +123,7 @@ END = "end_function other\n"
         (("    clear_cpu_buffers\n.Lskip", ".Lskip"), f"clears for CLEAR_CPU_BUF_VM {MMIO_ONLY}"),
         (
             ("clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM\n", "nop, X86_FEATURE_CLEAR_CPU_BUF_VM\n"),
-            "cannot tell because __vmx_vcpu_run: what clears depends on more features than was tried",
+            "cannot tell because __vmx_vcpu_run: under CLEAR_CPU_BUF_VM_MMIO, one of its ways to VM-Enter goes around",
         ),
         (
             ("    call vmx_l1d_flush\n", "    call vmx_l1d_flush\n    clear_cpu_buffers\n"),
@@ -166,6 +170,7 @@ def test_a_way_around_verw_that_no_run_takes_is_seen(change):
         )
     )
     assert report.verdict.endswith("under CLEAR_CPU_BUF_VM, one of its ways to VM-Enter goes around VERW")
+    assert "that depends on" in report.reason
 
 
 @pytest.mark.parametrize("flag", [2, 8])
@@ -211,6 +216,54 @@ def test_a_verw_farther_away_is_not_the_form():
     assert (near.stubs[0].accesses, far.stubs[0].accesses) == (1, 3)
     assert far.verdict == "clears as 6.19 does, but not right before VM-Enter"
     assert far.reason.startswith("VERW 3 accesses to memory before VM-Enter")
+
+
+ONE_MORE = (
+    "    testb $1, (%rsp)\n"  # one access to memory; the flags it writes are written again before they are read
+)
+
+
+@pytest.mark.parametrize(("more", "accesses", "form"), [("", 1, True), (ONE_MORE, 2, False)])
+def test_one_access_behind_verw_is_the_form_and_two_are_not(more, accesses, form):
+    flags = "    testl $RUN_VMRESUME, 8"
+    report = of(changed("e6ff1d61de51", (flags, more + flags)))
+    assert (report.stubs[0].accesses, report.has_form) == (accesses, form)
+
+
+@pytest.mark.parametrize(
+    ("more", "accesses", "form"), [("", 0, True), (ONE_MORE, 1, True), (2 * ONE_MORE, 2, False)]
+)
+def test_the_same_on_amd(more, accesses, form):
+    clear = '    ALTERNATIVE "", clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM\n'
+    loaded = source(SVM).split(clear)[0].splitlines(keepends=True)[-1]  # what stands before it in the first stub
+    report = of(changed(SVM, (loaded + clear, loaded + clear + more)))
+    assert (max(one.accesses for one in report.stubs), report.has_form) == (accesses, form)
+
+
+# VERW has a form for each way to name memory: without, with a short and with a long distance from a register, from RIP.
+FORMS = (
+    "(%rax)",
+    "(%rax,%rcx)",
+    "8(%rax)",
+    "-8(%rax,%rcx,2)",
+    "0x1000(%rax)",
+    "0x1000(,%rcx,8)",
+    "cpu_l1tf_flush_l1d(%rip)",
+)
+
+
+@pytest.mark.parametrize("operand", FORMS)
+@pytest.mark.parametrize("code", ["verw {}", 'ALTERNATIVE "", "verw {}", 3*32+18'], ids=["code", "replacement"])
+def test_every_form_of_verw_with_a_memory_operand_is_seen_in_another_function(operand, code):
+    report = of(
+        changed("e6ff1d61de51", ("vcpu_run_function\nrun", f"{OTHER}{code.format(operand)}\n ret\n{END}run"))
+    )
+    assert report.stubs[0].elsewhere == ("other",)
+
+
+@pytest.mark.parametrize("code", ["verw %ax", "verr (%rax)", "sldt (%rax)"])
+def test_what_only_looks_like_it_is_not(code):
+    assert of(changed("e6ff1d61de51", ("vcpu_run_function\nrun", f"{OTHER}{code}\n ret\n{END}run"))).has_form
 
 
 def test_an_amd_stub_that_always_clears_is_not_said_to_clear_nothing():
@@ -290,6 +343,50 @@ def test_inspect_of_a_good_module_ends_with_0(run, tmp_path):
     assert "Verdict: has the 6.19 form" in out
     assert "mechanism: ALTERNATIVE_2 with MMIO test" in out
     assert re.search(r"CLEAR_CPU_BUF_VM_MMIO +yes +VMLAUNCH or VMRESUME +1", out)
+
+
+def test_a_hole_is_a_finding_of_its_own(run, tmp_path):
+    place = tmp_path / "kvm-intel.ko"
+    for era, form, hole in (("e6ff1d61de51", 0, 0), ("83ebe7157483", 1, 1), ("v4", 1, 0)):
+        place.write_bytes(lab_object(era))
+        assert run("inspect", str(place), "--fail-on", "form")[0] == form
+        status, out, _ = run("inspect", str(place), "--fail-on", "hole", "--json")
+        (found,) = json.loads(out)["kernels"]
+        assert (status, found["form"], bool(found["holes"])) == (hole, form == 0, hole == 1)
+        assert found["holes_why"] is None
+
+
+def test_what_else_stands_in_a_stub_is_told_by_name():
+    path = kernel_file("7.3.4", "kvm-intel.ko.xz")
+    (one,) = to_json(inspect(path.read_bytes(), "x"))["stubs"]
+    told = {(each["what"], each["when"]) for each in one["beside"]}
+    assert {("SPEC_CTRL", "before VM-Enter"), ("RSB", "behind the VM-Exit"), ("BHB", "behind the VM-Exit")} <= told
+    assert ("IBPB", "before VM-Enter") not in told
+    path = kernel_file("7.3.4", "kvm-amd.ko.xz")
+    both = to_json(inspect(path.read_bytes(), "x"))["stubs"]
+    assert all("IBPB" in {each["what"] for each in one["beside"]} for one in both)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("linux-binary-7.3.4+deb13-amd64_7.3.4-1_amd64.deb", "its modules are in linux-modules-7.3.4+deb13-amd64"),
+        ("linux-image-6.1.0-48-arm64_6.1.172-1_arm64.deb", "it is for arm64"),
+        ("something.deb", "linux-modules-"),
+    ],
+)
+def test_a_package_without_the_modules_says_where_they_are(run, tmp_path, name, told):
+    (tmp_path / name).write_bytes(deb({"boot/config": b"nothing"}))
+    status, out, err = run("inspect", str(tmp_path / name))
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert told in err
+
+
+def test_one_long_path_does_not_stretch_the_table(tmp_path):
+    short, long = "a.ko", "/".join(["a-long-folder"] * 12) + "/kvm-intel.ko"
+    reports = [replace(inspect(lab_object("v4"), "v4", file=name), version=None) for name in (short, long)]
+    reports.append(inspect(lab_object("e6ff1d61de51"), "e"))
+    assert max(line.index("kvm-intel") for line in list(lines(reports))[1:4]) < 50
 
 
 def test_inspect_of_a_folder_compares_and_ends_with_1(run, tmp_path):

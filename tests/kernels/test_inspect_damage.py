@@ -25,8 +25,8 @@ from vmenter import LabError
 from vmenter.code.image import from_bytes
 from vmenter.code.unpack import unpack
 from vmenter.emulator.memory import LAB_BASE
-from vmenter.kernels.inspect import inspect, to_json
-from vmenter.kernels.inspect_text import lines
+from vmenter.kernels.inspect import inspect
+from vmenter.kernels.inspect_text import lines, to_json
 from vmenter.kernels.module_era import of_module
 from vmenter.patching.lab import lab_object
 from vmenter.story.history import BACKPORT, ERAS

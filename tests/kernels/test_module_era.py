@@ -66,13 +66,39 @@ def test_a_flush_that_is_left_out_in_a_module_is_found():
 
 
 def test_what_the_model_does_not_know_is_refused_not_guessed():
-    with pytest.raises(LabError, match="depends on something that the model does not know"):
-        audit(as_module(REJECTED_CURE))
     with pytest.raises(LabError, match=r"no argument chooses"):
         as_module(changed("e6ff1d61de51", ("    jz .Lvmlaunch\n", "")))
     amd = kernel_file("7.3.4", "kvm-amd.ko.xz")
     with pytest.raises(LabError, match=r"only a kvm-intel\.ko can be audited"):
         of_module(load(amd, LAB_BASE), "kvm-amd.ko")
+
+
+def test_a_cure_in_c_that_was_not_taken_is_audited_as_it_runs():
+    """The flush says whether it flushed, and VERW depends on that: no pattern of KVM's, and run all the same."""
+    assert counts(audit(as_module(REJECTED_CURE))) == counts(audit(REJECTED_CURE))
+
+
+def test_the_promise_is_the_versions_whatever_the_code_does():
+    never = as_module(
+        changed(
+            "e6ff1d61de51",
+            ("    clear_cpu_buffers\n.Lskip", ".Lskip"),
+            ("clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM\n", "nop, X86_FEATURE_CLEAR_CPU_BUF_VM\n"),
+        )
+    )
+    assert never.promised.kernel == "7.3.4"
+    assert counts(audit(never))[0] > counts(audit(as_module(changed("e6ff1d61de51"))))[0] == 0
+
+
+def test_a_module_in_a_folder_is_audited(run, tmp_path):
+    place = tmp_path / "lib" / "modules" / "6.17.0-lab" / "kernel"
+    place.mkdir(parents=True)
+    (place / "kvm-intel.ko").write_bytes(lab_object("83ebe7157483"))
+    status, out, err = run("audit", "--module", str(tmp_path), "--json")
+    assert (status, err) == (1, "")
+    assert json.loads(out)["eras"][0]["broken"] == audit("83ebe7157483").broken.count
+    (place / "kvm-intel.ko").unlink()
+    assert run("audit", "--module", str(tmp_path))[0] == 2
 
 
 def test_the_question_for_an_assigned_device_is_not_that_for_mmio():

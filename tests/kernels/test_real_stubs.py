@@ -150,7 +150,7 @@ def test_amds_stub_clears_right_before_vmrun(version):
 def test_what_is_found_out_by_trying_is_what_is_written_here(version):
     image = module(version)
     (stub,) = stubs.find(image)
-    found = stubs.Runner(image, stub, alternatives.rules(image))
+    found = stubs.Runner(image, stub, rules(image))
     assert {**found.arguments, found.flags: 7}.items() >= ARGUMENTS[version](7).items()
     assert found.clearing == ((CLEAR_CPU_BUF[version],) if version in CLEAR_CPU_BUF else (VM, VM_MMIO))
 

@@ -9,8 +9,8 @@ from vmenter import LabError
 from vmenter.code.image import load
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels import census, module_era
-from vmenter.kernels.inspect import inspect_image, to_json
-from vmenter.kernels.inspect_text import report_lines
+from vmenter.kernels.inspect import inspect_image
+from vmenter.kernels.inspect_text import report_lines, to_json
 from vmenter.kernels.recorded import MODULE, inspected, module, recorded
 from vmenter.story import audit_text
 from vmenter.story.audit import audit

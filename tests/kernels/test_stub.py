@@ -59,7 +59,7 @@ def test_both_of_amds_stubs_run_to_vmrun_and_clear_under_one_feature(version, nu
     assert [stub.name for stub in stubs.find(image)] == ["__svm_vcpu_run", "__svm_sev_es_vcpu_run"]
     runs = [*runner(image, number).runs()]
     assert [(r.features, r.vm_enter, r.verw) for r in runs] == [((), "VMRUN", 0), ((VM,), "VMRUN", 1)]
-    assert stubs.callers(image, stubs.find(image)[number]) == ("svm_vcpu_enter_exit",)
+    assert stubs.callers(image, stubs.find(image)[number].start) == ("svm_vcpu_enter_exit",)
 
 
 @pytest.mark.parametrize("era", ["before-mds", "650b68a0622f"])
@@ -120,6 +120,17 @@ def test_what_cannot_be_run_is_an_error_that_says_why():
         runner(era_image(changed("e6ff1d61de51", ("    jz .Lvmlaunch\n", "1:  jmp 1b\n"))))
     with pytest.raises(LabError, match="returns without entering a guest"):
         runner(era_image(changed("e6ff1d61de51", ("    vmresume\n", ""))))
+
+
+@pytest.mark.parametrize(("rounds", "enters"), [(9_000, True), (11_000, False)])
+def test_a_stub_may_take_20_000_instructions_and_no_more(rounds, enters):
+    loop = f"    movl ${rounds}, %ecx\n1:  decl %ecx\n    jnz 1b\n    pushq %rdi "
+    image = era_image(changed("e6ff1d61de51", ("    pushq %rdi ", loop)))
+    if enters:
+        assert runner(image).reach == 4
+    else:
+        with pytest.raises(LabError, match="no VM-Enter within 20,000 instructions"):
+            runner(image)
 
 
 def test_no_stub_and_no_symbols_are_errors_that_say_what_is_there():

@@ -20,7 +20,7 @@ from vmenter.story import audit as audit_
 from vmenter.story import eras
 from vmenter.story.audit import audit, audits, outcome_of, outcomes
 from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
-from vmenter.story.promise import Reach, VCpuState
+from vmenter.story.promise import Reach, VCpuState, Verw, promise_of
 from vmenter.story.space import DEFAULT, FULL, SPACES, Part, machine_of
 
 ALL = [*ERAS.values(), BACKPORT, REJECTED_CURE]
@@ -270,8 +270,8 @@ def expected(era, promise, vcpu):
     """Say in the issue's words whether an era breaks this promise for this vCPU."""
     cond_clear = promise.l1d_flush == "cond" and not vcpu.flush_pending
     flushes = promise.l1d_flush == "always" or (promise.l1d_flush == "cond" and vcpu.flush_pending)
-    skipped = promise.verw is eras.Verw.ALWAYS and cond_clear
-    mmio_only = promise.verw is eras.Verw.MMIO
+    skipped = promise.verw is Verw.ALWAYS and cond_clear
+    mmio_only = promise.verw is Verw.MMIO
     assigned_skipped = mmio_only and vcpu.mmio is Reach.ASSIGNED and cond_clear
     mapped_missed = mmio_only and vcpu.mmio is Reach.MAPPED and not flushes
     return {
@@ -288,7 +288,7 @@ def test_the_broken_are_as_many_as_the_expected_findings_count(era):
     count = 0
     for tally in outcomes(FULL, era.kernel).values():
         host, vcpu = FULL.machine(tally.smallest)
-        count += tally.number * expected(era, eras.promise_of(select(host, era.kernel)), vcpu)
+        count += tally.number * expected(era, promise_of(select(host, era.kernel)), vcpu)
     found = full_audit(era).broken
     assert count == (found.count if found else 0)
 

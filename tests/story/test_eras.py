@@ -5,21 +5,22 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from era_states import ALL, BEFORE, MDS, MERGED, MMIO, MOVED, REACH, V4, state_for
+from era_states import ALL, BEFORE, MDS, MERGED, MMIO, MOVED, REACH, V4, mutated, state_for
 
 from vmenter import LabError
 from vmenter.boot.generations import GENERATIONS
 from vmenter.boot.host import Host
 from vmenter.boot.processors import PRESETS
+from vmenter.boot.selection import select
 from vmenter.emulator.machine import HOST_REGISTERS
-from vmenter.emulator.memory import GS_BASE
+from vmenter.emulator.memory import GS_BASE, VCPU
 from vmenter.emulator.trace import EventKind
 from vmenter.patching.lab import LAB
-from vmenter.story import eras
+from vmenter.story import eras, history
 from vmenter.story.entry_text import to_text
 from vmenter.story.eras import State
 from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
-from vmenter.story.promise import Promise, Reach, VCpuState, Verw
+from vmenter.story.promise import Promise, Reach, VCpuState, Verw, judge, promise_of
 
 MODES = ("never", "cond", "always")
 EITHER = (False, True)
@@ -83,7 +84,7 @@ def test_an_unknown_era_is_an_error_that_names_the_nearest():
     with pytest.raises(
         LabError, match="unknown name '43fb862', did you mean 43fb862de8f6; use one of: before-mds"
     ):
-        eras.era("43fb862")
+        history.era("43fb862")
 
 
 @pytest.mark.parametrize("era", ALL, ids=lambda era: era.id)
@@ -153,7 +154,7 @@ def run_and_judge(era, row):
         return None, None
     promise = Promise(Verw.ALWAYS if row["verw"] else Verw.MMIO if row["mmio_only"] else Verw.NEVER, row["mode"])
     trace = eras.run(era, state)
-    return trace, eras.judge(promise, VCpuState(Reach(row["reach"]), row["flag"], row["resume"]), trace)
+    return trace, judge(promise, VCpuState(Reach(row["reach"]), row["flag"], row["resume"]), trace)
 
 
 @pytest.mark.parametrize("era", ALL, ids=lambda era: era.id)
@@ -217,10 +218,34 @@ def test_without_microcode_the_flush_reads_64_kib_and_what_rests_on_it_is_assume
     state = state_for(era, mode="always", resume=True, microcode=False)
     trace = eras.run(era, state)
     assert [event.kind for event in trace.clears] == [EventKind.L1D_FLUSH_LOOP]
-    verdict = eras.judge(Promise(Verw.ALWAYS, "always"), VCpuState(resume=True), trace)
+    verdict = judge(Promise(Verw.ALWAYS, "always"), VCpuState(resume=True), trace)
     assert (verdict.kept, verdict.assumed) == (True, True)
-    only_l1tf = eras.judge(Promise(Verw.NEVER, "always"), VCpuState(resume=True), trace)
+    only_l1tf = judge(Promise(Verw.NEVER, "always"), VCpuState(resume=True), trace)
     assert (only_l1tf.kept, only_l1tf.assumed) == (True, False)
+
+
+@pytest.mark.parametrize("era", [MOVED, V4, MERGED], ids=lambda era: era.id)
+def test_where_verw_runs_beside_the_flush_by_reading_nothing_is_assumed(era):
+    trace = eras.run(era, state_for(era, verw=True, mode="always", microcode=False))
+    assert {event.kind for event in trace.clears} == {EventKind.L1D_FLUSH_LOOP, EventKind.VERW}
+    verdict = judge(Promise(Verw.ALWAYS, "always"), VCpuState(), trace)
+    assert (verdict.kept, verdict.assumed) == (True, False)
+
+
+def test_a_vcpu_reaches_no_mmio_unless_it_is_said():
+    assert State() == State(mmio=Reach.NONE)
+    assert VCpuState() == VCpuState(mmio=Reach.NONE)
+    only_mmio = Host(("mmio_stale_data",), ("fb_clear",))
+    for era in (MMIO, MOVED, REACH, V4, MERGED):
+        assert eras.enter(era, only_mmio).trace.verw == 0
+        assert eras.enter(era, only_mmio, VCpuState(Reach.ASSIGNED)).trace.verw == 1
+
+
+@pytest.mark.parametrize(("rounds", "enters"), [(9_000, True), (11_000, False)])
+def test_a_readers_own_code_may_take_20_000_instructions_and_no_more(rounds, enters):
+    loop = f"    movl ${rounds}, %ecx\n1:  decl %ecx\n    jnz 1b\n    push_host_registers\n"
+    trace = eras.run(mutated(MERGED, ("    push_host_registers\n", loop)), State())
+    assert (trace.vm_enter is not None) == enters
 
 
 @pytest.mark.parametrize("era", ALL, ids=lambda era: era.id)
@@ -229,7 +254,7 @@ def test_up_to_v6_18_the_flag_of_the_vcpu_asks_for_a_flush_too(era):
     machine = eras._machine(era, state.features, state.keys)
     vcpu = eras._structure(Reach.NONE, resume=False, disable_fb_clear=False)
     vcpu = replace(vcpu, flags={**vcpu.flags, eras.OFFSETS["flush_l1d"]: 1})
-    trace = machine.run(eras.START, {"rdi": eras.VCPU}, vcpu)
+    trace = machine.run(eras.START, {"rdi": VCPU}, vcpu)
     assert trace.l1d_flushed == (era is not MERGED)
 
 
@@ -318,7 +343,7 @@ def test_no_preset_skips_from_43fb862de8f6_on(name, reach):
 
 
 def promise(name):
-    return eras.promise_of(eras.select(PRESETS[name].host, "6.12.117"))
+    return promise_of(select(PRESETS[name].host, "6.12.117"))
 
 
 def test_mmio_only_hosts_with_l1tf_skip_up_to_v6_18():

@@ -7,7 +7,7 @@ from vmenter import LabError
 from vmenter.story import eras
 from vmenter.story.eras import State
 from vmenter.story.history import BACKPORT
-from vmenter.story.promise import Promise, Reach, VCpuState, Verw
+from vmenter.story.promise import Promise, Reach, VCpuState, Verw, judge
 
 
 def verdict(era, original, **row):
@@ -23,7 +23,7 @@ def verdict(era, original, **row):
     }
     promise = Promise(Verw.ALWAYS if row["verw"] else Verw.MMIO if row["mmio_only"] else Verw.NEVER, row["mode"])
     trace = eras.run(era, state_for(original, **row))
-    return eras.judge(promise, VCpuState(Reach(row["reach"]), row["flag"], row["resume"]), trace)
+    return judge(promise, VCpuState(Reach(row["reach"]), row["flag"], row["resume"]), trace)
 
 
 @pytest.mark.parametrize("era", [MDS, MMIO])
@@ -143,4 +143,4 @@ def test_a_flush_that_never_comes_breaks_the_promise_of_l1tf():
 def test_code_that_returns_without_a_vm_enter_cannot_be_judged():
     turned_back = mutated(MERGED, ("    call vmx_l1d_flush\n", "    popq %rbx\n    popq %rbp\n    ret\n"))
     with pytest.raises(LabError, match="no VM-Enter: the run ended with return"):
-        eras.judge(Promise(Verw.NEVER, "never"), VCpuState(), eras.run(turned_back, State()))
+        judge(Promise(Verw.NEVER, "never"), VCpuState(), eras.run(turned_back, State()))

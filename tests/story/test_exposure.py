@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmenter import LabError
-from vmenter.story import eras
+from vmenter.story import eras, history
 from vmenter.story.audit import audit
 from vmenter.story.exposure import SITUATIONS, Count, Cut, counts, finding
 from vmenter.story.space import DEFAULT, machine_of
 
-ERAS = list(eras.ERAS.values())
+ERAS = list(history.ERAS.values())
 NAMES = (*SITUATIONS, *DEFAULT.counts)
 MMIO_ONLY = ("VERW asked", "for guests that reach MMIO")
 SKIPPED = ("L1D flush now", "cond, none pending")
@@ -125,7 +125,7 @@ def test_each_era_has_its_holes_where_the_story_says():
 
 
 def test_zooming_ends_at_one_configuration():
-    era, cut = eras.era("650b68a0622f"), Cut()
+    era, cut = history.era("650b68a0622f"), Cut()
     one = finding(era, cut, "broken")
     picks = dict(one.tally.smallest)
     for number, dimension in enumerate(DEFAULT.dimensions):
@@ -136,7 +136,7 @@ def test_zooming_ends_at_one_configuration():
 
 
 def test_an_example_without_fault_owes_something_where_there_is_such():
-    era = eras.era("650b68a0622f")
+    era = history.era("650b68a0622f")
     kept = eras.enter(era, *finding(era, Cut(), None).machine)
     assert kept.verdict.kept
     assert kept.promise.owes_clear(kept.vcpu) or kept.promise.owes_flush(kept.vcpu)

@@ -13,7 +13,7 @@ from vmenter.emulator.memory import VCPU
 from vmenter.emulator.trace import EventKind
 from vmenter.patching.alternatives import patch_all
 from vmenter.patching.lab import LAB, assemble, lab_object
-from vmenter.story import eras, svm
+from vmenter.story import eras, history, svm
 from vmenter.story.history import ERAS, SVM
 from vmenter.story.promise import Verw
 
@@ -78,7 +78,7 @@ def test_the_offsets_here_are_those_of_the_source():
 def test_the_era_stands_beside_those_of_the_story_not_among_them():
     assert SVM.id not in ERAS
     with pytest.raises(LabError, match="unknown name 'd8010d4ba43e'"):
-        eras.era(SVM.id)
+        history.era(SVM.id)
     assert (SVM.commit, SVM.date, SVM.release) == ("d8010d4ba43e", "2025-07-08", "v6.16")
     image = from_bytes(lab_object(SVM.id), SVM.id)
     assert len(patch_all(image, set())) == 2

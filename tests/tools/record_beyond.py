@@ -20,8 +20,8 @@ from vmenter.code.symbols import Symbols
 from vmenter.code.unpack import unpack
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels import amd_stub, census, module_era
-from vmenter.kernels.inspect import inspect_image, to_json
-from vmenter.kernels.inspect_text import report_lines
+from vmenter.kernels.inspect import inspect_image
+from vmenter.kernels.inspect_text import report_lines, to_json
 from vmenter.story import audit_text
 from vmenter.story.audit import audit
 from vmenter.story.space import DEFAULT

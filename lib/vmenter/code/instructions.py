@@ -215,6 +215,11 @@ def ecx_after(instruction: Instruction, before: int | None) -> int | None:
     return None if written in ("%ecx", "%rcx", "%cx", "%cl", "%ch") else before
 
 
+def detailed(code: bytes) -> Any:
+    """Return the decoder's own object for one instruction, with its operands; None if it knows none."""
+    return next(_capstone(detail=True).disasm(code, 0), None)
+
+
 @cache
 def _capstone(*, detail: bool = False) -> Any:
     """Return the decoder, made at first use."""

@@ -16,12 +16,10 @@ from hashlib import blake2b
 
 from vmenter.code.image import Image
 from vmenter.code.instructions import Instruction, ecx_after
-from vmenter.flow.graph import Alternative, Block, Choice, Edge, Flow, Kind, Leave, Mark, Variant
+from vmenter.flow.graph import Block, Choice, Edge, Flow, Kind, Mark
 from vmenter.flow.walk import RETURNING, Place, Plan, Walk
 from vmenter.patching.alternative_table import Rules
 from vmenter.patching.alternatives import Patch
-
-__all__ = ["Alternative", "Block", "Choice", "Edge", "Flow", "Kind", "Leave", "Mark", "Variant", "graph"]
 
 MOST_BLOCKS = 500
 CACHED_IMAGE = 8 << 20  # bytes; larger images are not worth hashing

@@ -1,29 +1,52 @@
 """The C function around a VM-Enter stub (vmx_vcpu_enter_exit, as a rule): what it does before the call.
 
-Read from its control-flow graph, with both ways of every static branch and every variant of an alternative in it;
-it is not run. A question is answered by reachability: VERW that cannot be reached while a static key is on is
-"unless" that key, VERW that cannot be reached while it is off is "under" it. What cannot be told stays None.
+It is run, up to the call, in every way it can take (`explore`): each static key off and on, each question
+answered with no and yes. What decides about VERW, the L1D flush and FB_CLEAR_DIS comes from these ways, whatever
+the code looks like; a static key is named by the kernel's symbol, a question by the function that answers it.
+What could not be followed is told as such. Functions that the module does not have are taken to do nothing but
+return something.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from vmenter import LabError
 from vmenter.code.image import Image
-from vmenter.code.instructions import Instruction, decode, ecx_after
-from vmenter.emulator.machine import IA32_MCU_OPT_CTRL
-from vmenter.flow import recover
-from vmenter.flow.graph import Block, Edge, Flow, Leave, Mark
+from vmenter.code.instructions import decode
+from vmenter.emulator.machine import Budget
+from vmenter.emulator.memory import VCPU
+from vmenter.emulator.trace import EventKind
+from vmenter.kernels.decisions import (
+    Arm,
+    Deciding,
+    Decision,
+    Item,
+    Question,
+    Way,
+    answered,
+    arms,
+    deciding,
+    entering,
+    nodes,
+    open_to,
+    outcomes,
+    questions,
+)
+from vmenter.kernels.explore import Explorer
+from vmenter.kernels.runs import Runs
 from vmenter.kernels.stub import MMIO, Stub, callers
 from vmenter.patching.alternative_table import Rules, read
 
-MOST_BLOCKS = 4000  # of the function and what it calls; vmx_vcpu_run with all inlined has some hundred
+FLUSH_KEY, COND_KEY = "vmx_l1d_should_flush", "vmx_l1d_flush_cond"
 USUAL = ("vmx_vcpu_enter_exit", "svm_vcpu_enter_exit", "vmx_vcpu_run", "svm_vcpu_run")  # up to a suffix
-ASSIGNED = "kvm_arch_has_assigned_device"
+ASSIGNED = "what kvm_arch_has_assigned_device returns"
+MMIO_BIT = f"bit {MMIO.bit_length() - 1} of register"
 VERW = re.compile(rb"\x0f\x00[\x28-\x2f\x68-\x6f\xa8-\xaf]")  # with a memory operand; or bytes that look so
-FLUSHES = frozenset({Mark.FLUSH, Mark.FLUSH_LOOP})
+BUDGET = Budget(instructions=20_000, seconds=2.0)  # the loop over 64 KiB takes 5,000
+BACK = 12  # instructions: how far before a call that which makes its argument is looked for
+FLUSHES = frozenset({EventKind.L1D_FLUSH, EventKind.L1D_FLUSH_LOOP})
 
 
 class Asks(StrEnum):
@@ -46,6 +69,16 @@ class Guarded:
 
 
 @dataclass(frozen=True)
+class Told:
+    """One way to VERW in C: which keys are on and off there, and what else must be answered, and how."""
+
+    under: tuple[str, ...]
+    unless: tuple[str, ...]
+    asks: Asks
+    questions: tuple[tuple[str, bool], ...] = ()  # all that are no static keys, with the answers
+
+
+@dataclass(frozen=True)
 class Around:
     """What a C function does before it calls the stub. None: cannot be told."""
 
@@ -56,15 +89,26 @@ class Around:
     fb_clear_dis: bool | None  # FB_CLEAR_DIS may be set before the call
     keys: tuple[str, ...] = ()  # static keys that are looked at before the call
     features: tuple[int, ...] = ()  # of the alternatives on the way
-    sites: int = 0
     why_not: str | None = None  # why something cannot be told
+    arms: tuple[Told, ...] = ()  # the ways to its VERW
+    flushes_rightly: bool | None = (
+        None  # exactly where KVM's keys and flags ask for it; None: the module knows no such key
+    )
+    flags_from: str | None = None  # the register whose bit for MMIO is handed on to the stub, and nothing else
+    ways: Way | None = field(default=None, repr=False, compare=False)
 
 
-def around(image: Image, stub: Stub, how: Rules) -> tuple[Around, ...]:
-    """Return what each C function that calls the stub does before; nested checks, which run no guest, left out."""
-    found = callers(image, stub)
-    usual = [name for name in found if name.split(".")[0] in USUAL]
-    return tuple(_around(image, name, stub, how) for name in usual or found if not name.startswith("nested_"))
+def around(image: Image, found: Iterable[Stub], how: Rules, register: str | None = None) -> tuple[Around, ...]:
+    """Return what each C function that calls a stub does before; nested checks, which run no guest, left out.
+
+    `register`: in which the stub is given run flags, if it is.
+    """
+    found = tuple(found)
+    names = dict.fromkeys(name for stub in found[:1] for name in callers(image, stub.start))
+    usual = [name for name in names if name.split(".")[0] in USUAL]
+    starts = [stub.start for stub in found]
+    wanted = [name for name in usual or names if not name.startswith("nested_")]
+    return tuple(_around(image, name, starts, how, register) for name in wanted)
 
 
 def elsewhere(image: Image, stub: Stub, how: Rules) -> tuple[str, ...]:
@@ -75,127 +119,17 @@ def elsewhere(image: Image, stub: Stub, how: Rules) -> tuple[str, ...]:
             for match in VERW.finditer(section.data):
                 address = section.address + match.start()
                 name, _ = image.symbols.at(address) or (stub.name, 0)
-                if name != stub.name and any(
+                if not stub.start <= address < stub.end and any(
                     i.address == address and i.is_clear
                     for i in decode(_bytes(image, name), image.symbols.extent(name)[0], strict=False)
                 ):
                     found.append(name)
     for site in read(image, how).sites:
-        for entry in site.entries:
+        for entry in () if stub.start <= site.address < stub.end else site.entries:
             code = image.read(entry.replacement, entry.replacement_length) if entry.replacement_length else b""
             if VERW.search(code) and any(i.is_clear for i in decode(code, strict=False)):
                 found.append(image.label(site.address).split("+")[0])
     return tuple(name for name in dict.fromkeys(found) if name != stub.name)
-
-
-def _around(image: Image, name: str, stub: Stub, how: Rules) -> Around:
-    try:
-        return _read(_graph(image, name, stub, how), name, stub)
-    except LabError as error:
-        return Around(name, None, None, None, None, why_not=str(error))
-
-
-def _graph(image: Image, name: str, stub: Stub, how: Rules) -> Flow:
-    """Return the graph of the function, and of what it calls before the stub."""
-    graph = recover.graph(image, name, variants=True, how=how, most=MOST_BLOCKS)
-    called = _called(image, _before(graph, stub), stub)
-    return recover.graph(image, name, variants=True, how=how, most=MOST_BLOCKS, follow=called) if called else graph
-
-
-def _called(image: Image, instructions: Iterable[Instruction], stub: Stub) -> tuple[str, ...]:
-    """Return the functions of this image that are called on the way, the stub apart."""
-    targets = {i.branch_target for i in instructions if i.mnemonic.startswith("call")}
-    names = {target: image.label(target) for target in targets if target is not None and image.section_at(target)}
-    return tuple(sorted(name for target, name in names.items() if target != stub.start and "+" not in name))
-
-
-def _before(graph: Flow, stub: Stub) -> list[Instruction]:
-    """Return all instructions that may run before the call of the stub."""
-    blocks = _Ways(graph, stub).before()
-    return [instruction for _, instructions in blocks for instruction in instructions]
-
-
-class _Ways:
-    """Which blocks lie on a way from the function's start to the call of the stub."""
-
-    def __init__(self, graph: Flow, stub: Stub) -> None:
-        self.graph, self.stub = graph, stub
-        self.start = graph.blocks[0].key
-        self.next: dict[str, list[Edge]] = {}
-        for edge in graph.edges:
-            self.next.setdefault(edge.tail, []).append(edge)
-        self.calls = {block.key for block in graph.blocks if any(map(self.is_call, block.instructions))}
-
-    def is_call(self, instruction: Instruction) -> bool:
-        return instruction.branch_target == self.stub.start
-
-    def reach(
-        self,
-        keys: Mapping[str, bool] | None = None,
-        cut: Collection[Edge] = (),
-        stop: Collection[str] = (),
-    ) -> set[str]:
-        """Return what can be reached without passing the call or a stop: known keys, cut edges."""
-        seen, waiting = {self.start}, [self.start]
-        while waiting:
-            key = waiting.pop()
-            if key in self.calls or key in stop:
-                continue
-            branch = self.graph.by_key[key].branch
-            for edge in self.next.get(key, ()):
-                state = None if branch is None or keys is None else keys.get(branch.key)
-                closed = state is not None and edge.note == f"key {'off' if state else 'on'}"
-                if edge.head not in seen and not closed and edge not in cut:
-                    seen.add(edge.head)
-                    waiting.append(edge.head)
-        return seen
-
-    def before(self) -> list[tuple[Block, tuple[Instruction, ...]]]:
-        """Return the blocks on a way to the call, each with its instructions up to there."""
-        backwards: dict[str, list[str]] = {}
-        for edge in self.graph.edges:
-            backwards.setdefault(edge.head, []).append(edge.tail)
-        leads, waiting = set(self.calls), list(self.calls)
-        while waiting:
-            for tail in backwards.get(waiting.pop(), ()):
-                if tail not in leads and tail not in self.calls:
-                    leads.add(tail)
-                    waiting.append(tail)
-        found = []
-        for key in sorted(leads & self.reach()):
-            block = self.graph.by_key[key]
-            stop = next((n for n, i in enumerate(block.instructions) if self.is_call(i)), len(block.instructions))
-            found.append((block, block.instructions[:stop]))
-        return found
-
-
-def _read(graph: Flow, name: str, stub: Stub) -> Around:
-    """Answer the questions from the graph."""
-    ways = _Ways(graph, stub)
-    before = ways.before()
-    if not before:
-        return Around(name, None, None, None, None, why_not=f"{name}: no way from its start to the call was found")
-    blocks = [block for block, _ in before]
-    verw = {block.key for block in blocks if block.mark is Mark.VERW}
-    flush = {block.key for block in blocks if block.mark in FLUSHES}
-    # A jump through a table may lead anywhere: then a VERW off the known ways says nothing.
-    open_ends = any(block.leave is Leave.INDIRECT for block in graph.blocks if block.key in ways.reach())
-    elsewhere = any(i.is_clear for i in decode(_bytes(graph.image, name), strict=False))
-    chosen = sorted({block.choice.site for block in blocks if block.choice})
-    entries = [entry for number in chosen for entry in graph.alternatives[number].site.entries]
-    keys = tuple(sorted({block.branch.key for block in blocks if block.branch}))
-    clears = True if verw else None if open_ends and elsewhere else False
-    return Around(
-        function=name,
-        verw=_guarded(ways, verw, keys) if verw else None,
-        clears=clears,
-        flush=_guarded(ways, flush, keys) if flush else None,
-        fb_clear_dis=_writes_mcu_opt_ctrl(before),
-        keys=keys,
-        features=tuple(sorted({entry.feature for entry in entries})),
-        sites=len(chosen),
-        why_not="an indirect jump hides which ways lead to VERW" if clears is None else None,
-    )
 
 
 def _bytes(image: Image, name: str) -> bytes:
@@ -203,120 +137,243 @@ def _bytes(image: Image, name: str) -> bytes:
     return image.read(start, end - start)
 
 
-def _guarded(ways: _Ways, wanted: set[str], keys: Sequence[str]) -> Guarded:
-    """Tell what must be true for any of the wanted blocks to be reached."""
-    under, unless = [], []
-    for key in keys:
-        if wanted.isdisjoint(ways.reach({key: False})):
-            under.append(key)
-        elif wanted.isdisjoint(ways.reach({key: True})):
-            unless.append(key)
-    off = dict.fromkeys(keys, False)
-    either = (
-        () if under or wanted & ways.reach(off) else (k for k in keys if wanted & ways.reach({**off, k: True}))
-    )
-    return Guarded(tuple(under), tuple(unless), tuple(either), _asks(ways, wanted))
+# --- what it comes to --------------------------------------------------------------------------------------------
 
 
-def _asks(ways: _Ways, wanted: set[str]) -> Asks:
-    """Tell which question to the vCPU stands between the start and all the wanted blocks."""
-    asked = {asks for asks, _, _ in _questions(ways, wanted)}
-    return next((asks for asks in (Asks.ASSIGNED, Asks.MMIO, Asks.OTHER) if asks in asked), Asks.NOTHING)
+def clears(item: Item) -> bool:
+    """Tell whether this is a VERW."""
+    return item.kind == EventKind.VERW
 
 
-def _questions(
-    ways: _Ways, wanted: set[str], keys: Mapping[str, bool] | None = None
-) -> Iterator[tuple[Asks, Edge, Edge]]:
-    """Yield the questions that decide whether wanted blocks are reached: what, and the edges for yes and no."""
-    for key in sorted(ways.reach(keys) - wanted):
-        block, edges = ways.graph.by_key[key], ways.next.get(key, [])
-        if block.branch or len(edges) != 2 or edges[0].head == edges[1].head:
-            continue
-        for yes, no in (edges, edges[::-1]):
-            if wanted.isdisjoint(ways.reach(keys, (yes,))):
-                yield _question(ways.graph, block), yes, no
+def flushes(item: Item) -> bool:
+    """Tell whether this is an L1D flush, by MSR or by loop."""
+    return item.kind in FLUSHES
 
 
-def _question(graph: Flow, block: Block) -> Asks:
-    """Tell what a block asks that ends in a conditional jump."""
-    if ASSIGNED in {graph.image.label(i.branch_target) for i in block.instructions if i.branch_target}:
-        return Asks.ASSIGNED
-    return Asks.MMIO if any(_tested(i) in _MMIO_TESTS for i in block.instructions[-2:]) else Asks.OTHER
+def disables(item: Item) -> bool:
+    """Tell whether this sets FB_CLEAR_DIS."""
+    return item.kind == EventKind.FB_CLEAR_DIS_SET
 
 
-_MMIO_TESTS = {("test", MMIO), ("bt", MMIO.bit_length() - 1)}
-
-
-def _tested(instruction: Instruction) -> tuple[str, int] | None:
-    """Return ("test", 4) for ``testb $4, %bpl``; None for what compares with no constant."""
-    number, _, _ = instruction.operands.removeprefix("$").partition(",")
+def _around(image: Image, name: str, starts: list[int], how: Rules, register: str | None) -> Around:
     try:
-        return instruction.mnemonic.rstrip("bwlq"), int(number, 0)
-    except ValueError:
+        start, _ = image.symbols.extent(name)
+        probe = (register, MMIO) if register else None
+        explorer = Explorer(Runs(image, start, how, {"rdi": VCPU}, starts, BUDGET), probe=probe)
+        found = _read(name, explorer.explore(), explorer)
+        known = FLUSH_KEY in image.undefined or image.symbols.get(FLUSH_KEY) is not None
+        return found if known else replace(found, flushes_rightly=None)
+    except LabError as error:
+        return Around(name, None, None, None, None, why_not=f"{name}: {error}")
+
+
+def _read(name: str, ways: Way, explorer: Explorer) -> Around:
+    """Answer the questions from all its ways."""
+    if not entering(outcomes(ways, open_to, lambda _: False)):
+        return Around(name, None, None, None, None, why_not=f"{name}: no way from its start to the call was found")
+    ends = {end for _, end in entering(outcomes(ways, open_to, lambda _: False))}
+    unsure = explorer.unsure[0] if explorer.unsure else None
+    if ends != {"call"}:
+        unsure = f"{name} comes to {' and '.join(sorted(ends - {'call'}))} without a call of the stub"
+    asked = [question.ask for question in questions(ways)]
+    verw, flush, disabled = (deciding(ways, wanted) for wanted in (clears, flushes, disables))
+    perhaps = deciding(ways, lambda item: item.kind == "perhaps") is not False
+    found = tuple(_told(arm) for arm in arms(verw))
+    return Around(
+        function=name,
+        verw=_guarded(found) if found else None,
+        clears=True if found else None if unsure else False,
+        flush=_guarded(tuple(_told(arm) for arm in arms(flush))) if flush else None,
+        fb_clear_dis=True if disabled else None if unsure or perhaps else False,
+        keys=tuple(sorted({str(ask.what) for ask in asked if ask.kind == "key"})),
+        features=tuple(sorted({int(str(ask.what)) for ask in asked if ask.kind == "feature"})),
+        why_not=unsure,
+        arms=found,
+        flushes_rightly=_rightly(flush),
+        flags_from=_handed_on(deciding(ways, lambda item: item.kind == "raised")),
+        ways=ways,
+    )
+
+
+def _rightly(flush: Decision) -> bool:
+    """Tell whether the L1D is flushed as KVM means it: never, always, or where a flag is set, by its two keys."""
+    flags = {one.ask.name for one in nodes(flush) if one.ask.kind == "input" and one.values[0] == 0}
+    others = {one.ask.name for one in nodes(flush)} - flags - {FLUSH_KEY, COND_KEY}
+    off = {FLUSH_KEY: False}
+    always = {FLUSH_KEY: True, COND_KEY: False}
+    cond = {FLUSH_KEY: True, COND_KEY: True}
+    told = [
+        answered(flush, off) == {False},
+        answered(flush, always) == {True},
+        answered(flush, cond | dict.fromkeys(flags, False)) == {False},
+        bool(flags) and all(answered(flush, cond | {flag: True}) <= {True, False} for flag in flags),
+        answered(flush, cond | dict.fromkeys(flags, True)) == {True},
+    ]
+    return all(told) and not others
+
+
+def _handed_on(found: Decision) -> str | None:
+    """Return the register that alone decides, by its own bit and in every way, what the stub is given."""
+    for register in {str(_asked_of(one)) for one in nodes(found)} - {"None"}:
+        if _given(found, register, raised_=False) == {False} and _given(found, register, raised_=True) == {True}:
+            return register
+    return None
+
+
+def _asked_of(one: Deciding) -> int | str | None:
+    """Return the register whose bit for MMIO alone a question is about; None for another question."""
+    alone = one.ask.inputs[0] if len(one.ask.inputs) == 1 else None
+    return alone.where if alone and alone.kind == "register" and one.values == (0, MMIO) else None
+
+
+def _given(found: Decision, register: str, *, raised_: bool) -> set[bool]:
+    """Return what it can come to where a register has the bit for MMIO, or has it not."""
+    if not isinstance(found, Deciding):
+        return set() if found is None else {found}
+    if _asked_of(found) == register:
+        return _given(found.yes if raised_ else found.no, register, raised_=raised_)
+    return _given(found.no, register, raised_=raised_) | _given(found.yes, register, raised_=raised_)
+
+
+def _told(arm: Arm) -> Told:
+    """Put one way in words."""
+    keys = [(one.ask.name, answer) for one, answer in arm.conditions if one.ask.kind == "key"]
+    rest = tuple((one.ask.name, answer) for one, answer in arm.conditions if one.ask.kind == "input")
+    kinds = [asks(one) for one, _ in arm.conditions if one.ask.kind == "input"]
+    return Told(
+        tuple(sorted(name for name, answer in keys if answer)),
+        tuple(sorted(name for name, answer in keys if not answer)),
+        next((kind for kind in (Asks.OTHER, Asks.ASSIGNED, Asks.MMIO) if kind in kinds), Asks.NOTHING),
+        rest,
+    )
+
+
+def asks(one: Deciding | Question) -> Asks:
+    """Tell what of a vCPU a question is about. What is no plain no and yes (0 and 1) is something else."""
+    if one.ask.name == ASSIGNED and one.values == (0, 1):
+        return Asks.ASSIGNED
+    return Asks.MMIO if one.ask.name.startswith(MMIO_BIT) and one.values == (0, MMIO) else Asks.OTHER
+
+
+def contrary(found: Around) -> str | None:
+    """Return the question that VERW asks the wrong way round: it runs where the answer is no, and only there."""
+    if found.ways is None:
         return None
+    for one in nodes(deciding(found.ways, clears)):
+        if one.no is True and one.yes is False and asks(one) in (Asks.ASSIGNED, Asks.MMIO):
+            return one.ask.name
+    return None
 
 
-def _writes_mcu_opt_ctrl(before: list[tuple[Block, tuple[Instruction, ...]]]) -> bool | None:
-    """Tell whether IA32_MCU_OPT_CTRL is written before the call: there FB_CLEAR_DIS is set."""
-    loaded = unknown = False
-    for _, instructions in before:
-        ecx: int | None = None
-        for instruction in instructions:
-            if instruction.mnemonic.startswith("wrmsr"):
-                if ecx == IA32_MCU_OPT_CTRL:
-                    return True
-                unknown |= ecx is None
-            ecx = ecx_after(instruction, ecx)
-            loaded |= ecx == IA32_MCU_OPT_CTRL
-    return None if loaded and unknown else False
+def _guarded(found: tuple[Told, ...]) -> Guarded:
+    """Return what all ways have in common."""
+    under = set.intersection(*(set(one.under) for one in found))
+    unless = set.intersection(*(set(one.unless) for one in found))
+    either = set() if under or not all(one.under for one in found) else {key for one in found for key in one.under}
+    kinds = {one.asks for one in found}
+    return Guarded(
+        tuple(sorted(under)),
+        tuple(sorted(unless)),
+        tuple(sorted(either)),
+        kinds.pop() if len(kinds) == 1 else Asks.NOTHING,
+    )
 
 
-# --- what it does in one state -----------------------------------------------------------------------------------
+# --- who raises the run flag for MMIO ----------------------------------------------------------------------------
 
 
-class Does(StrEnum):
-    """Whether something happens before the call of the stub."""
+@dataclass(frozen=True)
+class Raised:
+    """Whether C raises the MMIO run flag (None: not followed), and what was seen."""
 
-    ALWAYS = "always"
-    NEVER = "never"
-    DEPENDS = "depends"  # on what is not known
+    rightly: bool | None
+    told: str
 
 
-class Model:
-    """What one C function does before the stub, under static keys and for a vCPU; see `audit`'s use of it.
+def raised(image: Image, one: Around, how: Rules, feature: int | None) -> Raised:
+    """Follow the run flags of a C function that calls the stub back to what makes them.
 
-    `keys` are those it looks at. Raises `LabError` where no way leads from its start to the stub.
+    Run is, in each caller, the code from the last function called to the call of the C function. The flag is
+    raised rightly if it is raised in some way and not in all, only where what is asked is true, and with
+    `feature` on if any; and if the C function hands it on to the stub.
     """
+    name = one.function
+    if one.flags_from is None:
+        return Raised(rightly=False, told=f"{name} does not hand it on to the stub, or not always")
+    try:
+        target = image.symbols.extent(name)[0]
+        found = [_raise(image, caller, target, how, feature, one.flags_from) for caller in callers(image, target)]
+    except LabError as error:
+        return Raised(rightly=None, told=str(error))
+    if not found:
+        return Raised(rightly=None, told=f"no function that calls {name} was found")
+    return next((one for one in found if not one.rightly), found[0])
 
-    def __init__(self, image: Image, name: str, stub: Stub, how: Rules) -> None:
-        self.ways = _Ways(_graph(image, name, stub, how), stub)
-        blocks = [block for block, _ in self.ways.before()]
-        if not blocks:
-            raise LabError(f"{name}: no way from its start to {stub.name} was found")
-        self.keys = tuple(sorted({block.branch.key for block in blocks if block.branch}))
-        self.address = next((block.address for block in blocks if block.mark is Mark.VERW), 0)
-        self._verw = {block.key for block in blocks if block.mark is Mark.VERW}
-        self._flush = {block.key for block in blocks if block.mark in FLUSHES}
 
-    def verw(self, keys: Mapping[str, bool], answers: Mapping[Asks, bool]) -> Does:
-        """Tell whether a VERW runs: `keys` that are known, and what the questions to the vCPU are answered."""
-        if self._does(self._verw, keys, []) is Does.NEVER:
-            return Does.NEVER
-        asked = [*_questions(self.ways, self._verw, keys)]
-        alone = len({asks for asks, _, _ in asked}) == 1  # what a second, unknown question asks cannot be guessed
-        cut = [
-            no if answers[asks] else yes
-            for asks, yes, no in asked
-            if asks in answers and (alone or asks is not Asks.OTHER)
-        ]
-        return self._does(self._verw, keys, cut)
+def _raise(image: Image, caller: str, target: int, how: Rules, feature: int | None, register: str) -> Raised:
+    """Follow the run flags in one caller."""
+    start, maker = _maker(image, caller, target)
+    if start is None:
+        return Raised(rightly=None, told=f"what makes the run flags was not found in {caller}")
+    explorer = Explorer(Runs(image, start, how, {}, [target], BUDGET), probe=(register, MMIO))
+    whole = deciding(explorer.explore(), lambda item: item.kind == "raised")
+    if explorer.unsure:
+        return Raised(rightly=None, told=f"{maker}: {explorer.unsure[0]}")
+    if whole is None:
+        return Raised(rightly=None, told=f"{maker}: no way to the call was found")
+    if isinstance(whole, Deciding) and _left_over(whole):
+        return Raised(rightly=None, told=f"the run flags are not made by {maker}")
+    if not isinstance(whole, Deciding):
+        return Raised(rightly=None if whole else False, told=f"{maker} {'always' if whole else 'never'} raises it")
+    last = _last(whole)
+    if not last or any(True in (one.no, one.yes) and one not in last for one in nodes(whole)):
+        return Raised(rightly=None, told=f"{maker} raises it in some way without asking anything")
+    if not all(_true(one) for one in last):
+        return Raised(rightly=False, told=f"{maker} raises it where {last[0].ask.name} says no")
+    if feature is not None and True not in answered(whole, {str(feature): True}):
+        return Raised(rightly=False, told=f"{maker} does not raise it under the feature that asks for it")
+    others = {one.ask.name for one in nodes(whole) if one.ask.kind == "feature"} - {str(feature)}
+    if others:
+        return Raised(
+            rightly=False, told=f"{maker} raises it under feature {min(others)}, which does not ask for it"
+        )
+    return Raised(
+        rightly=True, told=f"{maker} raises it by {' or '.join(dict.fromkeys(one.ask.name for one in last))}"
+    )
 
-    def flush(self, keys: Mapping[str, bool]) -> Does:
-        """Tell whether an L1D flush runs. In `cond` mode that depends on the flush flag."""
-        return self._does(self._flush, keys, [])
 
-    def _does(self, wanted: set[str], keys: Mapping[str, bool], cut: Collection[Edge]) -> Does:
-        if wanted.isdisjoint(self.ways.reach(keys, cut)):
-            return Does.NEVER
-        around = self.ways.reach(keys, cut, stop=wanted)
-        return Does.ALWAYS if self.ways.calls.isdisjoint(around) else Does.DEPENDS
+def _maker(image: Image, caller: str, target: int) -> tuple[int | None, str]:
+    """Return where the code begins that calls the last function before the call of `target`, and that function."""
+    start, end = image.symbols.extent(caller)
+    code = decode(image.read(start, end - start), start, strict=False)
+    at = next((n for n, i in enumerate(code) if i.branch_target == target), None)
+    if at is None:
+        return None, ""
+    for back in range(at - 1, max(-1, at - BACK), -1):
+        one = code[back]
+        if one.mnemonic.startswith("call") and one.branch_target and image.section_at(one.branch_target):
+            first = back
+            while first > 0 and not code[first - 1].mnemonic.startswith(("call", "j", "ret")):
+                first -= 1
+            return code[first].address, image.label(one.branch_target)
+        if one.mnemonic.startswith(("call", "j", "ret")):
+            break
+    return None, ""
+
+
+def _left_over(found: Deciding) -> bool:
+    """Tell whether it depends on what registers held before."""
+    return any(one.kind == "register" for node in nodes(found) for one in node.ask.inputs)
+
+
+def _last(found: Deciding) -> list[Deciding]:
+    """Return the questions behind which nothing more is asked."""
+    return [
+        one
+        for one in nodes(found)
+        if one.ask.kind == "input" and not isinstance(one.no, Deciding) and not isinstance(one.yes, Deciding)
+    ]
+
+
+def _true(one: Deciding) -> bool:
+    return one.yes is True and one.no is False and one.values[0] == 0

@@ -32,7 +32,7 @@ from vmenter.boot import tsa
 from vmenter.boot.host import Host
 from vmenter.boot.selection import select
 from vmenter.emulator.trace import Distance, Event, EventKind
-from vmenter.story import eras, svm
+from vmenter.story import eras, history, svm
 from vmenter.story.history import BACKPORT, Era
 from vmenter.story.promise import Reach, VCpuState, Verw, promise_of
 
@@ -137,14 +137,14 @@ def era_of(recording: Recording, recorded: Recorded) -> Era:
     """
     chooser = _chooser(recorded.instructions)
     if chooser.mnemonic.startswith("test") and "(%rsp)" in chooser.operands:
-        return eras.era("e6ff1d61de51")
+        return history.era("e6ff1d61de51")
     if chooser.mnemonic.startswith("bt"):
         if _jumps_over_verw(recorded):
             return BACKPORT
-        return eras.era("83ebe7157483" if _version(recording.kernel) >= (6, 17) else "43fb862de8f6")
+        return history.era("83ebe7157483" if _version(recording.kernel) >= (6, 17) else "43fb862de8f6")
     if recording.line("mmio_stale_data") is not None:
-        return eras.era("8cb861e9e3c9")
-    return eras.era("650b68a0622f" if recording.line("mds") is not None else "before-mds")
+        return history.era("8cb861e9e3c9")
+    return history.era("650b68a0622f" if recording.line("mds") is not None else "before-mds")
 
 
 def _version(kernel: str | None) -> tuple[int, ...]:

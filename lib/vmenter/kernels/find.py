@@ -18,8 +18,6 @@ from vmenter.code.unpack import MAX_PACKED, unpack
 from vmenter.code.visible import visible
 from vmenter.kernels.packages import FILES, MODULES, OtherMachineError, files, is_package, key, leads_to
 
-__all__ = ["FILES", "MODULES", "Blob", "Kernel", "find", "installed", "version_key"]
-
 MAX_ENTRIES = 300_000  # files and folders looked at
 INSTALLED = ("usr/lib/modules", "lib/modules", "usr/boot", "boot")
 PACKAGE = re.compile(r"(?:linux|kernel)[-_].*\.(?:deb|rpm|pkg\.tar(?:\.\w+)?)")
@@ -27,6 +25,9 @@ NO_KERNEL = re.compile(r"dbg|debug|headers|devel|-docs?\b|source|libc|tools|kbui
 HOW = (
     "on Debian and its kin `vmenter fetch` gets one; else give a kernel package (.deb, .rpm) "
     "or a folder with kvm-intel.ko"
+)
+OTHER_ARCHITECTURES = re.compile(
+    r"[-_.](arm64|aarch64|armhf|armel|armv7hl|i386|i686|ppc64el|ppc64le|riscv64|s390x|mips64el|loong64)[._]"
 )
 PARTS = " (Debian 7.x has it in linux-binary-… and linux-modules-…, others in kernel-core, kernel-modules-core)"
 
@@ -109,7 +110,18 @@ def _without_a_kernel(package: Path) -> str:
     others = leads_to(package)
     if others:
         return f"a metapackage: it holds no kernel and leads to {', '.join(others[:3])}; give that package"
-    return f"a package without a kernel{PARTS}"
+    return f"a package without a kernel{_parts(package.name)}"
+
+
+def _parts(package: str) -> str:
+    """Say where else the files may be that a package does not have: by its own name, if that tells."""
+    foreign = OTHER_ARCHITECTURES.search(package)
+    if foreign:
+        return f" for Intel or AMD: it is for {foreign[1]}, and their modules are in packages for amd64 or x86_64"
+    if package.startswith("linux-binary-"):
+        name = package.removeprefix("linux-binary-").partition("_")[0].removesuffix(".deb")
+        return f" module: it has the kernel alone; its modules are in linux-modules-{name}"
+    return PARTS
 
 
 def installed(root: str | Path = "/", want: Collection[str] = FILES) -> tuple[Kernel, ...]:

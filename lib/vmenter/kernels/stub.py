@@ -18,8 +18,7 @@ from vmenter.code.instructions import decode
 from vmenter.emulator.machine import Budget, Machine
 from vmenter.emulator.memory import VCPU
 from vmenter.emulator.trace import End, Trace
-from vmenter.flow import recover
-from vmenter.flow.graph import Leave, Mark
+from vmenter.kernels.recorder import Recorder
 from vmenter.patching import alternatives, features
 from vmenter.patching.alternative_table import Rules, Site, read
 
@@ -29,7 +28,6 @@ MMIO = 4  # bit 2: the vCPU can reach host MMIO; since v6.17, and read by the st
 FLAG_BITS = range(1, 8)  # those that are tried in search of one that makes the stub clear
 REGS = 0x400  # in the vCPU's structure: where stubs that are told so find the guest's registers
 ROOM = 0x800  # another place in it, for a pointer to something else
-LEADS_TO_A_GUEST = frozenset({Leave.VM_ENTER, Leave.INDIRECT, Leave.TAIL})  # or may do so
 BUDGET = Budget(instructions=20_000, seconds=2.0)  # a stub takes about 50
 MOST_CLEARING = 4  # features; their subsets are all run
 VM_ENTER_CODE = {b"\x0f\x01\xc2": "VMLAUNCH", b"\x0f\x01\xc3": "VMRESUME", b"\x0f\x01\xd8": "VMRUN"}
@@ -95,8 +93,8 @@ def _elsewhere(image: Image) -> str:
     return f"; there is {', '.join(sorted(places))}" if places else " and no VMLAUNCH, VMRESUME or VMRUN at all"
 
 
-def callers(image: Image, stub: Stub) -> tuple[str, ...]:
-    """Return the functions of the image that call a stub, by a direct CALL or JMP, in address order."""
+def callers(image: Image, target: int) -> tuple[str, ...]:
+    """Return the functions of the image that call an address, by a direct CALL or JMP, in address order."""
     found = set()
     for section in image.sections:
         if not section.executable:
@@ -105,7 +103,7 @@ def callers(image: Image, stub: Stub) -> tuple[str, ...]:
             at = section.data.find(opcode)
             while at >= 0:
                 end = section.address + at + 5
-                if end + int.from_bytes(section.data[at + 1 : at + 5], "little", signed=True) == stub.start:
+                if end + int.from_bytes(section.data[at + 1 : at + 5], "little", signed=True) == target:
                     name, _ = image.symbols.at(end - 5) or ("", 0)
                     found.add((end - 5, name.split(".cold")[0]))
                 at = section.data.find(opcode, at + 1)
@@ -123,7 +121,7 @@ class Runner:
     def __init__(self, image: Image, stub: Stub, how: Rules, machine: Machine | None = None) -> None:
         self.image, self.stub, self.how = image, stub, how
         self.sites = sites(image, stub, how)
-        self.machine = machine or Machine(image, budget=BUDGET)
+        self.machine = machine or Recorder(image, budget=BUDGET)
         self._patched: dict[frozenset[int], Image] = {}
         self.candidates = tuple(sorted({entry.feature for site in self.sites for entry in site.entries}))
         self.arguments, self.flags = self._convention()
@@ -239,11 +237,7 @@ class Runner:
         return tuple(found)
 
     def runs(self) -> Iterator[Run]:
-        """Run the stub for every set of the clearing features, MMIO flag, and launch or resume.
-
-        Raises `LabError` where a feature that does not decide about clearing alone does so together with others.
-        """
-        rest = frozenset(self.candidates).difference(self.clearing)
+        """Run the stub for every set of the clearing features, MMIO flag, and launch or resume; others are off."""
         both = (False, True) if self.flags else (False,)
         for size in range(len(self.clearing) + 1):
             for chosen in combinations(self.clearing, size):
@@ -251,31 +245,9 @@ class Runner:
                     for resume in both:
                         flags = self.reach * mmio | RESUME * resume
                         trace = self.trace(frozenset(chosen), flags)
-                        also = self.trace(rest.union(chosen), flags)
-                        if (also.verw, also.vm_enter) != (trace.verw, trace.vm_enter):
-                            raise LabError(
-                                f"{self.stub.name}: what clears depends on more features than was tried"
-                            )
                         yield Run(
                             self.stub.name, chosen, mmio, resume, trace.vm_enter or "", trace.verw, trace.distance
                         )
-
-    def goes_around(self, feature: int) -> bool:
-        """Tell whether a way through the stub, patched for a feature, passes no VERW of it.
-
-        A run takes one way only; what memory holds, or a static key, may choose another.
-        """
-        graph = recover.graph(self.patched(frozenset({feature})), self.stub.name, how=self.how)
-        seen, waiting = set(), [graph.blocks[0].key]
-        while waiting:
-            block = graph.by_key[waiting.pop()]
-            if block.key in seen or block.mark is Mark.VERW:
-                continue
-            if block.leave in LEADS_TO_A_GUEST:
-                return True
-            seen.add(block.key)
-            waiting += [edge.head for edge in graph.edges if edge.tail == block.key]
-        return False
 
 
 CLEARS_ALWAYS = frozenset({"CLEAR_CPU_BUF", "CLEAR_CPU_BUF_VM"})

@@ -26,19 +26,9 @@ from vmenter.patching.alternative_table import (
     Nops,
     Rules,
     Site,
-    Table,
-    entries,
     lie,
     read,
-    rules,
-    sites,
 )
-
-__all__ = [
-    "ORIGINS", "AltEntry", "Engine", "Nops", "Origin", "Patch", "Rules", "Site", "Step", "Table",
-    "apply", "entries", "patch", "patch_all", "read", "rules", "sites",
-]  # fmt: skip
-
 
 NOPS = tuple(
     bytes.fromhex(code)

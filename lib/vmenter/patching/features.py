@@ -91,7 +91,7 @@ def parse_version(text: str) -> _Point:
     return major, minor, point
 
 
-def _range(version: str) -> tuple[_Point, _Point]:
+def version_range(version: str) -> tuple[_Point, _Point]:
     """Return the first and last point release that a version may stand for.
 
     Debian's older names end in an ABI number ("5.10.0-30-amd64"), which only grows within a series and is
@@ -117,7 +117,7 @@ def _witnesses(version: str | None) -> tuple[int, ...]:
     kernels, _ = _table()
     if version is None:
         return tuple(range(len(kernels)))
-    low, high = _range(version)
+    low, high = version_range(version)
     below = max((kernel.point for kernel in kernels if kernel.point <= low), default=None)
     above = min((kernel.point for kernel in kernels if kernel.point >= high), default=None)
     if below is None or above is None:
@@ -132,7 +132,7 @@ def _fixed_name(number: int, version: str | None) -> str | None:
     """Name a slot by hardware alone, where Linux never gave it another name."""
     word, bit = divmod(number, 32)
     kernels, rows = _table()
-    old = version is not None and _range(version)[0] < kernels[0].point
+    old = version is not None and version_range(version)[0] < kernels[0].point
     if word not in HARDWARE_WORDS or (old and word >= _WORDS_OF_OLD):
         return None
     names = {row.name for row in rows if (row.word, row.bit) == (word, bit) and not row.name.startswith("BUG_")}

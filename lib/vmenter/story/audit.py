@@ -22,19 +22,23 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from math import prod
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmenter import LabError
 from vmenter.boot.generations import GENERATIONS, Generation
 from vmenter.boot.host import Host
 from vmenter.boot.l1tf import select_l1tf
 from vmenter.boot.options import Wishes, read_options
-from vmenter.boot.selection import select
+from vmenter.boot.selection import Selection, select
 from vmenter.boot.verw import select_verw
 from vmenter.kernels.module_era import ModuleEra
-from vmenter.story import eras
+from vmenter.story import eras, history
 from vmenter.story.promise import RFDS_CLEARS, Promise, Reach, VCpuState, judge, promise_of
 from vmenter.story.space import DEFAULT, Dimension, Part, Picks, Space, Value, machine_of
+
+if TYPE_CHECKING:
+    from vmenter.emulator.trace import Trace
+    from vmenter.story.history import Era
 
 Progress = Callable[[str, int, int], None]
 """Called as progress("43fb862de8f6: machine states", done, of how many)."""
@@ -257,7 +261,7 @@ class Finding:
 class Audit:
     """What an era does in every configuration of a space. A finding is None where there is nothing to find."""
 
-    era: eras.Era
+    era: Era
     space: Space
     states: int  # distinct ones, each run
     broken: Finding | None
@@ -270,7 +274,7 @@ class Audit:
         return replay(self.era, *self.broken.machine) if self.broken else None
 
 
-def replay(era: eras.Era, host: Host, vcpu: VCpuState) -> str:
+def replay(era: Era, host: Host, vcpu: VCpuState) -> str:
     """Return the `vmenter enter` that shows one configuration. A CPU without EPT is given as kvm-intel.ept=0."""
     cmdline = host.cmdline if host.ept else f"{host.cmdline} kvm-intel.ept=0".strip()
     words = ["vmenter", "enter", "--era", era.like if isinstance(era, ModuleEra) else era.id]
@@ -290,7 +294,7 @@ def replay(era: eras.Era, host: Host, vcpu: VCpuState) -> str:
 
 
 def reached(
-    era: eras.Era, space: Space = DEFAULT, progress: Progress | None = None
+    era: Era, space: Space = DEFAULT, progress: Progress | None = None
 ) -> dict[tuple[eras.State, Promise], Tally]:
     """Return every state that an era's code can be in, with what is promised there: what it stands for.
 
@@ -316,19 +320,17 @@ class Selected(NamedTuple):
     """What selection makes of hosts with one outcome; of the fact that is read with the vCPU, both."""
 
     hosts: tuple[Host, Host]  # without FB_CLEAR_CTRL, with it
-    selection: eras.Selection
+    selection: Selection
     promise: Promise
 
 
-def _selected(era: eras.Era, space: Space, tally: Tally) -> Selected:
+def _selected(era: Era, space: Space, tally: Tally) -> Selected:
     host, _ = space.machine(tally.smallest)  # one configuration speaks for all with its outcome
     selection = _select(host, era.kernel)
     return Selected((host, replace(host, facts=(*host.facts, CTRL))), selection, promise_of(selection))
 
 
-def _cases(
-    era: eras.Era, space: Space, progress: Progress | None
-) -> dict[Hashable, tuple[eras.State, Promise, Tally]]:
+def _cases(era: Era, space: Space, progress: Progress | None) -> dict[Hashable, tuple[eras.State, Promise, Tally]]:
     """Return for each outcome what an era's code sees of it, what is promised there, and its configurations."""
     selected, vcpus, told = parts(space, era.kernel, progress)
     entries = [(outcome, *space.machine(tally.smallest), tally) for outcome, tally in vcpus.items()]
@@ -348,9 +350,9 @@ def with_value(tally: Tally, space: Space, name: str, label: str) -> Tally:
     return _joined((tally, _one(number, dimension, value)))
 
 
-def audit(era: eras.Era | str, space: Space = DEFAULT, progress: Progress | None = None) -> Audit:
+def audit(era: Era | str, space: Space = DEFAULT, progress: Progress | None = None) -> Audit:
     """Audit one era, or any code in its place: `dataclasses.replace(era, code=…)`."""
-    era = eras.era(era) if isinstance(era, str) else era
+    era = history.era(era) if isinstance(era, str) else era
     cases = reached(era, space, progress)
     faults: dict[str, Tally] = {}
     for case, found in _judged(era, cases, progress).items():
@@ -370,7 +372,7 @@ class Fate(NamedTuple):
 
 
 def fates(
-    era: eras.Era, space: Space = DEFAULT, progress: Progress | None = None
+    era: Era, space: Space = DEFAULT, progress: Progress | None = None
 ) -> dict[Hashable, tuple[Fate, Tally]]:
     """Return for each outcome of a space its fate, and the configurations that share it. Runs each state once."""
     cases = _cases(era, space, progress)
@@ -382,7 +384,7 @@ def fates(
 
 
 def _judged(
-    era: eras.Era, cases: Iterable[tuple[eras.State, Promise]], progress: Progress | None
+    era: Era, cases: Iterable[tuple[eras.State, Promise]], progress: Progress | None
 ) -> dict[tuple[eras.State, Promise], frozenset[str]]:
     """Run each state once, and hold it against each promise that was made in it."""
     promises: dict[eras.State, set[Promise]] = {}
@@ -403,7 +405,7 @@ def _judged(
 _select = lru_cache(maxsize=4096)(select)
 
 
-def _variants(era: eras.Era, state: eras.State) -> tuple[eras.State, ...]:
+def _variants(era: Era, state: eras.State) -> tuple[eras.State, ...]:
     """Return the states to run for one: of code that is not the lab's, also that with RSP and CR2 unchanged.
 
     Neither is a dimension: every configuration meets both, from one VM-Enter to the next, so a configuration has a
@@ -412,7 +414,7 @@ def _variants(era: eras.Era, state: eras.State) -> tuple[eras.State, ...]:
     return state.variants if isinstance(era, ModuleEra) or era.code is not None else (state,)
 
 
-def _run(era: eras.Era, state: eras.State) -> eras.Trace | None:
+def _run(era: Era, state: eras.State) -> Trace | None:
     """Run one state; None for a crash. `eras.enter` with the failing machine raises the error that says why."""
     if isinstance(era, ModuleEra):
         return era.run(state)
@@ -423,7 +425,7 @@ def _run(era: eras.Era, state: eras.State) -> eras.Trace | None:
         return None
 
 
-def _faults(promise: Promise, state: eras.State, trace: eras.Trace | None) -> Iterator[str]:
+def _faults(promise: Promise, state: eras.State, trace: Trace | None) -> Iterator[str]:
     """Yield what is wrong with a run. Of the vCPU a verdict reads what the state holds."""
     if trace is None or trace.vm_enter is None:
         yield "failed"
@@ -438,12 +440,12 @@ def _faults(promise: Promise, state: eras.State, trace: eras.Trace | None) -> It
 
 
 def audits(
-    which: Iterable[eras.Era | str] | None = None, space: Space = DEFAULT, progress: Progress | None = None
+    which: Iterable[Era | str] | None = None, space: Space = DEFAULT, progress: Progress | None = None
 ) -> Iterator[Audit]:
     """Yield the audit of one era after the other, by default of all.
 
     Stopped at any point, it has lost nothing: what was yielded stands, and the tables that were evaluated are
     remembered for the next call.
     """
-    for era in eras.ERAS.values() if which is None else which:
+    for era in history.ERAS.values() if which is None else which:
         yield audit(era, space, progress)

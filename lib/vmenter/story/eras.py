@@ -9,24 +9,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from vmenter import LabError
-from vmenter.boot.host import Host
 from vmenter.boot.selection import Selection, select
 from vmenter.code import image
 from vmenter.emulator.machine import IA32_MCU_OPT_CTRL, Budget, Machine
 from vmenter.emulator.memory import LAB_BASE, VCPU, VCpu
-from vmenter.emulator.trace import Trace
 from vmenter.patching import alternatives, features, static_keys
-from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE, Era, Source, era
-from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, Verw, judge, promise_of
+from vmenter.story.history import Era, era
+from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, judge, promise_of
 
-__all__ = [
-    "BACKPORT", "ERAS", "REJECTED_CURE", "START",
-    "Entry", "Era", "Host", "Promise", "Reach", "Selection", "Source", "State", "Trace", "VCpuState", "Verdict",
-    "Verw",
-    "enter", "era", "judge", "patched", "promise_of", "registers", "run", "state_of",
-]  # fmt: skip
+if TYPE_CHECKING:
+    from vmenter.boot.host import Host
+    from vmenter.emulator.trace import Trace
 
 START = "vmx_vcpu_run"
 FLUSH_FLAG = "cpu_l1tf_flush_l1d"  # the per-CPU flag; up to v6.18 the vCPU has another, which the lab leaves clear

@@ -5,9 +5,10 @@ The table of wrong answers is gone through with those of the other notebooks, in
 
 import pytest
 
+from vmenter.course.exercises.entering import STUB
 from vmenter.course.exercises.flags import flag_uses
-from vmenter.course.exercises.nb07 import STUB, every_case
-from vmenter.story import eras
+from vmenter.course.exercises.nb07 import every_case
+from vmenter.story import eras, history
 from vmenter.story.eras import State
 from vmenter.story.promise import Reach
 
@@ -34,13 +35,13 @@ def test_before_and_after_the_patch_in_every_state():
 )
 def test_who_wrote_the_flag_that_a_jump_reads(era, uses):
     state = State(frozenset({"CLEAR_CPU_BUF_VM_MMIO"}), mmio=Reach.MAPPED, resume=True)
-    trace = eras.run(eras.era(era), state)
+    trace = eras.run(history.era(era), state)
     found = [(u.jump, u.flag, trace.instructions[u.writer].text, u.between) for u in flag_uses(trace, STUB)]
     assert found == uses
 
 
 def test_only_jumps_of_the_function_asked_for_are_told():
-    trace = eras.run(eras.era("v4"), State())
+    trace = eras.run(history.era("v4"), State())
     uses = [*flag_uses(trace, "__vmx_vcpu_run_flags")]
     assert [(use.jump, use.flag) for use in uses] == [("jz", "ZF")]
     assert all(use.between == 0 for use in uses)

@@ -22,7 +22,7 @@ from vmenter.patching.lab import LAB
 from vmenter.story import eras
 from vmenter.story.audit import audit
 from vmenter.story.history import ERAS
-from vmenter.story.promise import Reach, Verw, promise_of
+from vmenter.story.promise import Promise, Reach, VCpuState, Verw, judge, promise_of
 from vmenter.story.space import DEFAULT
 
 # --- 08-1 -------------------------------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ def test_the_promise_does_not_depend_on_what_the_function_is_not_told():
         trace = nb08._trace(verw=ran[0], flushed=ran[1])
         assert (trace.verw, trace.l1d_flushed) == tuple(ran)
         verdicts = {
-            eras.judge(nb08.Promise(Verw(verw), mode), nb08.VCpuState(reach, pending, resume), trace).kept
+            judge(Promise(Verw(verw), mode), VCpuState(reach, pending, resume), trace).kept
             for reach in ((Reach.ASSIGNED, Reach.MAPPED) if mmio else (Reach.NONE,))
             for resume in (False, True)
         }

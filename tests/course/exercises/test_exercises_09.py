@@ -8,7 +8,7 @@ from vmenter.emulator.trace import EventKind
 from vmenter.kernels.inspect import HAS_FORM, inspect
 from vmenter.kernels.recorded import inspected, recorded
 from vmenter.patching.lab import lab_object
-from vmenter.story import eras
+from vmenter.story import eras, history
 from vmenter.story.promise import Reach, VCpuState
 
 LIKE = {"6.12.117": "43fb862de8f6", "6.18.15": "83ebe7157483", "7.3.4": "e6ff1d61de51"}
@@ -20,7 +20,7 @@ LIKE = {"6.12.117": "43fb862de8f6", "6.18.15": "83ebe7157483", "7.3.4": "e6ff1d6
 def test_where_a_recorded_kernel_clears_is_where_the_labs_kernel_of_its_form_does(release, era, vcpu, cpu):
     entry = eras.enter(era, PRESETS[cpu].host, VCpuState(Reach(vcpu)))
     clears = [event.address for event in entry.trace.events if event.kind is EventKind.VERW]
-    image = eras.patched(eras.era(era), entry.state.features, entry.state.keys)
+    image = eras.patched(history.era(era), entry.state.features, entry.state.keys)
     places = {"stub" if image.label(address).startswith("__vmx_vcpu_run") else "C" for address in clears}
     assert {where(recorded(release), vcpu, cpu)[0]} == (places or {"nowhere"})
 

@@ -3,7 +3,6 @@
 import json
 import re
 import struct
-import time
 from dataclasses import replace
 from functools import cache
 
@@ -18,7 +17,7 @@ from vmenter.boot.processors import PRESETS
 from vmenter.boot.selection import select
 from vmenter.code.image import Section, from_bytes, load
 from vmenter.code.instructions import decode
-from vmenter.patching import alternatives, features
+from vmenter.patching import alternative_table, alternatives, features
 from vmenter.patching.lab import feature_numbers, lab_object
 from vmenter.views.kernel.frame import CHANGED, COLUMNS, PAGE, frame, table
 from vmenter.views.kernel.widget import KernelBrowser, lab_frame, lab_table
@@ -51,7 +50,7 @@ def by_hand(of, state):
     image, how = of.image, of.how
     on = {features.number(name, image.kernel) for name in state["features"]}
     found = set()
-    for site in alternatives.sites(image, alternatives.entries(image, how.record_size)):
+    for site in alternative_table.sites(image, alternative_table.entries(image, how.record_size)):
         names = {features.name(entry.feature, image.kernel) for entry in site.entries}
         codes = [(site.original, site.address)]
         codes += [(image.read(e.replacement, e.replacement_length), e.replacement) for e in site.entries
@@ -300,22 +299,6 @@ def test_every_module_at_hand_can_be_browsed(path):
     browsed = table(load(path or kernel_file("6.12.117", "kvm-intel.ko.xz")))
     shown = frame(browsed, {"cpu": "skylake-server"})
     assert shown["sites"] == len(browsed.rows) > 0
-
-
-def test_a_whole_kernel_stays_quick(report):
-    image = load(kernel_file("7.3.4", "vmlinuz"))
-    start = time.process_time()
-    browsed = table(image)
-    read = time.process_time() - start
-    took = []
-    for state in ({}, {"cpu": "skylake-server"}, {"text": "verw"}, {"sort": "features", "top": 3000}, {"top": 40}):
-        start = time.process_time()
-        frame(browsed, state)
-        took.append((time.process_time() - start) * 1000)
-    report(f"KernelBrowser, {browsed.entries:,} entries: read in {read:.2f} s; first page {took[0]:.0f} ms, other "
-           f"features {took[1]:.0f} ms, text {took[2]:.0f} ms, sort {took[3]:.0f} ms, next page {took[4]:.0f} ms")  # fmt: skip
-    assert read < 5
-    assert max(took) < 2000
 
 
 def test_a_kernel_whose_cpu_decides_its_nops_shows_which_sites_depend_on_it_and_others_are_named():

@@ -11,9 +11,9 @@ from vmenter.course.exercises.entering import ENTER_EXIT, Around, Entered
 from vmenter.course.exercises.untouched import USUAL, entered_right, guest_loaded, wrong_around
 from vmenter.course.exercises.variants import AFTER_A_CALL, after_a_call, between, changed, source
 from vmenter.emulator.trace import EventKind
-from vmenter.story import eras
+from vmenter.story import eras, history
 from vmenter.story.history import Era
-from vmenter.story.promise import Promise, Reach, VCpuState, Verw
+from vmenter.story.promise import Promise, Reach, VCpuState, Verw, judge
 
 MICROCODE = ("md_clear", "flush_l1d")
 SETTINGS = {"bugs": ("mds", "l1tf"), "cmdline": "", "ept": True, "flush_pending": False}
@@ -122,7 +122,7 @@ AROUND = (
 
 
 def _judge_chain(answer: Any) -> str | None:
-    own = eras.era(CHAIN_ERA)
+    own = history.era(CHAIN_ERA)
     usual = (Around(),)
     for after, arounds in ((None, usual), (None, AROUND), *((how, usual) for how in AFTER_A_CALL)):
         if wrong := _wrong_somewhere(repaired(answer, after), own, arounds):
@@ -149,7 +149,7 @@ def _wrong_somewhere(era: Era, own: Era, arounds: tuple[Around, ...]) -> str | N
 
 def _wrong_chain(entered: Entered, promise: Promise, vcpu: VCpuState) -> str | None:
     """Say what is wrong with one run of a chain."""
-    verdict = eras.judge(promise, vcpu, entered.trace)
+    verdict = judge(promise, vcpu, entered.trace)
     if not verdict.kept:
         return verdict.reason
     if verdict.verw and not promise.owes_clear(vcpu):

@@ -13,9 +13,9 @@ from vmenter.course.exercises.flags import flag_uses
 from vmenter.course.exercises.untouched import USUAL, entered_right, guest_loaded, wrong_around
 from vmenter.course.exercises.variants import between, changed, source
 from vmenter.emulator.trace import Trace
-from vmenter.story import eras
+from vmenter.story import eras, history
 from vmenter.story.history import Era
-from vmenter.story.promise import Promise, Reach, VCpuState, Verw
+from vmenter.story.promise import Promise, Reach, VCpuState, Verw, judge
 
 NEAR = 1  # accesses up to which the course calls a clear near: the merged form has one, of a run flag
 
@@ -90,7 +90,7 @@ AROUND = (
 
 
 def _judge_stub(answer: Any) -> str | None:
-    era, own = stubbed(answer), eras.era(STUB_ERA)
+    era, own = stubbed(answer), history.era(STUB_ERA)
     for arounds, clear, resume in product(((Around(),), AROUND), (False, True), (False, True)):
         case = f"with CLEAR_CPU_BUF {'on' if clear else 'off'}, {'entered before' if resume else 'first VM-Enter'}"
         promise = Promise(Verw.ALWAYS if clear else Verw.NEVER, "never")
@@ -107,7 +107,7 @@ def _judge_stub(answer: Any) -> str | None:
 def _wrong_stub(entered: Entered, promise: Promise) -> str | None:
     """Say what is wrong with one run of a stub."""
     trace = entered.trace
-    verdict = eras.judge(promise, VCpuState(resume=entered.state.resume), trace)
+    verdict = judge(promise, VCpuState(resume=entered.state.resume), trace)
     if entered_right(entered):
         right = "VMRESUME" if entered.state.resume else "VMLAUNCH"
         return f"{trace.vm_enter} was chosen, {right} is the right one. {_last_test(trace)}"

@@ -14,10 +14,10 @@ from vmenter.course.exercises.untouched import USUAL, wrong_around
 from vmenter.emulator.memory import VCPU
 from vmenter.emulator.trace import EventKind, Trace
 from vmenter.patching.lab import LAB, assemble
-from vmenter.story import eras
+from vmenter.story import eras, history
 from vmenter.story.eras import State
 from vmenter.story.history import Era
-from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, Verw
+from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, Verw, judge
 
 COUNTER = VCPU + 0x30  # of VM-Enters, in 07-1; like all words of the structure it holds VCPU at first
 # What turns VERW on: for every VM-Enter, and for vCPUs that reach MMIO only. A feature, or a static key.
@@ -106,13 +106,13 @@ def switched(era: Era, selected: tuple[str, ...]) -> tuple[str, ...]:
 def case_of(era: Era, selected: tuple[str, ...], mode: str, vcpu: VCpuState, state: State, trace: Trace) -> Case:
     """Return a state of 07 with what ran there, judged."""
     verw = Verw.ALWAYS if "all" in selected else Verw.MMIO if selected else Verw.NEVER
-    verdict = eras.judge(Promise(verw, mode), vcpu, trace)
+    verdict = judge(Promise(verw, mode), vcpu, trace)
     return Case(selected, switched(era, selected), mode, vcpu, state, trace, verdict)
 
 
 def every_case(era: Era | str) -> Iterator[Case]:
     """Run an era's code in every state of `every_state`."""
-    era = eras.era(era) if isinstance(era, str) else era
+    era = history.era(era) if isinstance(era, str) else era
     for selected, mode, vcpu, state in every_state(era):
         yield case_of(era, selected, mode, vcpu, state, eras.run(era, state))
 
@@ -124,7 +124,7 @@ def with_stub(text: Any) -> Era:
     """Return version 4 with another body of its entry stub; `LabError` for what cannot be assembled."""
     if not isinstance(text, str):
         raise LabError(f"answer should be text, the assembly; it is a {type(text).__name__}")
-    era = eras.era("v4")
+    era = history.era("v4")
     head, start, rest = (LAB / "v4.S").read_text().partition(f"function {STUB}\n")
     _, end, tail = rest.partition(f"end_function {STUB}\n")
     try:
@@ -144,7 +144,7 @@ OF_THE_STUB = (
 
 
 def _judge_stub(answer: Any) -> str | None:
-    era, own = with_stub(answer), eras.era("v4")
+    era, own = with_stub(answer), history.era("v4")
     for arounds, (selected, mode, vcpu, state) in product(((Around(),), USUAL, OF_THE_STUB), every_state(era)):
         if arounds is OF_THE_STUB and (mode != "never" or state.flush_pending):
             continue  # the stub knows nothing of the flush

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from vmenter import LabError
 from vmenter.boot import tsa
+from vmenter.boot.host import Host
 from vmenter.boot.tsa import AmdHost
 from vmenter.code.image import Image
 from vmenter.course.exercises.calls import RFLAGS, USED, Call, breach, built, run
@@ -17,6 +18,7 @@ from vmenter.patching.alternative_table import Engine, Rules, read
 from vmenter.patching.alternatives import apply, patch_all
 from vmenter.patching.features import number
 from vmenter.story import eras, svm
+from vmenter.story.promise import Reach, VCpuState
 
 # --- 10-1: only before VMRUN ---------------------------------------------------------------------------------
 
@@ -177,8 +179,8 @@ def _left_open(era: str) -> str:
     """Return for which flaw an era's VM-Enter may still clear nothing: one of `OPEN`."""
     skips = []
     for word, bug, known in (("mds", "mds", ("md_clear",)), ("mmio", "mmio_stale_data", ("mds_no", "fb_clear"))):
-        host = eras.Host((bug, "l1tf"), (*known, "flush_l1d"))
-        if not eras.enter(era, host, eras.VCpuState(eras.Reach.ASSIGNED)).verdict.kept:
+        host = Host((bug, "l1tf"), (*known, "flush_l1d"))
+        if not eras.enter(era, host, VCpuState(Reach.ASSIGNED)).verdict.kept:
             skips.append(word)
     return skips[0] if skips else "nothing"
 

@@ -25,7 +25,7 @@ def widgets(notebook: Any, path: Path) -> dict[int, AnyWidget]:
             if cell.cell_type != "code":
                 continue
             try:
-                value = _run(cell.source, f"{path.name}, cell {number}", names)
+                value = run_cell(cell.source, f"{path.name}, cell {number}", names)
             except Exception as error:  # whatever a cell raises: the notebook is not as it was tested
                 raise LabError(f"{path.name}, cell {number}: {type(error).__name__}: {error}") from error
             if isinstance(value, AnyWidget):
@@ -33,7 +33,7 @@ def widgets(notebook: Any, path: Path) -> dict[int, AnyWidget]:
     return found
 
 
-def _run(source: str, name: str, names: dict[str, Any]) -> Any:
+def run_cell(source: str, name: str, names: dict[str, Any]) -> Any:
     """Run a cell and return the value of its last line, as a notebook does."""
     tree = ast.parse(source, name)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None

@@ -1,0 +1,114 @@
+"""A machine that notes what its registers hold at the places that matter, and ends without an error.
+
+It is the machine of the lab in all else. Registers are noted whole and read when somebody asks.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vmenter import LabError
+from vmenter.code.image import Image
+from vmenter.emulator.machine import PLAIN, UNSEEN, Machine
+from vmenter.emulator.memory import PAGE, Layout, spread
+from vmenter.emulator.trace import End, Trace
+from vmenter.kernels.dataflow import MOST_ROUNDS
+
+JUMPS = ("j", "loop")
+CHUNK = 256  # bytes of code that are compared at a time
+
+
+class Held:
+    """All registers at one moment, read when somebody asks."""
+
+    __slots__ = ("_context", "_ids")
+
+    def __init__(self, context: Any, ids: Mapping[str, int]) -> None:
+        self._context, self._ids = context, ids
+
+    def __getitem__(self, name: str) -> int:
+        return int(self._context.reg_read(self._ids[name]))
+
+
+class Recorder(Machine):
+    """A machine that notes all registers before each jump, call and WRMSR, and at the addresses in `watch`."""
+
+    def __init__(self, image: Image, watch: frozenset[int] = frozenset(), **more: Any) -> None:
+        self.watch = watch
+        self.notes: dict[int, Held] = {}
+        self.noted: set[int] = set()
+        self._times: dict[int, int] = {}
+        super().__init__(image, **more)
+
+    def _see(self, address: int) -> str:
+        kind = super()._see(address)
+        instruction = self._code[address]
+        jump = instruction.mnemonic.startswith(JUMPS) and "rcx" not in instruction.operands
+        if kind == PLAIN and (address in self.watch or jump):
+            self._kinds[address] = kind = "note"
+        return kind
+
+    def _special(self, kind: str, address: int) -> None:
+        if kind is UNSEEN:
+            kind = self._see(address)
+        if kind in ("note", "call", "wrmsr", "wrmsrns"):
+            self.noted.add(address)
+            times = self._times[address] = self._times.get(address, 0) + 1
+            if times <= MOST_ROUNDS:
+                self.notes[len(self._steps) - 1] = Held(self._uc.context_save(), self._ids)
+        if kind != "note":
+            super()._special(kind, address)
+
+    def attempt(self, start: int, registers: Mapping[str, int], memory: Mapping[str | int, int | bytes]) -> Any:
+        """Run; return the trace, the reason why it could not go on (or None), notes and the last registers."""
+        self.notes, self._times = {}, {}
+        why = None
+        try:
+            trace = self.run(start, registers, memory=memory, msrs={0x123: 0})
+        except LabError as error:
+            if not self._steps:
+                raise
+            why = str(error)
+            pokes = tuple(
+                (at, data) for at, data in memory.items() if isinstance(at, int) and isinstance(data, bytes)
+            )
+            trace = Trace(
+                layout=self.layout,
+                end=End.BUDGET,
+                steps=tuple(self._steps),
+                raw_accesses=tuple(self._accesses),
+                raw_events=tuple(self._events),
+                code=self._code,
+                first=self._first,
+                pokes=pokes,
+            )
+        return trace, why, self.notes, Held(self._uc.context_save(), self._ids), self._fault
+
+    def load(self, image: Image) -> None:
+        """Take another image; quicker than the machine's own way where only code differs, as after patching."""
+        old, new = self.image.sections, image.sections
+        changed = [(one, other) for one, other in zip(old, new, strict=False) if one is not other]
+        if len(old) != len(new) or any(
+            (one.address, one.size) != (other.address, other.size) for one, other in changed
+        ):
+            super().load(image)
+            return
+        self._reset(self._vcpu)
+        self.layout, first = Layout(image, self.stubs), dict(self._first)
+        for one, other in changed:
+            for at in range(0, len(other.data), CHUNK):
+                data = other.data[at : at + CHUNK]
+                if data != one.data[at : at + CHUNK]:
+                    self._uc.mem_write(other.address + at, data)
+                    spread_over(first, other.address + at, data)
+        self._first = first
+        self._forget_code()
+
+
+def spread_over(first: dict[int, bytes], address: int, data: bytes) -> None:
+    """Put bytes over pages that are there."""
+    pages = {
+        page: bytearray(first.get(page, bytes(PAGE)))
+        for page in range(address // PAGE, (address + len(data) - 1) // PAGE + 1)
+    }
+    spread(pages, address, data)
+    first |= {page: bytes(held) for page, held in pages.items()}

@@ -1,0 +1,89 @@
+// The page's side of bare.py: models over the widget protocol, and a place for each cell's view.
+// A model is what anywidget hands to a view: set tells at once who listens, save_changes sends what was set.
+
+const bare = (() => {
+  const models = {};
+  const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+
+  class Model {
+    constructor(id, values) {
+      Object.assign(this, { id, values, heard: {}, changed: {} });
+    }
+
+    get(name) {
+      return this.values[name];
+    }
+
+    set(name, value) {
+      this.changed[name] = value;
+      this.take({ [name]: value });
+    }
+
+    take(values) { // first all values, then a word about each that is new
+      const fresh = Object.keys(values).filter((name) => !same(this.values[name], values[name]));
+      Object.assign(this.values, values);
+      for (const name of fresh) for (const hear of [...(this.heard[`change:${name}`] ?? [])]) hear();
+    }
+
+    on(event, hear) {
+      (this.heard[event] ??= []).push(hear);
+    }
+
+    off(event, hear) {
+      this.heard[event] = (this.heard[event] ?? []).filter((one) => one !== hear);
+    }
+
+    async send(content) {
+      take(await toPython(this.id, JSON.stringify(content), "custom"));
+    }
+
+    async save_changes() {
+      const changed = JSON.stringify(this.changed);
+      this.changed = {};
+      if (changed !== "{}") take(await toPython(this.id, changed, "update"));
+    }
+  }
+
+  function take(told) {
+    for (const [id, kind, values] of JSON.parse(told)) {
+      if (kind === "open") models[id] = new Model(id, values);
+      else models[id].take(values);
+    }
+  }
+
+  // What anywidget's host does: draw a widget inside another, until the signal is given.
+  const host = {
+    async getWidget(reference) {
+      const model = models[reference.replace("anywidget:", "")];
+      return {
+        async render({ el, signal }) {
+          const clean = await show(model, el);
+          signal.addEventListener("abort", () => clean?.());
+        },
+      };
+    },
+  };
+
+  async function show(model, el) {
+    const style = document.createElement("style");
+    style.textContent = model.get("_css");
+    document.head.append(style);
+    const module = URL.createObjectURL(new Blob([model.get("_esm")], { type: "text/javascript" }));
+    const { default: view } = await import(module);
+    return view.render({ model, el, host });
+  }
+
+  async function cell(told, id, said) {
+    take(told);
+    const room = document.createElement("section");
+    document.querySelector("main").append(room);
+    if (id) await show(models[id], room);
+    if (said) {
+      const words = document.createElement("pre");
+      words.textContent = said;
+      room.append(words);
+    }
+  }
+
+  return { cell };
+})();
