@@ -1,7 +1,7 @@
 // The page's side of bare.py: models over the widget protocol, and a place for each cell's view.
 // A model is what anywidget hands to a view: set tells at once who listens, save_changes sends what was set.
 
-const bare = (() => {
+globalThis.bare = (() => {
   const models = {};
   const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
@@ -19,14 +19,15 @@ const bare = (() => {
       this.take({ [name]: value });
     }
 
-    take(values) { // first all values, then a word about each that is new
+    take(values) {
+      // first all values, then a word about each that is new
       const fresh = Object.keys(values).filter((name) => !same(this.values[name], values[name]));
       Object.assign(this.values, values);
       for (const name of fresh) for (const hear of [...(this.heard[`change:${name}`] ?? [])]) hear();
     }
 
     on(event, hear) {
-      (this.heard[event] ??= []).push(hear);
+      this.heard[event] = [...(this.heard[event] ?? []), hear];
     }
 
     off(event, hear) {

@@ -24,7 +24,9 @@ def test_a_module_is_one_text_that_imports_nothing_and_has_what_it_asks_other_fi
     asked = dict(re.findall(r"^const \{([^}]*)\} = (in_\w+);$", text, re.MULTILINE))
     assert "in_common" in asked.values()
     for names, where in asked.items():
-        given = re.search(rf"^const {where} = .*?^return \{{ (.*?) \}};\n\}}\)\(\);$", text, re.MULTILINE | re.DOTALL)[1]
+        given = re.search(
+            rf"^const {where} = .*?^return \{{ (.*?) \}};\n\}}\)\(\);$", text, re.MULTILINE | re.DOTALL
+        )[1]
         assert set(re.findall(r"\w+", names)) <= set(given.split(", "))
 
 

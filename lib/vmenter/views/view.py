@@ -37,7 +37,7 @@ def read(*names: str) -> str:
 
 
 def module(name: str) -> str:
-    """Return a view's module as anywidget takes it: one text, with all that it imports from other files in front."""
+    """Return a view's module as anywidget takes it: one text, with all that it imports in front."""
     inside: dict[Path, str] = {}
     own = _resolved(HERE / name, inside)
     return "\n".join((*inside.values(), own))
@@ -51,7 +51,9 @@ def _resolved(path: Path, inside: dict[Path, str]) -> str:
         if other not in inside:
             text = _resolved(other, inside)
             names = ", ".join(EXPORT.findall(text))
-            inside[other] = f"const {_name(other)} = (() => {{\n{EXPORT.sub('', text)}\nreturn {{ {names} }};\n}})();"
+            inside[other] = (
+                f"const {_name(other)} = (() => {{\n{EXPORT.sub('', text)}\nreturn {{ {names} }};\n}})();"
+            )
         return f"const {{{line[1]}}} = {_name(other)};"
 
     return IMPORT.sub(found, path.read_text(encoding="utf-8"))
