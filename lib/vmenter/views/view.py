@@ -15,6 +15,7 @@ import anywidget
 import traitlets
 
 from vmenter import LabError
+from vmenter.views.drawings.diagram import Diagram
 
 HERE = Path(__file__).parents[1]
 EXPORT = re.compile(r"^export (?=(?:function|const|class) (\w+))", re.MULTILINE)
@@ -81,6 +82,8 @@ def mistaken(last: Frame, error: str, still: str) -> Frame:
 class Twin(anywidget.AnyWidget):
     """A widget with a text twin: its repr, and what stands for it where there are no widgets."""
 
+    named: ClassVar[str] = "View"  # what a still picture of it is called
+
     @property
     def text(self) -> str:
         """The text twin: what the picture shows, in words."""
@@ -89,9 +92,16 @@ class Twin(anywidget.AnyWidget):
     def __repr__(self) -> str:
         return self.text
 
+    def _picture(self) -> Diagram | None:
+        """Return a still picture; None where there is none, or nothing of it may be stored with a notebook."""
+        return None
+
     def _html(self) -> str:
-        """Return what viewers without widgets show."""
-        return f"<pre>{escape(repr(self))}</pre>"
+        """Return what viewers without widgets show: a still picture, if there is one, and the text twin."""
+        text = f"<pre>{escape(repr(self))}</pre>"
+        if (still := self._picture()) is None:
+            return text
+        return f"{still.image(self.named)}<details><summary>As text</summary>{text}</details>"
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Add to the widget what viewers without widgets show."""

@@ -10,7 +10,9 @@ import traitlets
 
 from vmenter.kernels.booted_record import booted_enter
 from vmenter.story.history import Era
+from vmenter.views.drawings.diagram import Diagram
 from vmenter.views.entry.frame import SHOW, drawings, frame, state_of
+from vmenter.views.entry.still import picture
 from vmenter.views.view import Frame, View, module, read
 
 
@@ -26,6 +28,7 @@ class EntryExplorer(View):
     host and vCPU are then taken from it, whatever else is given; `booted_record.booted_enters()` has the names.
     """
 
+    named = "One VM-Enter explored"
     _esm = module("views/entry/widget.js")
     _css = read("views/common.css", "views/entry/widget.css")
 
@@ -74,6 +77,9 @@ class EntryExplorer(View):
         state["show"] = _names(show)
         super().__init__(state)
         self.drawings = drawings(self.frame, self._more)
+
+    def _picture(self) -> Diagram:
+        return picture(self.frame)
 
     def _made(self, state: Mapping[str, Any]) -> Frame:
         return frame(state, self._more)

@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 
 from vmenter.story.history import Era
 from vmenter.story.space import DEFAULT, Space
+from vmenter.views.drawings.diagram import Diagram
 from vmenter.views.entry.widget import EntryExplorer
 from vmenter.views.exposure.frame import LOOKS, frame
+from vmenter.views.exposure.still import picture
 from vmenter.views.view import Frame, Opener, View, module, read
 
 
@@ -27,6 +29,7 @@ class ExposureMap(Opener):
         "heading": "One of these configurations, run",
         "line": "Opened       ",
     }  # of an explorer that is open
+    named = "Exposure map"
     _esm = module("views/exposure/widget.js")
     _css = read("views/common.css", "views/exposure/widget.css")
 
@@ -48,6 +51,9 @@ class ExposureMap(Opener):
             "eras": None if eras is None else list(eras),
         }
         super().__init__(state)
+
+    def _picture(self) -> Diagram:
+        return picture(self.frame)
 
     def _made(self, state: Mapping[str, Any]) -> Frame:
         return frame(state, self._more, self._space)

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from vmenter.boot.host import Host
+from vmenter.views.drawings.diagram import Diagram
 from vmenter.views.entry.widget import EntryExplorer
 from vmenter.views.host.frame import DEFAULT, found_of, frame_of
+from vmenter.views.host.still import picture
 from vmenter.views.view import Frame, Opener, View, module, read
 
 
@@ -23,6 +25,7 @@ class HostView(Opener):
 
     still = "report"
     about: ClassVar = {"heading": "A VM-Enter of this host", "line": "Opened: "}  # of an explorer that is open
+    named = "A machine explained"
     _esm = module("views/host/widget.js")
     _css = read("views/common.css", "views/host/widget.css")
 
@@ -34,6 +37,9 @@ class HostView(Opener):
     def live(cls) -> "HostView":
         """Read the machine it runs on."""
         return cls(live=True)
+
+    def _picture(self) -> Diagram | None:
+        return None if self.state.get("live") else picture(self.frame)
 
     def _made(self, state: Mapping[str, Any]) -> Frame:
         self._found = found_of(state)

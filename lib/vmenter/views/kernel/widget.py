@@ -15,7 +15,9 @@ from vmenter.code.image import Image, from_bytes
 from vmenter.kernels import recorded
 from vmenter.patching.alternative_table import Engine
 from vmenter.patching.lab import lab_object
+from vmenter.views.drawings.diagram import Diagram
 from vmenter.views.kernel.frame import Table, frame, table
+from vmenter.views.kernel.still import picture
 from vmenter.views.patch.widget import PatchBench
 from vmenter.views.view import Frame, Opener, View, module, read
 
@@ -32,6 +34,7 @@ class KernelBrowser(Opener):
     """
 
     still = "page"
+    named = "Alternatives of an image"
     _esm = module("views/kernel/widget.js")
     _css = read("views/common.css", "views/kernel/widget.css")
 
@@ -79,6 +82,9 @@ class KernelBrowser(Opener):
         except LabError as error:
             kept = {name: value for name, value in options.items() if name not in FILTERS}
             return cls(live=True, note=f"No kernel of yours, so the lab's own code: {error}", **kept)
+
+    def _picture(self) -> Diagram | None:
+        return None if self._live else picture(self.frame)
 
     def _made(self, state: Mapping[str, Any]) -> Frame:
         return frame(self._table, state, self._note)

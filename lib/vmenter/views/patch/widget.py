@@ -12,8 +12,10 @@ from vmenter.code.image import Image
 from vmenter.patching.alternative_table import Engine, Site, nops_of
 from vmenter.patching.lab import feature_names, feature_numbers
 from vmenter.patching.other_patchers import marked
+from vmenter.views.drawings.diagram import Diagram
 from vmenter.views.patch.bench import Bench
 from vmenter.views.patch.frame import frame, mistaken, twin
+from vmenter.views.patch.still import picture
 from vmenter.views.view import Frame, View, module, read
 
 
@@ -25,6 +27,7 @@ class PatchBench(View):
     or k8, is what the early patcher writes: up to v5.12 the CPU decides. Its text twin is its `repr`.
     """
 
+    named = "Patch bench"
     _esm = module("views/patch/widget.js")
     _css = read("views/common.css", "views/patch/widget.css")
 
@@ -94,6 +97,9 @@ class PatchBench(View):
         if self.state == state:
             self._follow({"new": state})
         self.state = dict(state)
+
+    def _picture(self) -> Diagram:
+        return picture(self.frame, self.state.get("step"))
 
     def _made(self, state: Mapping[str, Any]) -> Frame:
         return frame(state, self._site)
