@@ -266,6 +266,21 @@ def test_the_default_is_the_labs_own_image_and_its_repr_never_changes():
     assert "patching.o" in browser._repr_mimebundle_()[0]["text/html"]
 
 
+def test_a_vmlinuz_opens_as_a_module_does_and_a_folder_of_both_by_what_is_asked_for(tmp_path):
+    vmlinuz, module = (kernel_file("7.3.4", name) for name in ("vmlinuz", "kvm-intel.ko.xz"))
+    browser = KernelBrowser.live(vmlinuz)
+    assert (browser.frame["title"], browser.frame["error"]) == ("vmlinuz", None)
+    assert browser.frame["sites"] > 1000
+    row = browser.frame["rows"][0]
+    browser.open_inner({**browser.frame["bench"], "site": row["address"]})
+    assert browser.inner.frame["title"] == row["label"]
+    assert repr(browser) == "[A kernel of your own: shown when you run this cell]"
+    for file in (vmlinuz, module):
+        (tmp_path / file.name).symlink_to(file)
+    assert KernelBrowser.live(tmp_path).frame["title"] == "kvm-intel.ko.xz"
+    assert KernelBrowser.live(tmp_path, "vmlinuz").frame["title"] == "vmlinuz"
+
+
 def test_of_a_kernel_read_live_nothing_is_stored_with_a_notebook():
     browser = KernelBrowser.live(kernel_file("7.3.4", "kvm-intel.ko.xz"))
     assert repr(browser) == "[A kernel of your own: shown when you run this cell]"

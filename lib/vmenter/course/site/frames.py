@@ -129,7 +129,7 @@ class Explorer:
                 self.sides.append(self.store.row(shown["sides"][0]))
                 self.drawings |= {} if era in self.drawings else entry_frame.drawings(shown, more)
             self.around[name][era] = self._known[same]
-        parts = ("era", "compare", "sides", "said", "show", "text")
+        parts = ("era", "compare", "sides", "said", "show", "controls", "text")
         self.frames[name] = self.store.row({part: value for part, value in first.items() if part not in parts})
 
     def payload(self) -> Payload:
@@ -141,6 +141,7 @@ class Explorer:
             "sides": self.sides,
             "drawings": self.drawings,
             "refused": mistaken({}, NO_KERNEL, EntryExplorer.still),
+            "controls": list(entry_frame.CONTROLS),
             "lines": {"all": list(COMMAND_LINES), "selection": list(SELECTION_LINES)},
         }
 

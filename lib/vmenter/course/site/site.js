@@ -120,7 +120,7 @@ const vmSite = { views: {}, packed: {}, models: {} };
     };
   }
 
-  function explorerFrames({ store, frames, around, sides }, book = "") {
+  function explorerFrames({ store, frames, around, sides, controls }, book = "") {
     return (state) => {
       const only = String(state.show) === "selection";
       const host = state.preset ? [state.preset] : [[...state.bugs].sort(), [...state.facts].sort()];
@@ -133,6 +133,7 @@ const vmSite = { views: {}, packed: {}, models: {} };
       return {
         ...frame,
         show: ORDER.filter((panel) => state.show.includes(panel)),
+        controls: state.controls ?? controls,
         era: state.era,
         compare: state.compare ?? null,
         sides: shown,

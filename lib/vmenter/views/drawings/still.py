@@ -1,7 +1,7 @@
-"""A still picture of a view, for where no widget lives: boxes and text on a sheet, drawn from a frame in Python alone.
+"""A still picture of a view, for where no widget lives: boxes and text on a sheet, drawn in Python alone.
 
-A sheet is filled from top to bottom. Colours are those of the other drawings and follow light and dark; what a colour
-says, a letter or a word beside it says too.
+A sheet is filled from top to bottom. Colours are those of the other drawings and follow light and dark; what a
+colour says, a letter or a word beside it says too.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,8 @@ STYLE = (
     ".vm-diagram rect.box { fill: none; stroke: var(--d-line); stroke-width: 1.2; } "
     ".vm-diagram rect.box.good { stroke: #009e73; stroke-width: 2.4; } "
     ".vm-diagram rect.box.bad { stroke: #d55e00; stroke-width: 2.4; stroke-dasharray: 7 3; } "
-    ".vm-diagram rect.box.mark { stroke: #cc79a7; stroke-width: 2.4; } .vm-diagram rect.box.here { stroke-width: 3.4; } "
+    ".vm-diagram rect.box.mark { stroke: #cc79a7; stroke-width: 2.4; } "
+    ".vm-diagram rect.box.here { stroke-width: 3.4; } "
     ".vm-diagram .rule { stroke: var(--d-line); stroke-width: .8; }"
 )
 

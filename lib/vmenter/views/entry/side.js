@@ -8,6 +8,7 @@ const SIZES = [
   ["whole", "at a glance"],
   ["full", "full height"],
 ];
+const FOLDED = ["selection", "events", "verdict", "flow", "buffers"];
 const SHAPES = {
   V: "9,2 23,2 30,9 30,23 23,30 9,30 2,23 2,9",
   F: "9,2 23,2 30,9 30,23 23,30 9,30 2,23 2,9",
@@ -50,15 +51,21 @@ function plural(number, what, many = `${what}s`) {
 }
 
 function panel(title, className, ...content) {
-  return make("section", { className: `vm-panel ${className}` }, make("h4", {}, title), ...content);
+  return make(
+    "details",
+    { className: `vm-panel ${className}`, open: true },
+    make("summary", {}, make("h4", {}, title)),
+    ...content,
+  );
 }
 
 /**
  * Make the panels of one era.
  * @param {string} id of the view
  * @param {number} index
+ * @param {(change: (parts: Record<string, Part>) => void) => void} inStep do the same in the panels of every era
  */
-export function makeSide(id, index) {
+export function makeSide(id, index, inStep) {
   /** @type {Record<string, Part>} */
   const parts = {};
   const node = (name, tag, properties = {}, ...children) => (parts[name] = make(tag, properties, ...children));
@@ -110,7 +117,10 @@ export function makeSide(id, index) {
       "div",
       { className: "vm-chips", role: "group", "aria-label": "Size of the drawing" },
       ...SIZES.map(([size, text], at) => {
-        const label = chip("radio", { name: `${id}-size-${index}`, onchange: () => resize(parts, size) });
+        const label = chip("radio", {
+          name: `${id}-size-${index}`,
+          onchange: () => inStep((one) => resize(one, size)),
+        });
         drawChip(label, at === 0, text);
         return label;
       }),
@@ -156,7 +166,26 @@ export function makeSide(id, index) {
       ),
     ),
   );
+  for (const name of FOLDED) {
+    parts[name].firstChild.addEventListener("click", (/** @type {Event} */ event) => {
+      event.preventDefault();
+      const open = !parts[name].open;
+      inStep((one) => {
+        one[name].open = open;
+      });
+    });
+  }
   return parts;
+}
+
+/**
+ * Fold the panels of one era, and size its drawing, as those of another.
+ * @param {Record<string, Part>} parts
+ * @param {Record<string, Part>} like
+ */
+export function align(parts, like) {
+  for (const name of FOLDED) parts[name].open = like[name].open;
+  if (like.canvas.dataset.size) resize(parts, like.canvas.dataset.size);
 }
 
 function drawSelection(parts, { why, on: chosen, sysfs }) {
@@ -283,7 +312,7 @@ function drawFlow(parts, flow, drawing) {
   }
   const svg = parts.canvas.firstElementChild;
   parts.canvas.setAttribute("aria-label", `Drawing of the code of ${flow.era}`);
-  say(parts.way, flow.text.join(" "));
+  say(parts.way, flow.way.join(" "));
   svg.setAttribute("aria-label", `The code of ${flow.era} and the way taken`);
   for (const number of svg.querySelectorAll(".vm-order")) number.remove();
   paint(parts.groups, flow.marks);
@@ -304,6 +333,9 @@ function begin(parts) {
 }
 
 function resize(parts, size) {
+  SIZES.forEach(([name], at) => {
+    parts.sizes.children[at].firstChild.checked = name === size;
+  });
   parts.canvas.dataset.size = size;
   parts.begun = false;
   begin(parts);

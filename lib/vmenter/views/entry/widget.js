@@ -3,7 +3,7 @@
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
 
 import { chip, drawChip, field, keepKeys, list, make, makeTail, options, say, unique } from "../common.js";
-import { drawSide, makeSide } from "./side.js";
+import { align, drawSide, makeSide } from "./side.js";
 
 const OWN = "@own";
 const NONE = "@none";
@@ -143,10 +143,18 @@ function render({ model, el }) {
     booted.innerHTML = html ?? ""; // made by our own Python
   }
 
+  // What is done to one era's panels is done to the other's, so that they can be compared.
+  function inStep(change) {
+    for (const parts of sides) change(parts);
+  }
+
   function drawSides() {
     const shown = frame().sides;
     while (sides.length > shown.length) sides.pop();
-    while (sides.length < shown.length) sides.push(makeSide(id, sides.length));
+    while (sides.length < shown.length) {
+      sides.push(makeSide(id, sides.length, inStep));
+      align(sides[sides.length - 1], sides[0]);
+    }
     const rows = ["head", ...frame().show];
     grid.style.setProperty("--rows", rows.length);
     grid.classList.toggle("vm-two", shown.length > 1);
@@ -167,44 +175,55 @@ function render({ model, el }) {
   }
 
   const tail = makeTail();
+  tail.status.className = "vm-result";
+  const controls = {
+    era: field("Code of", era),
+    compare: field("Compare with", compare),
+    processor: field("Processor", preset),
+    options: field("Kernel command line", cmdline),
+    ept: make("div", { className: "vm-chips vm-ept" }, ept),
+    bugs: names,
+    mmio: set("Reach of host MMIO", reaches),
+    entry: set("Entry", launch),
+    flags: set("State", flags),
+  };
+  const groups = [
+    make("div", { className: "vm-eras" }, controls.era, controls.compare),
+    make(
+      "fieldset",
+      { className: "vm-group" },
+      make("legend", {}, "Host"),
+      make("div", { className: "vm-fields" }, controls.processor, controls.options, controls.ept),
+      names,
+    ),
+    make(
+      "fieldset",
+      { className: "vm-group" },
+      make("legend", {}, "vCPU"),
+      make("div", { className: "vm-fields" }, controls.mmio, controls.entry, controls.flags),
+    ),
+  ];
+  const MEMBERS = [
+    ["era", "compare"],
+    ["processor", "options", "ept", "bugs"],
+    ["mmio", "entry", "flags"],
+  ];
+
+  // As many controls as the question needs; a group without any is not there at all.
+  function drawControls() {
+    const wanted = frame().controls;
+    for (const [name, control] of Object.entries(controls)) control.hidden = !wanted.includes(name);
+    groups.forEach((group, at) => {
+      group.hidden = !MEMBERS[at].some((name) => wanted.includes(name));
+    });
+    groups[2].hidden ||= !enters();
+  }
+
   const root = make(
     "section",
     { className: "vm vm-explorer", "aria-label": "Entry explorer", onkeydown: keepKeys },
-    make(
-      "div",
-      { className: "vm-controls" },
-      make("div", { className: "vm-eras" }, field("Code of", era), field("Compare with", compare)),
-      make(
-        "fieldset",
-        { className: "vm-group" },
-        make("legend", {}, "Host"),
-        make(
-          "div",
-          { className: "vm-fields" },
-          field("Processor", preset),
-          field("Kernel command line", cmdline),
-          make("div", { className: "vm-chips vm-ept" }, ept),
-        ),
-        names,
-      ),
-      ...(enters()
-        ? [
-            make(
-              "fieldset",
-              { className: "vm-group" },
-              make("legend", {}, "vCPU"),
-              make(
-                "div",
-                { className: "vm-fields" },
-                set("Reach of host MMIO", reaches),
-                set("Entry", launch),
-                set("State", flags),
-              ),
-            ),
-          ]
-        : []),
-    ),
     tail.status,
+    make("div", { className: "vm-controls" }, ...groups),
     tail.mistake,
     grid,
     booted,
@@ -212,6 +231,7 @@ function render({ model, el }) {
   );
 
   function drawAll() {
+    drawControls();
     drawEras();
     drawHost();
     drawVcpu();

@@ -20,8 +20,9 @@ class EntryExplorer(View):
     """One VM-Enter to explore: choose the host, the vCPU and the era, and see what the code does.
 
     ``EntryExplorer(era="650b68a0622f", compare="e6ff1d61de51", bugs=("mds", "l1tf"))``. A `preset` (a name of
-    `processors.PRESETS`) stands for bugs and facts; `show` names the panels; `more` are eras of one's own to
-    choose from. Its text twin is its `repr`. Raises `LabError` for unknown names.
+    `processors.PRESETS`) stands for bugs and facts; `show` names the panels, and
+    `controls` what the page lets the reader change (some of `frame.CONTROLS`, as many as the question needs);
+    `more` are eras of one's own to choose from. Its text twin is its `repr`. Raises `LabError` for unknown names.
 
     ``EntryExplorer(recorded="5.10.46, 2019's flaw")`` opens on the situation of a VM-Enter that a booted kernel
     made, and shows that one below: what happened, the way by function, the distance, and what was forced. Era,
@@ -51,6 +52,7 @@ class EntryExplorer(View):
         host_rsp_changed: bool = True,
         cr2_changed: bool = True,
         show: Iterable[str] = SHOW,
+        controls: Iterable[str] | None = None,
         more: Iterable[Era] = (),
         recorded: str | None = None,
     ) -> None:
@@ -75,6 +77,8 @@ class EntryExplorer(View):
             same = state_of(booted.era, booted.host, booted.vcpu)
             state |= {**same, "compare": state["compare"], "recorded": recorded}
         state["show"] = _names(show)
+        if controls is not None:
+            state["controls"] = _names(controls)
         super().__init__(state)
         self.drawings = drawings(self.frame, self._more)
 

@@ -13,6 +13,7 @@ from typing import Any
 from vmenter import LabError
 from vmenter.code.image import Image, from_bytes
 from vmenter.kernels import recorded
+from vmenter.kernels.census import KERNEL
 from vmenter.patching.alternative_table import Engine
 from vmenter.patching.lab import lab_object
 from vmenter.views.drawings.diagram import Diagram
@@ -74,10 +75,11 @@ class KernelBrowser(Opener):
     def live(cls, path: str | Path | None = None, module: str = "kvm-intel.ko", **options: Any) -> "KernelBrowser":
         """Show a module of a kernel on this machine, the running one if it can; `path` as for `kernels.find`.
 
-        Where none is found it shows the lab's image, and says why; without filters, which would fit nothing there.
+        A kernel without that module, and a vmlinuz, is shown itself; ``module="vmlinuz"`` asks for it. Where none
+        is found it shows the lab's image, and says why; without filters, which would fit nothing there.
         """
         try:
-            found = recorded.module(path, module)
+            found = recorded.module(path, module, KERNEL)
             return cls(found.load(), live=True, note=found.name, **options)
         except LabError as error:
             kept = {name: value for name, value in options.items() if name not in FILTERS}
