@@ -14,8 +14,8 @@ from vmenter.code.assembler import assemble
 from vmenter.code.image import Image, from_bytes, load
 from vmenter.code.instructions import decode
 from vmenter.emulator.memory import LAB_BASE
-from vmenter.patching import alternatives, static_keys
-from vmenter.patching.alternative_table import AltEntry, rules
+from vmenter.patching import static_keys
+from vmenter.patching.alternative_table import AltEntry, read
 
 Edit = Callable[[Image], Mapping[int, bytes]]
 VM, VM_MMIO, CPU_BUF, SPEC, RSB, RSB_LITE = 685, 691, 114, 240, 237, 369
@@ -95,7 +95,7 @@ def both(*edits: Edit) -> Edit:
 def entries(image: Image, stub: str, feature: int) -> list[AltEntry]:
     """Return the records of a stub for a feature."""
     start, end = image.symbols.extent(stub)
-    found = alternatives.entries(image, rules(image).record_size)
+    found = read(image).entries
     return [one for one in found if start <= one.site < end and one.feature == feature]
 
 

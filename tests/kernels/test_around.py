@@ -10,7 +10,7 @@ from vmenter.course.exercises.variants import changed
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels import stub as stubs
 from vmenter.kernels.around import Around, Asks, Guarded, around
-from vmenter.kernels.module_era import ModuleEra, of_module
+from vmenter.kernels.module_era import of_module
 from vmenter.patching.alternative_table import rules
 from vmenter.story import eras
 from vmenter.story.eras import State
@@ -32,7 +32,7 @@ def of(image: Image) -> Around:
     return found
 
 
-def as_module(era) -> ModuleEra:
+def as_module(era):
     return of_module(from_bytes(era.object, era.id, LAB_BASE), era.id)
 
 
@@ -79,7 +79,7 @@ def test_the_same_of_real_kernels(version, verw):
 @pytest.mark.parametrize("era", [*ERAS.values(), BACKPORT], ids=lambda era: era.id)
 def test_the_ways_of_the_c_function_agree_with_runs_of_all_of_it(era):
     """In every state: what the whole lab kernel clears, its stub's own VERW aside, is what the ways come to."""
-    module = as_module(era)
+    module = as_module(era).module
     for keys in (
         frozenset(k for k, on in zip(era.keys, states, strict=True) if on)
         for states in product((0, 1), repeat=len(era.keys))

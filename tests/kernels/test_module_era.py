@@ -11,17 +11,17 @@ from vmenter.code.image import from_bytes, load
 from vmenter.course.exercises.variants import changed
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels.around import Asks
-from vmenter.kernels.module_era import ModuleEra, of_module
+from vmenter.kernels.module_era import of_module
 from vmenter.patching.lab import lab_object
 from vmenter.story.audit import Audit, audit
 from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
 
 
-def as_module(era) -> ModuleEra:
+def as_module(era):
     return of_module(from_bytes(era.object, era.id, LAB_BASE), era.id)
 
 
-def real(version: str) -> ModuleEra:
+def real(version: str):
     path = kernel_file(version, "kvm-intel.ko.xz")
     return of_module(load(path, LAB_BASE), str(path))
 
@@ -45,7 +45,7 @@ def test_a_lab_kernel_audited_as_a_module_has_the_findings_of_its_era(era):
 def test_a_real_module_has_the_findings_of_the_era_of_its_form(version, like, report):
     era = real(version)
     found, expected = audit(era), audit(like)
-    assert era.like == like
+    assert era.module.like == like
     assert counts(found) == counts(expected)
     assert found.replay == expected.replay
     assert bool(found.neutralised) == (version == "7.3.4")
@@ -86,7 +86,7 @@ def test_the_promise_is_the_versions_whatever_the_code_does():
             ("clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM\n", "nop, X86_FEATURE_CLEAR_CPU_BUF_VM\n"),
         )
     )
-    assert never.promised.kernel == "7.3.4"
+    assert never.module.promised.kernel == "7.3.4"
     assert counts(audit(never))[0] > counts(audit(as_module(changed("e6ff1d61de51"))))[0] == 0
 
 
@@ -102,7 +102,7 @@ def test_a_module_in_a_folder_is_audited(run, tmp_path):
 
 
 def test_the_question_for_an_assigned_device_is_not_that_for_mmio():
-    asked = {one.verw.asks for one in real("6.12.117").parts.report.stubs[0].around}
+    asked = {one.verw.asks for one in real("6.12.117").module.report.stubs[0].around}
     assert asked == {Asks.ASSIGNED}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from vmenter import LabError
 from vmenter.kernels.inspect import Report
-from vmenter.kernels.module_era import of_report
+from vmenter.kernels.module_era import generation_of, of_report
 from vmenter.kernels.stub_report import ALWAYS_NAME
 from vmenter.story.audit import Audit, audit
 from vmenter.story.audit_text import shared_words, smallest_json
@@ -49,14 +49,14 @@ def of_inspected(report: Report, space: Space = DEFAULT) -> Holes:
     if report.stubs[0].stub.kind != "VMX":
         return _of_svm(report)
     try:
-        era = of_report(report.image, report)
-        found = audit(era, space)
+        found = audit(of_report(report.image, report), space)
     except LabError as error:
         return Holes(None, why=str(error).removeprefix(f"{report.file}: "))
     if found.failed:
         return Holes(None, why="not every VM-Enter comes to the right instruction")
-    told = f"{era.promised.known_by}: selection of kernel {era.promised.kernel}" if era.promised else ""
-    return Holes(_of_audit(found), told, without=era.promised.without if era.promised else None)
+    promised = generation_of(report.image, report)
+    told = f"{promised.known_by}: selection of kernel {promised.kernel}"
+    return Holes(_of_audit(found), told, without=promised.without)
 
 
 def _of_audit(found: Audit) -> tuple[Hole, ...]:

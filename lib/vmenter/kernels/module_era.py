@@ -48,25 +48,11 @@ class Promised:
     without: str | None = None  # a configuration that the code shows to be off
 
 
-@dataclass(frozen=True)
-class ModuleEra(Era):
-    """An era that is a real module. `like`: the lab's era of the same form, in which findings are replayed."""
-
-    like: str = ""
-    promised: Promised | None = None
-    parts: "_Parts | None" = field(default=None, repr=False, compare=False)
-
-    def run(self, state: State) -> Trace:
-        """Run the stub in one state, behind what the C function comes to there."""
-        if self.parts is None:
-            raise LabError(f"{self.id}: no module to run; make it with `of_module`")
-        return self.parts.run(state)
-
-
 @dataclass(frozen=True, eq=False)
-class _Parts:
-    """What is run."""
+class RealModule:
+    """What is run in place of an era's code: the stub in one state, behind what the C function comes to there."""
 
+    promised: Promised
     report: Report
     runner: Runner
     around: tuple[Around, ...]
@@ -74,8 +60,14 @@ class _Parts:
     traces: dict[Any, Trace] = field(default_factory=dict)  # of the stub, remembered
     done: dict[State, tuple[EventKind, ...]] = field(default_factory=dict)  # by C, remembered
 
+    @property
+    def like(self) -> str:
+        """The lab's era of the same form, in which findings are replayed."""
+        return self.promised.like
+
     @cached_property
     def numbers(self) -> dict[str, int]:
+        """The number of each feature by its name."""
         return {name: number for number, name in self.report.stubs[0].names.items()}
 
     @cached_property
@@ -91,6 +83,7 @@ class _Parts:
         return found
 
     def run(self, state: State) -> Trace:
+        """Run the module in one state. `LabError` where what C clears there is not known."""
         reaches = state.mmio is not Reach.NONE and self.raises
         flags = RESUME * state.resume | self.runner.reach * reaches
         in_c = self._in_c(replace(state, resume=False, host_rsp_changed=True, cr2_changed=True))
@@ -141,8 +134,8 @@ class _Parts:
 class _Answers:
     """Answers the questions of C for one state; those that a state does not know stay open."""
 
-    def __init__(self, parts: _Parts, state: State) -> None:
-        self.parts, self.state = parts, state
+    def __init__(self, module: RealModule, state: State) -> None:
+        self.module, self.state = module, state
 
     def __call__(self, question: Question | Deciding) -> bool | None:
         ask, state = question.ask, self.state
@@ -152,14 +145,14 @@ class _Answers:
         if ask.kind == "feature":
             if ask.what == FLUSH_L1D:
                 return "FLUSH_L1D" in state.features
-            names = {number: name for name, number in self.parts.numbers.items()}
+            names = {number: name for name, number in self.module.numbers.items()}
             return names[ask.what] in state.features if ask.what in names else None
         asked = asks(question)
         if asked is Asks.ASSIGNED:
             return state.mmio is Reach.ASSIGNED
         if asked is Asks.MMIO:
-            return state.mmio is not Reach.NONE and self.parts.raises
-        role = self.parts.roles.get(ask.name)
+            return state.mmio is not Reach.NONE and self.module.raises
+        role = self.module.roles.get(ask.name)
         if role is None or question.values[0] != 0:
             return None
         return {
@@ -206,7 +199,7 @@ def _kinds(items: Outcome | tuple[Item, ...]) -> tuple[EventKind, ...]:
 # --- a module as an era ------------------------------------------------------------------------------------------
 
 
-def of_path(path: str) -> tuple[ModuleEra, ...]:
+def of_path(path: str) -> tuple[Era, ...]:
     """Put every kvm-intel.ko of a folder, a package or a file in an era's place. `LabError` if there is none."""
     blobs = [blob for kernel in find(path, MODULES) for name, blob in kernel.modules.items() if name == INTEL]
     if not blobs:
@@ -214,12 +207,12 @@ def of_path(path: str) -> tuple[ModuleEra, ...]:
     return tuple(of_module(blob.load(LAB_BASE), blob.name) for blob in blobs)
 
 
-def of_module(image: Image, file: str) -> ModuleEra:
+def of_module(image: Image, file: str) -> Era:
     """Put a kvm-intel.ko, loaded at `memory.LAB_BASE`, in an era's place. `LabError` if it was not understood."""
     return of_report(image, inspect_image(image, file))
 
 
-def of_report(image: Image, report: Report) -> ModuleEra:
+def of_report(image: Image, report: Report) -> Era:
     """Do what `of_module` does with a module that was inspected."""
     file = report.file
     if not report.stubs or report.stubs[0].stub.kind != "VMX":
@@ -242,7 +235,10 @@ def of_report(image: Image, report: Report) -> ModuleEra:
         raise LabError(f"{file}: C clears where {wrong} says no, and not where it says yes: it cannot be meant so")
     keys = {key for one in first.around for key in one.keys}
     promised = generation_of(image, report)
-    era = ModuleEra(
+    module = RealModule(promised, report, _runner(image, report, how), first.around, _raises(report))
+    if "mmio_stale_data_clear" in keys:
+        _lab_question(image, module)
+    return Era(
         id=report.version or file,
         title=f"{file}: its stub and its C part run, selection of kernel {promised.kernel} ({promised.known_by})"
         + (f"; built without {promised.without}" if promised.without else ""),
@@ -256,12 +252,8 @@ def of_report(image: Image, report: Report) -> ModuleEra:
         features=("FLUSH_L1D", *names),
         keys=tuple(key for key in (*FLUSH_KEYS, *CLEAR_KEYS) if key in keys),
         fb_clear_dis=report.fb_clear_dis is not False,
-        like=promised.like,
-        promised=promised,
-        parts=_Parts(report, _runner(image, report, how), first.around, _raises(report)),
+        module=module,
     )
-    _lab_question(image, era)
-    return era
 
 
 def _runner(image: Image, report: Report, how: Rules) -> Runner:
@@ -278,14 +270,14 @@ def _raises(report: Report) -> bool:
     raise LabError(f"{report.file}: {found.told}")
 
 
-def _lab_question(image: Image, era: ModuleEra) -> None:
+def _lab_question(image: Image, module: RealModule) -> None:
     """Let the lab's own way to ask for an assigned device count: in it the VM is asked without a call."""
-    if era.parts is None or ASSIGNED in image.undefined or "mmio_stale_data_clear" not in era.keys:
+    if ASSIGNED in image.undefined:
         return
-    for one in era.parts.around:
+    for one in module.around:
         for told in one.arms:
             if "mmio_stale_data_clear" in told.under and told.asks is Asks.OTHER and len(told.questions) == 1:
-                era.parts.roles[told.questions[0][0]] = "assigned"
+                module.roles[told.questions[0][0]] = "assigned"
 
 
 def generation_of(image: Image, report: Report) -> Promised:

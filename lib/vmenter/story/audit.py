@@ -31,7 +31,6 @@ from vmenter.boot.l1tf import select_l1tf
 from vmenter.boot.options import Wishes, read_options
 from vmenter.boot.selection import Selection, select
 from vmenter.boot.verw import select_verw
-from vmenter.kernels.module_era import ModuleEra
 from vmenter.story import eras, history
 from vmenter.story.promise import RFDS_CLEARS, Promise, Reach, VCpuState, judge, promise_of
 from vmenter.story.space import DEFAULT, Dimension, Part, Picks, Space, Value, machine_of
@@ -277,7 +276,7 @@ class Audit:
 def replay(era: Era, host: Host, vcpu: VCpuState) -> str:
     """Return the `vmenter enter` that shows one configuration. A CPU without EPT is given as kvm-intel.ept=0."""
     cmdline = host.cmdline if host.ept else f"{host.cmdline} kvm-intel.ept=0".strip()
-    words = ["vmenter", "enter", "--era", era.like if isinstance(era, ModuleEra) else era.id]
+    words = ["vmenter", "enter", "--era", era.module.like if era.module else era.id]
     for option, text in (
         ("--bugs", ",".join(host.bugs)),
         ("--microcode", ",".join(host.facts)),
@@ -411,13 +410,13 @@ def _variants(era: Era, state: eras.State) -> tuple[eras.State, ...]:
     Neither is a dimension: every configuration meets both, from one VM-Enter to the next, so a configuration has a
     fault if it has it in either. The lab's own code does the same in both (a test runs them), and is run once.
     """
-    return state.variants if isinstance(era, ModuleEra) or era.code is not None else (state,)
+    return state.variants if era.module or era.code is not None else (state,)
 
 
 def _run(era: Era, state: eras.State) -> Trace | None:
     """Run one state; None for a crash. `eras.enter` with the failing machine raises the error that says why."""
-    if isinstance(era, ModuleEra):
-        return era.run(state)
+    if era.module:
+        return era.module.run(state)
     eras.patched(era, state.features, state.keys)  # what cannot even be patched is no finding but an error
     try:
         return eras.run(era, state)

@@ -6,9 +6,10 @@ archive), or a file of the kernel. The lab kernels are our own code; see lab/kvm
 
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from vmenter import LabError
+from vmenter.emulator.trace import Trace
 from vmenter.patching.lab import lab_object
 
 
@@ -20,13 +21,26 @@ class Source(NamedTuple):
     what: str
 
 
+class Module(Protocol):
+    """A real kernel module in an era's place."""
+
+    @property
+    def like(self) -> str:
+        """The id of the lab's era of the same form, in which findings are replayed."""
+        ...
+
+    def run(self, state: Any) -> Trace:
+        """Run it in one `eras.State`, up to VM-Enter."""
+        ...
+
+
 @dataclass(frozen=True)
 class Era:
     """One form of the way to VM-Enter.
 
     `date` is the day it became public: posted to a list or, if prepared in secret, disclosed. `features` and
     `keys` are what its code is patched by, under the kernel's names. `fb_clear_dis`: KVM may set FB_CLEAR_DIS.
-    `code` replaces the lab object, for a reader's own version of it.
+    `code` replaces the lab object, for a reader's own version of it; `module` is what runs in place of any object.
     """
 
     id: str
@@ -42,6 +56,7 @@ class Era:
     keys: tuple[str, ...]
     fb_clear_dis: bool = True
     code: bytes | None = field(default=None, repr=False)
+    module: Module | None = field(default=None, repr=False)
 
     @property
     def object(self) -> bytes:

@@ -5,7 +5,8 @@ import pytest
 from vmenter.boot.processors import PRESETS
 from vmenter.course.exercises.nb09 import CPU, SELECTIONS, clears_as_6_19, kernels_that_could_be, rows_of, where
 from vmenter.emulator.trace import EventKind
-from vmenter.kernels.inspect import HAS_FORM, inspect
+from vmenter.kernels.form import HAS_FORM
+from vmenter.kernels.inspect import inspect
 from vmenter.kernels.recorded import inspected, recorded
 from vmenter.patching.lab import lab_object
 from vmenter.story import eras, history
