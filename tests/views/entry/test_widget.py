@@ -8,7 +8,7 @@ from vmenter.boot.host import Host
 from vmenter.boot.processors import PRESETS
 from vmenter.story.eras import enter
 from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
-from vmenter.views.entry.frame import CONTROLS, SHOW, drawings, frame
+from vmenter.views.entry.frame import CONTROLS, SHOW, drawings, frame, sent
 from vmenter.views.entry.panels import flow_of
 from vmenter.views.entry.widget import EntryExplorer
 from vmenter.views.view import twin
@@ -286,6 +286,16 @@ def test_a_frame_is_plain_small_json_and_the_same_each_time():
 
 
 # --- the widget --------------------------------------------------------------------------------------------
+
+
+def test_the_page_gets_each_line_of_the_text_once():
+    explorer = EntryExplorer(compare="v4")
+    page = explorer.get_state("frame")["frame"]
+    assert page == sent(explorer.frame)
+    assert page["text"] == explorer.frame["text"]
+    assert len(json.dumps(page)) < len(json.dumps(explorer.frame)) - sum(map(len, page["text"])) / 2
+    assert "VM-Enter by VMLAUNCH" in json.dumps(page["text"])
+    assert "VM-Enter by VMLAUNCH" not in json.dumps(page["sides"])
 
 
 def test_representation_is_the_twin():

@@ -148,6 +148,20 @@ def side_text(one: Frame, show: Iterable[str]) -> list[str]:
     return ["", one["heading"], *(line for name in show for line in one[name]["text"])]
 
 
+def sent(shown: Frame) -> Frame:
+    """Return a frame as the page gets it: the whole text once, and not each panel's again."""
+    sides = [
+        {
+            name: {part: told for part, told in value.items() if part != "text"}
+            if isinstance(value, dict)
+            else value
+            for name, value in one.items()
+        }
+        for one in shown.get("sides", ())
+    ]
+    return {**shown, "sides": sides}
+
+
 def drawings(shown: Frame, more: Iterable[Era] = ()) -> dict[str, str]:
     """Return the drawings that a frame marks, by era."""
     if "flow" not in shown["show"]:

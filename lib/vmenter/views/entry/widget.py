@@ -11,7 +11,7 @@ import traitlets
 from vmenter.kernels.booted_record import booted_enter
 from vmenter.story.history import Era
 from vmenter.views.drawings.diagram import Diagram
-from vmenter.views.entry.frame import SHOW, drawings, frame, state_of
+from vmenter.views.entry.frame import SHOW, drawings, frame, sent, state_of
 from vmenter.views.entry.still import picture
 from vmenter.views.view import Frame, View, module, read
 
@@ -33,6 +33,7 @@ class EntryExplorer(View):
     _esm = module("views/entry/widget.js")
     _css = read("views/common.css", "views/entry/widget.css")
 
+    frame = traitlets.Dict().tag(sync=True, to_json=lambda shown, _widget: sent(shown))
     drawings = traitlets.Dict().tag(sync=True)
 
     def __init__(
