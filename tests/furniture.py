@@ -18,7 +18,13 @@ from places import NOTEBOOKS
 
 from vmenter.course.prediction.questions import every
 
-HOSTS = {"lore.kernel.org", "git.kernel.org", "www.amd.com", "aka.ms"}  # a new one is looked at before it is cited
+HOSTS = {
+    "lore.kernel.org",
+    "git.kernel.org",
+    "cdn.kernel.org",
+    "www.amd.com",
+    "aka.ms",
+}  # a new one is looked at before it is cited
 LORE, COMMIT = "https://lore.kernel.org/all/", "https://git.kernel.org/linus/"
 LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)]*)\)")
 CODE = re.compile(r"^```.*?^```|`[^`]*`", re.MULTILINE | re.DOTALL)

@@ -39,6 +39,7 @@ EQUIVALENT = {
     # 06-1, behind a VMRESUME that failed, and before the guest's registers are loaded
     r"(xorl %ebx, %ebx|movq \$7, %r12|verw 8\(%rsp\)) before jmp .Lvmfail": "the host's registers are popped behind it",
     r"movq \$7, %r12 before btl": "the host's R12 is on the stack by then, the guest's is loaded behind it",
+    r"(xorl %ebx, %ebx|movq \$7, %r12) before load_guest_registers": "the host's are on the stack, the guest's come",
     r"movq \$0, 16\(%rsp\) before jmp .Lvmfail": "the lab does nothing with the vCPU once a VM-Enter has failed",
     r"swap STATIC_LONG_JUMP_IF_ON .Lverw, .* / STATIC_LONG_JUMP_IF_ON .Lmmio": "only one of the two keys is ever on",
 }

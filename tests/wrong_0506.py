@@ -237,3 +237,121 @@ RIGHT = {
     "06-2": [PROJECTED, dict(reversed(WORDS.items()))],
     "06-3": ["B", " b."],
 }
+ROWS = {
+    "never": "V V V V V V",
+    "cond": "F - - F - F",
+    "always": "F F F F F F",
+    "cond, v6.8": "FV V V FV V FV",
+}
+WRONG["05-4"] = [
+    ({**ROWS, "never": "F F F F F F"}, "never: at VM-Enter 1, from user space, not a flush ran but VERW"),
+    ({**ROWS, "cond": "F V V F V F"}, "cond: at VM-Enter 2, behind a CPUID, not VERW ran but nothing"),
+    ({**ROWS, "cond": "- - - - - -"}, "cond: at VM-Enter 1, from user space"),
+    ({**ROWS, "cond": "F F F F F F"}, "cond: at VM-Enter 2, behind a CPUID"),
+    ({**ROWS, "cond": "F - - - - F"}, "cond: at VM-Enter 4"),
+    ({**ROWS, "always": "F - - F - F"}, "always: at VM-Enter 2"),
+    ({**ROWS, "always": "FV FV FV FV FV FV"}, "not a flush and then VERW ran but a flush"),
+    (
+        {**ROWS, "cond, v6.8": "F V V F V F"},
+        "v6.8: at VM-Enter 1, from user space, not a flush ran but a flush and then",
+    ),
+    ({**ROWS, "cond, v6.8": "VF V V VF V VF"}, "v6.8: at VM-Enter 1"),
+    ({**ROWS, "cond, v6.8": "V V V V V V"}, "v6.8: at VM-Enter 1"),
+    ({**ROWS, "cond": "F - - F -"}, "cond: 6 VM-Enters"),
+    ({**ROWS, "cond": "F - - F - X"}, "'X' is none of V, F, FV"),
+    ({**ROWS, "cond": 6}, "cond: 6 VM-Enters"),
+    ({**ROWS, "cond": ["F", "", "", "F", "", "F"]}, "'' is none of V, F, FV"),
+    ({"never": ROWS["never"]}, "a dict with the rows"),
+    (["F"] * 6, "a dict with the rows"),
+    (None, "a dict with the rows"),
+]
+WRONG["05-5"] = [
+    ("a", "servers of section 10"),
+    ("bcde", "d does not hold"),
+    ("f", "every VM-Enter flushes"),
+    ("bc", "what the exits that leave the flag clear"),
+    ("be", "what a hypervisor may show"),
+    ("ce", "who said that there is no such CPU"),
+    ("abcdef", "a does not hold"),
+    ("", "letters from 'a' to 'f'"),
+    ("xyz", "letters from 'a' to 'f'"),
+    (3, "letters from 'a' to 'f'"),
+    ([1, 2], "letters from 'a' to 'f'"),
+]
+MMIO_LINE = "vmenter enter --era 43fb862de8f6 --bugs mmio_stale_data,l1tf --microcode mds_no,fb_clear,flush_l1d"
+ELSE = f"{MMIO_LINE} --mmio=assigned"
+QUESTION = "vmenter enter --era 43fb862de8f6 --bugs mmio_stale_data --microcode mds_no,fb_clear --mmio=mapped"
+
+
+def lines(**changed):
+    """Both lines of 06-4 right, but for what is given."""
+    return {"else": ELSE, "question": QUESTION} | {name.rstrip("_"): line for name, line in changed.items()}
+
+
+WRONG["06-4"] = [
+    (lines(else_=f"{ELSE} --flush-pending"), "else: kept: a clear and an L1D flush owed here"),
+    (lines(else_=QUESTION), "else: BROKEN, but with the L1D flush off it still is"),
+    (lines(else_=f"{MMIO_LINE} --mmio=mapped"), "else: BROKEN, but with the L1D flush off it still is"),
+    (lines(question=ELSE), "question: BROKEN, but with a device passed through it still is"),
+    (
+        lines(question=f"{MMIO_LINE} --mmio=mapped"),
+        "question: BROKEN, but with a device passed through it still is",
+    ),
+    (lines(question=QUESTION.replace("=mapped", "")), "question: kept"),
+    (lines(question=QUESTION.replace(" --mmio=mapped", "")), "question: kept: nothing owed here"),
+    (lines(else_=ELSE.replace("43fb862de8f6", "650b68a0622f")), "it runs 650b68a0622f"),
+    (lines(else_=ELSE.replace("mds_no,", "").replace("mmio_stale_data", "mds,mmio_stale_data")), "else: kept"),
+    (lines(else_=ELSE.replace("l1tf", "l1ft")), "did you mean l1tf"),
+    (lines(else_="vmenter audit --era 43fb862de8f6"), "begin with"),
+    (lines(else_=f"{ELSE} --cmdline 'l1tf=off"), "No closing quotation"),
+    (lines(else_=None), "one line of text"),
+    (lines(else_=f"{ELSE}; rm -rf x"), "else: the line: argument --mmio: invalid choice"),
+    ({"else": ELSE}, "a dict with two lines"),
+    (ELSE, "a dict with two lines"),
+]
+KERNELS = {
+    "5.10.46": "MDS",
+    "5.15.153": "both",
+    "5.15.154": "MMIO",
+    "6.1.80": "both",
+    "v6.7": "both",
+    "6.7.9": "MMIO",
+    "6.12.117": "MMIO",
+    "v6.18": "MMIO",
+    "v6.19": "neither",
+}
+WRONG["06-5"] = [
+    ({**KERNELS, "5.10.46": "both"}, "5.10.46: not both. 650b68a0622f is in it; 8cb861e9e3c9 is not in it"),
+    ({**KERNELS, "5.10.46": "neither"}, "5.10.46: not neither"),
+    ({**KERNELS, "5.15.153": "MMIO"}, "5.15.153: not mmio"),
+    ({**KERNELS, "5.15.154": "both"}, "43fb862de8f6 is in it; e6ff1d61de51 is not"),
+    ({**KERNELS, "6.1.80": "MDS"}, "6.1.80: not mds"),
+    ({**KERNELS, "v6.7": "MMIO"}, "v6.7: not mmio"),
+    ({**KERNELS, "6.12.117": "neither"}, "6.12.117: not neither"),
+    ({**KERNELS, "v6.18": "neither"}, "v6.18: not neither"),
+    ({**KERNELS, "v6.19": "MMIO"}, "v6.19: not mmio"),
+    ({**KERNELS, "v6.19": "none"}, "none of the words"),
+    ({"v6.19": "neither"}, "a word for each of"),
+    ("MDS", "a word for each of"),
+    (dict.fromkeys(KERNELS, 5), "none of the words"),
+]
+RIGHT |= {
+    "05-4": [
+        {row: text.lower().replace("-", "∅") for row, text in ROWS.items()},
+        {row: text.split() for row, text in reversed(ROWS.items())},
+        {row: text.replace(" ", ", ").replace("-", "nothing") for row, text in ROWS.items()},
+    ],
+    "05-5": ["ebc", "B, C, E", ["b", "c", "e"], "b c e"],
+    "06-4": [
+        lines(
+            else_="$ vmenter enter --era=43fb862de8f6 --bugs l1tf --bugs mmio_stale_data --mmio"
+            " --microcode 'fb_clear, mds_no, flush_l1d' --resume"
+        ),
+        lines(question=f"{MMIO_LINE} --mmio=mapped --cmdline kvm-intel.vmentry_l1d_flush=never"),
+        lines(question=f"{QUESTION} --json"),
+    ],
+    "06-5": [
+        {kernel: word.upper() for kernel, word in KERNELS.items()},
+        {f" {kernel} ": f" {word} " for kernel, word in reversed(KERNELS.items())},
+    ],
+}

@@ -62,7 +62,6 @@ WRONG = {
         ("bdf", "TEST that clears CF"),
         ("abcdef", "a does not hold"),
         ("", "letters from 'a' to 'f'"),
-        (["b", "d"], "letters from 'a' to 'f'"),
     ],
 }
 
@@ -122,5 +121,73 @@ RIGHT = {
         stub((COUNT, "    lock incq 0x30(%rdi)")),
         stub((BT, "    btw $0, %bx\n")),
     ],
-    "07-2": ["db", "B, D", "b d", "BD"],
+    "07-2": ["db", "B, D", "b d", "BD", ["b", "d"]],
+}
+
+
+def apart(*changes):
+    """The stub of 07-3 with something wrong; each change must fit just once."""
+    return altered("07-3", *changes)
+
+
+ASK, ASK_ENTRY = "    testl $RUN_MMIO, 8(%rsp)\n", "    btl $0, 8(%rsp)\n"
+THE_MERGED = (  # what was merged: one load behind VERW
+    (ASK, ""),
+    (ASK_ENTRY, ""),
+    (
+        CHOICE + "    jnc",
+        FROM_THE_STACK,
+    ),
+)
+WRONG["07-3"] = [
+    (apart(*THE_MERGED), "behind VERW, __vmx_vcpu_run"),
+    (apart((LOADS, STASH + LOADS), (ASK, "")), "an answer travels: jz reads ZF, last written by testl $4, %ebx"),
+    (apart((LOADS, BT + LOADS), (ASK_ENTRY, "")), "jnc reads CF, last written by testl"),
+    (
+        apart((ASK + ASK_ENTRY, ASK_ENTRY + ASK)),
+        "VMLAUNCH ran, VMRESUME is due. jnc reads CF, last written by testl",
+    ),
+    (apart((ASK, "")), "jz reads ZF"),
+    (apart((ASK_ENTRY, "")), "VMRESUME is due"),
+    (apart((ASK_ENTRY, ""), ("    jnc", ASK_ENTRY + "    jnc")), "behind VERW"),
+    (apart((CHOICE, CHOICE + "    movq (%rsp), %rax\n")), "RAX should hold the guest's value"),
+    (apart((CHOICE, CHOICE + "    cmpq $0, 24(%rsp)\n    btl $0, 8(%rsp)\n")), "that is back in the buffers"),
+    (apart((CHOICE, CHOICE + "    prefetcht0 (%rsp)\n")), "touches a line of memory"),
+    (apart((CHOICE, "    clear_cpu_buffers\n")), "nothing asked for it"),
+    (apart((CHOICE, "")), "a clear is owed, and nothing cleared"),
+    (apart((CHOICE, WEAK_LAST)), "a clear is owed, and nothing cleared"),
+    (apart(("jnc", "jc")), "VMRESUME ran, VMLAUNCH is due"),
+    (apart((LOADS, "")), "RAX should hold the guest's value"),
+    (apart((LOADS, LOADS + "    movl 8(%rsp), %ebx\n")), "RBX should hold the guest's value"),
+    (apart((ASK_ENTRY, "    btm $0, 8(%rsp)\n")), "line"),
+    ("    xorl %ebx, %ebx\n" + apart(), "RBX is not what the caller had"),
+    (None, "should be text"),
+]
+ANSWERS = {"A": 5, "B": 7, "C": 8, "D": 4, "E": 6, "F": 1}
+WRONG["07-4"] = [
+    ({**ANSWERS, "A": 7}, "A is not for sentence 7"),
+    ({**ANSWERS, "B": 5}, "What ran in B: a clear owed here; nothing cleared"),
+    ({**ANSWERS, "C": 5}, "What ran in C: a clear owed here; VERW ran"),
+    ({**ANSWERS, "D": 8}, "What ran in D: VERW ran"),
+    ({**ANSWERS, "E": 5}, "nothing owed here; nothing cleared"),
+    ({**ANSWERS, "F": 2}, "No run shows that"),
+    ({**ANSWERS, "F": 5}, "accesses behind it: 0"),
+    ({**ANSWERS, "A": 9}, "no number from 1 to 8"),
+    ({**ANSWERS, "A": "five"}, "no number from 1 to 8"),
+    ({**ANSWERS, "A": True}, "no number from 1 to 8"),
+    ({**ANSWERS, "A": [5]}, "no number from 1 to 8"),
+    ({"A": 5}, "a number for each of A, B"),
+    ("578461", "a number for each of A, B"),
+]
+RIGHT |= {
+    "07-3": [
+        apart((ASK, "    testb $RUN_MMIO, 8(%rsp)\n")),
+        apart((ASK_ENTRY, "    btw $0, 8(%rsp)\n")),
+        apart((LOADS, STASH + LOADS)),  # a TEST too many, that nobody reads
+        apart(("    jnc .Lvmlaunch\n    vmresume\n", "    jae .Lvmlaunch\n    vmresume\n")),
+    ],
+    "07-4": [
+        {**ANSWERS, "A": 6, "B": 8, "D": 3},
+        {letter.lower(): str(number) for letter, number in reversed(ANSWERS.items())},
+    ],
 }

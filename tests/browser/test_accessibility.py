@@ -41,6 +41,17 @@ def choose(label, value):
     return lambda root: root.get_by_label(label, exact=True).select_option(value)
 
 
+def play(root, rounds):
+    """Go on in a game, with nothing marked."""
+    for number in range(rounds):
+        press("button", "Next round")(root)
+        if number + 1 < rounds:
+            step = root.get_by_role("button", name="Next step")
+            while step.is_enabled():
+                step.click()
+            press("button", "That is my answer")(root)
+
+
 def unfold(root):
     for summary in root.locator("summary:visible").all():
         if summary.evaluate("one => !one.parentElement.open"):
@@ -79,6 +90,31 @@ VIEWS = {
     ),
     "EntryExplorer, selection": View(
         "EntryExplorer(preset='skylake-server', show=('selection',))", "features", (("open", unfold, ""),)
+    ),
+    "FirstMinute": View(
+        "from vmenter.views.first.widget import FirstMinute\nFirstMinute()",
+        "Let the guest in",
+        (
+            ("pressed", press("button", "Let the guest in"), "1. No cure"),
+            ("with VERW", press("button", "Again, with VERW"), "2. The cure of today"),
+            ("all", press("button", "Again, with the code of 2019"), "3. 2019, the cure"),
+            ("AMD", press("radio", "AMD"), "Let the guest in"),
+            ("AMD, pressed", press("button", "Let the guest in"), "Zen 3"),
+            ("open", unfold, ""),
+        ),
+        stops=3,
+    ),
+    "LeakGame": View(
+        "from vmenter.views.leak.widget import LeakGame\nLeakGame()",
+        "Round 1 of 8",
+        (
+            ("let in", lambda root: [press("button", "Next step")(root) for _ in range(3)], "Mark what you can get"),
+            ("marked", press("checkbox", "K, a key"), "Mark"),
+            ("answered", press("button", "That is my answer"), "2 of 3 points"),
+            ("covered", lambda root: play(root, 3), "Covered until you have answered"),
+            ("open", unfold, ""),
+        ),
+        stops=3,
     ),
     "HostView": View(
         "from vmenter.views.host.widget import HostView\nHostView()",

@@ -110,6 +110,24 @@ def test_every_page_opens_from_its_folder_without_a_word_to_the_network(visit, s
     report(f"site: the slowest page to open with its views is {slowest}, {times[slowest]:.2f} s")
 
 
+def test_the_button_and_the_game_work_without_a_kernel(visit):
+    page = visit("index")
+    view = room(page, "FirstMinute")
+    for pressed in range(3):
+        view.locator(".vm-first-go").click()
+        assert view.locator("li svg").count() == pressed + 1
+    assert value(page, view, "state") == {"machine": "intel", "pressed": 3}
+    assert not page.mistakes
+    page = visit("01-what-leaks")
+    view = room(page, "LeakGame")
+    for _ in range(3):
+        view.get_by_role("button", name="Next step").click()
+    view.get_by_role("checkbox", name="K, ").check()
+    view.get_by_role("button", name="That is my answer").click()
+    assert "2 of 3 points" in view.locator(".vm-leak-points").inner_text()
+    assert not page.mistakes
+
+
 def test_patch_bench_by_mouse(visit):
     page = visit()
     view = room(page, "PatchBench")

@@ -164,6 +164,17 @@ def test_bad_input_is_one_line_on_standard_error_and_status_2(run, arguments, re
     assert reason in err
 
 
+def test_doctor_tells_how_far_it_is_check_by_check():
+    from vmenter.course import doctor
+
+    heard = []
+    checks = doctor.examine(heard.append)
+    assert [text.splitlines()[-1] for text in heard] == [
+        f"… trying {n} of {len(checks)}" for n in range(1, len(checks) + 1)
+    ]
+    assert heard[-1].startswith(doctor.report(checks[:-1]))
+
+
 def test_doctor_tries_out_what_the_course_needs(run):
     status, out, _ = run("doctor")
     assert status == 0

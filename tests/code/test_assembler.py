@@ -276,3 +276,35 @@ def test_a_name_that_stands_for_a_number_must_be_defined(text):
 @pytest.mark.parametrize("text", ["call elsewhere\n", "jmp elsewhere\n", "verw elsewhere(%rip)\n"])
 def test_a_place_may_lie_elsewhere(text):
     assert assemble(text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mov rax, rbx",
+        "xor eax, eax",
+        "mov eax, 1",
+        "mov rax, [rsp+8]",
+        "push rbx",
+        "jmp rax",
+        "test dword ptr [rsp], 1",
+        "verw word ptr [rip + sel]",
+        "mov $1, eax",
+    ],
+)
+def test_a_mistake_in_intel_syntax_gets_a_hint_at_its_line(backend, line):
+    with pytest.raises(AssemblyError, match="looks like Intel syntax, and the lab writes AT&T's") as found:
+        assembler.assemble(f"nop\n{line}\n", backend)
+    assert found.value.line == 2
+
+
+@pytest.mark.parametrize("line", ["mov %rax", "frob %rax, %rbx", "mov $1, $2 # rax", "push $nothing", "jz"])
+def test_a_mistake_in_the_labs_own_syntax_gets_none(backend, line):
+    with pytest.raises(AssemblyError) as found:
+        assembler.assemble(f"nop\n{line}\n", backend)
+    assert "Intel" not in str(found.value)
+
+
+@pytest.mark.parametrize("line", ["al: jmp al", "call rbxx", "jmp cl_else", "lea sp_sel(%rip), %rax"])
+def test_names_that_only_resemble_registers_are_names(backend, line):
+    assert assembler.assemble(f"{line}\n", backend).startswith(b"\x7fELF")

@@ -22,12 +22,6 @@ COURSE = sorted((ROOT / "notebooks").glob("*.ipynb"))
 DAY = date(2026, 11, 28)
 FIVE = "notebooks/05-2019-else-if.ipynb"
 
-# What today's texts still tell too early, by (where, rule), with the reason. It must shrink to nothing.
-BREACHES = {
-    ("03-1", "solutions_above"): "section 1 shows the ALTERNATIVE_2 in the order that exercise 03-1 asks for",
-    ("06-a", "told_numbers"): "the text behind the chart tells the 31 accesses of 06-a again, unfolded",
-}
-
 
 def read(path):
     return json.loads(path.read_text(encoding="utf-8"))
@@ -112,8 +106,7 @@ def test_no_learners_cell_needs_a_name_that_only_an_assertion_brings(path):
 @pytest.mark.parametrize("path", COURSE, ids=lambda path: path.stem)
 def test_a_copy_gives_nothing_away(path, rule):
     notebook = read(path)
-    found = list(rule(giveaway.cells(notebook), giveaway.told(notebook)))
-    assert [one for one in found if (one[0], rule.__name__) not in BREACHES] == []
+    assert list(rule(giveaway.cells(notebook), giveaway.told(notebook))) == []
 
 
 @pytest.mark.parametrize("path", COURSE, ids=lambda path: path.stem)
@@ -130,14 +123,6 @@ def test_a_cell_that_prints_before_the_truth_is_found_out():
     early, tell = code("print(1)", "1\n"), code('truth("05-a", x)')
     assert list(giveaway.printed_early({"cells": [ask, early, tell]})) == [("05-a", "cell 1 prints '1'")]
     assert list(giveaway.printed_early({"cells": [early, ask, held, tell, early]})) == []
-
-
-def test_every_known_breach_is_still_one():
-    found = set()
-    for notebook in map(read, COURSE):
-        for rule in giveaway.RULES:
-            found |= {(what, rule.__name__) for what, _ in rule(giveaway.cells(notebook), giveaway.told(notebook))}
-    assert set(BREACHES) - found == set(), "mended: take it out of the list"
 
 
 def test_every_truth_that_is_asked_for_is_told_in_the_committed_outputs():

@@ -20,7 +20,7 @@ AGENDAS = {
         (int(minutes), what, how)
         for minutes, what, how in re.findall(r"^\| (\d+) \| (.+?) \| (\w*) ?\|$", body, re.MULTILINE)
     ]
-    for name, body in re.findall(r"^### ([^\d\n][^\n]*|90 minutes)\n(.*?)(?=^##)", TEXT, re.MULTILINE | re.DOTALL)
+    for name, body in re.findall(r"^### (90 minutes|[^\n]*day)\n(.*?)(?=^##)", TEXT, re.MULTILINE | re.DOTALL)
 }
 
 
@@ -38,19 +38,21 @@ def test_every_notebook_has_its_part():
 def test_a_part_has_the_notebooks_title_and_minutes_and_says_what_a_leader_needs(number):
     title, alone, room, body = PARTS[number]
     assert opening(number).splitlines()[0] == f"# {number} · {title}"
-    assert int(re.search(r"\*Time:\* (\d+) minutes", opening(number))[1]) == alone <= room
+    assert int(re.search(r"\*Time:\* (\d+) minutes, estimated", opening(number))[1]) == alone <= room
     assert re.findall(r"^- \*\*(.+?)\*\*:", body, re.MULTILINE) == ["Goes wrong", "Ask", "Show"]
 
 
-@pytest.mark.parametrize(("name", "minutes"), [("90 minutes", 90), ("Half a day", 240), ("A day", 420)])
-def test_the_minutes_of_an_agenda_add_up(name, minutes):
-    assert sum(row[0] for row in AGENDAS[name]) == minutes
+@pytest.mark.parametrize(
+    ("name", "minutes"), [("90 minutes", 90), ("Half a day", 240), ("A day", 450), ("Another half day", 240)]
+)
+def test_an_agenda_fits_its_time_and_fills_it(name, minutes):
+    assert minutes * 0.8 <= sum(row[0] for row in AGENDAS[name]) <= minutes
 
 
 @pytest.mark.parametrize("name", AGENDAS)
 def test_what_is_done_by_hand_and_whole_gets_the_minutes_of_a_room(name):
     rows = [(int(minutes), what[:2]) for minutes, what, how in AGENDAS[name] if how == "hands" and len(what) == 2]
-    assert rows
+    assert rows or name == "90 minutes"
     assert all(minutes >= PARTS[number][2] for minutes, number in rows)
 
 

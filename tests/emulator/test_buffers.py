@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab_images import STUB, VM, VM_MMIO, code, lab, patched
 
-from vmenter.emulator.buffers import LEAVES_OUT, Buffers, left
+from vmenter.emulator.buffers import LEAVES_OUT, SECRET, Buffers, left
 from vmenter.emulator.machine import HOST_REGISTERS, IA32_MCU_OPT_CTRL, Machine
 from vmenter.emulator.memory import FLUSH_PAGES, STACK_START, VCPU, Owner, VCpu
 from vmenter.emulator.trace import LINE
@@ -95,3 +95,9 @@ def test_the_text_says_that_it_is_a_model_and_what_it_leaves_out():
     assert "no measurement, no verdict" in first
     assert line == f"- stack {STACK_START - 8:#x}: {HOST_REGISTERS['rbx']:#018x}, stored by start pushq %rbx"
     assert all(words in last for words in LEAVES_OUT)
+
+
+def test_secrets_are_the_hosts_register_values_and_nothing_else():
+    buffers = after("push %rbx\npush %rax\npush %r15\nvmlaunch")
+    assert [residue.value for residue in buffers.secrets] == [HOST_REGISTERS["rbx"], HOST_REGISTERS["r15"]]
+    assert {value >> 40 for value in HOST_REGISTERS.values()} == {SECRET}

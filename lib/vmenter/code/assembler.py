@@ -44,6 +44,15 @@ _DIAGNOSTICS = (
     ),
 )
 _ABSOLUTE = {1, 10, 11, 12, 14}  # R_X86_64_64, 32, 32S, 16, 8: the psABI's relocations that write a symbol's value
+_REGISTER = r"r[abcd]x|r[sd]i|r[sb]p|r(?:8|9|1[0-5])[dwb]?|e[abcd]x|e[sd]i|e[sb]p|[abcd][hlx]|[sd]il?|[sb]pl?"
+_INTEL = re.compile(
+    rf"(?<![%\w.$@])(?:{_REGISTER})(?![\w:(.])|\[[^\]]*\b(?:{_REGISTER}|rip)\b|\b(?:byte|word|dword|qword) ptr\b",
+    re.IGNORECASE,
+)
+_TO_ATT = (
+    "; this looks like Intel syntax, and the lab writes AT&T's: %rax for a register, $1 for a number, "
+    "8(%rsp) for memory, the source before the destination"
+)
 _OWN = ("<inline asm>", "<stdin>", "{standard input}")
 
 
@@ -97,17 +106,26 @@ def _assemble(text: str, backend: str, include: Path | None = None) -> bytes:
     if status != 0 or not output.startswith(b"\x7fELF"):
         raise _error(text, backend, include, status, messages)
     if name := _unknown_number(output):
-        advice = f"; did you mean X86_FEATURE_{name}?" if name.startswith("CLEAR_") else ""
-        raise AssemblyError(
-            f"{name} stands for a number here, and is not defined{advice}", _line_of_name(text, name)
-        )
+        at = _line_of_name(text, name)
+        advice = f"; did you mean X86_FEATURE_{name}?" if name.startswith("CLEAR_") else _hint(text, at)
+        raise AssemblyError(f"{name} stands for a number here, and is not defined{advice}", at)
     return output
+
+
+def _hint(text: str, line: int | None) -> str:
+    """Return what is said beside an error of a line that is written as Intel does it, else nothing."""
+    lines = text.splitlines()
+    if line is None or not 0 < line <= len(lines) or ".intel_syntax" in text:
+        return ""
+    code = re.sub(r"#.*|\"[^\"]*\"", "", lines[line - 1])
+    return _TO_ATT if _INTEL.search(code) else ""
 
 
 def _unknown_number(data: bytes) -> str | None:
     """Return a name used as a number that nothing defines: an assembler leaves it to a linker, and it would be 0.
 
-    A call, a jump or a RIP-relative operand to a name elsewhere is another matter: a kernel has such places.
+    A call, a jump or a RIP-relative operand to a name elsewhere is another matter: a kernel has such places, but
+    none that is called like a register (``jmp rax`` in Intel syntax).
     """
     from elftools.elf.elffile import ELFFile  # noqa: PLC0415  (import of this module stays free)
     from elftools.elf.relocation import RelocationSection  # noqa: PLC0415
@@ -118,7 +136,8 @@ def _unknown_number(data: bytes) -> str | None:
             symbols: Any = elf.get_section(section["sh_link"])
             for relocation in section.iter_relocations():
                 symbol = symbols.get_symbol(relocation["r_info_sym"])
-                if relocation["r_info_type"] in _ABSOLUTE and symbol.name and symbol["st_shndx"] == "SHN_UNDEF":
+                number = relocation["r_info_type"] in _ABSOLUTE or re.fullmatch(_REGISTER, symbol.name)
+                if number and symbol.name and symbol["st_shndx"] == "SHN_UNDEF":
                     return str(symbol.name)
     return None
 
@@ -166,11 +185,14 @@ def _error(text: str, backend: str, include: Path | None, status: int, messages:
     if "too many positional arguments" in message:
         message += "; an argument with blanks in it needs quotes"
     if place.get("caller"):
-        return AssemblyError(f"{message} (in a macro)", int(place["caller"]))
+        line = int(place["caller"])
+        return AssemblyError(f"{message} (in a macro){_hint(text, line)}", line)
     if place["file"] in _OWN:
-        return AssemblyError(message, int(place["line"]), int(place["column"]) if place["column"] else None)
+        line = int(place["line"])
+        return AssemblyError(message + _hint(text, line), line, int(place["column"]) if place["column"] else None)
     if place["file"] == "<instantiation>":
-        return AssemblyError(f"{message} (in a macro)", _line_of_macro(text, backend, include, message))
+        line = _line_of_macro(text, backend, include, message)
+        return AssemblyError(f"{message} (in a macro){_hint(text, line)}", line)
     return AssemblyError(f"{message} ({place['file']}, line {place['line']})")
 
 

@@ -1,6 +1,5 @@
 """What works on this machine, and for what is missing the one line that installs it."""
 
-import importlib
 import os
 import platform
 import shutil
@@ -8,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from vmenter import LabError
@@ -27,9 +27,31 @@ class Check:
     remedy: str = ""
 
 
-def examine() -> tuple[Check, ...]:
-    """Try everything out, for real: assemble, decode, run, lay out. Takes about a second."""
-    return (_python(), _assembler(), _decoder(), _emulator(), _layout(), _lab(), _browser(), _objdump())
+def examine(tell: Callable[[str], None] = lambda _: None) -> tuple[Check, ...]:
+    """Try everything out, for real: assemble, decode, run, lay out. `tell` hears how far it is."""
+    trials = (_python, _assembler, _decoder, _emulator, _layout, _lab, _browser, _objdump)
+    checks: list[Check] = []
+    for number, trial in enumerate(trials, 1):
+        tell("\n".join([*([report(tuple(checks))] if checks else []), f"… trying {number} of {len(trials)}"]))
+        checks.append(trial())
+    return tuple(checks)
+
+
+def watch() -> None:
+    """Examine in a notebook: each check appears as it is made, and the verdict below."""
+    from IPython.display import display  # noqa: PLC0415  (the command line needs no notebook)
+
+    from vmenter.views.live import LiveText  # noqa: PLC0415
+
+    shown = LiveText("What works on this machine", "")
+    display(shown)  # type: ignore[no-untyped-call]
+
+    def tell(text: str) -> None:
+        shown.text = text
+
+    checks = examine(tell)
+    shown.text = report(checks)
+    print(verdict(checks))
 
 
 def verdict(checks: tuple[Check, ...]) -> str:
@@ -118,7 +140,7 @@ def _layout() -> Check:
 
 
 def _lab() -> Check:
-    works, found = _attempt(lambda: f"JupyterLab {importlib.import_module('jupyterlab').__version__}")
+    works, found = _attempt(lambda: f"JupyterLab {version('jupyterlab')}")
     return Check("JupyterLab", "for the notebooks", works, found, remedy="pip install -r requirements.txt")
 
 

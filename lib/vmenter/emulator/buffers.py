@@ -7,7 +7,7 @@ modelled: the kernel's Documentation/arch/x86/mds.rst and Documentation/admin-gu
 processor_mmio_stale_data.rst.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from vmenter.emulator.memory import Owner
 from vmenter.emulator.trace import LINE, Access, End, EventKind, Trace
 
 ENTRIES = 8
+SECRET = 0x5EC2E7  # how the machine's host registers begin, so that they are easy to spot
 LEAVES_OUT = (
     "which buffer it is (fill buffers, store buffer, load ports), how many entries, how they are replaced",
     "that most accesses hit the L1 cache and pass through no fill buffer at all",
@@ -65,6 +66,11 @@ class Buffers:
         return tuple(sorted((r for entry in self.entries for r in entry.residues), key=lambda r: r.step))
 
     @property
+    def secrets(self) -> tuple[Residue, ...]:
+        """Those of `residues` that are the host's own register values."""
+        return tuple(residue for residue in self.residues if residue.value >> 40 == SECRET)
+
+    @property
     def text(self) -> str:
         """The picture as plain text, labelled as the model it is."""
         lines = [f"A model of {self.size} line-sized buffer entries at {self.end}; no measurement, no verdict."]
@@ -78,13 +84,25 @@ class Buffers:
 
 def left(trace: Trace, size: int = ENTRIES) -> Buffers:
     """Return what is left in `size` entries when the run of `trace` ends."""
-    entries: dict[int, list[Access]] = {}  # by line; the one used last stands last
-    clears = _emptied(trace)
-    next_clear = next(clears, None)
-    for access in trace.accesses:
+    entries = through(trace.accesses, _emptied(trace), size)
+    found = tuple(
+        Entry(line * LINE, tuple(_residue(trace, access) for access in held)) for line, held in entries.items()
+    )
+    return Buffers(found, size, trace.end)
+
+
+def through(accesses: Iterable[Access], clears: Iterable[int], size: int = ENTRIES) -> dict[int, list[Access]]:
+    """Return what `size` entries hold once all accesses have passed, by line; the one used last stands last.
+
+    `clears` are the steps that empty them, in order. This is the whole model.
+    """
+    entries: dict[int, list[Access]] = {}
+    steps = iter(clears)
+    next_clear = next(steps, None)
+    for access in accesses:
         while next_clear is not None and next_clear < access.step:
             entries.clear()
-            next_clear = next(clears, None)
+            next_clear = next(steps, None)
         for line in range(access.address // LINE, (access.address + access.size - 1) // LINE + 1):
             held = entries.pop(line, [])
             if line not in entries and len(entries) >= size:
@@ -92,10 +110,7 @@ def left(trace: Trace, size: int = ENTRIES) -> Buffers:
             entries[line] = [*(old for old in held if not _covers(access, old)), access]
     if next_clear is not None:
         entries.clear()
-    found = tuple(
-        Entry(line * LINE, tuple(_residue(trace, access) for access in held)) for line, held in entries.items()
-    )
-    return Buffers(found, size, trace.end)
+    return entries
 
 
 def _emptied(trace: Trace) -> Iterator[int]:

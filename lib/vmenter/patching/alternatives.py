@@ -159,7 +159,7 @@ def _write(image: Image, site: Site, index: int, how: Rules, steps: list[Step]) 
     early = how.engine is Engine.EARLY
     padded = code + NOPS[1] * (length - len(code))  # which the kernel's patcher walks, too
     moved = (
-        _relocate_early(code, entry, site.address, how) if early else _relocate(padded, entry, site.address, how)
+        _relocate_early(code, entry, site.address, how) if early else relocate(padded, entry, site.address, how)
     )
     for start, new in moved:
         code = code[:start] + new + code[start + len(new) :]
@@ -189,18 +189,18 @@ def _call_target(image: Image, site: Site, entry: AltEntry, code: bytes) -> int 
     return target or entry.replacement + 5 + int.from_bytes(new[1:], "little", signed=True)  # BUG_func
 
 
-def _relocate(code: bytes, entry: AltEntry, place: int, how: Rules) -> Iterator[tuple[int, bytes]]:
+def relocate(code: bytes, entry: AltEntry, place: int, how: Rules) -> Iterator[tuple[int, bytes]]:
     """Yield (offset, bytes) for each displacement that must change now that `code` stands at `place`.
 
-    What points inside the replacement, its end included, moves with it and stays as it is. Raises `LabError` for
-    code that the kernel's decoder cannot walk, and a displacement that does not fit.
+    What points inside the replacement, its end included, moves with it and stays as it is. Raises
+    `LabError` for code that the kernel's decoder cannot walk, and a displacement that does not fit.
     """
     moved = entry.replacement - place
     at = 0
     for one in shapes(code, _tables(how)):
-        for field in _counted(one):
+        for field in counted(one):
             value = field.value(code[at : at + one.length])
-            short = value + moved + 3  # the kernel counts five bytes for a JMP, whatever prefixes it has
+            short = value + moved + 3  # the kernel counts five bytes for a JMP, with prefixes or without
             if 0 <= at + one.length + value <= entry.replacement_length:
                 continue
             if one.opcode == 0xE9 and one.immediate and -128 <= short <= 127:  # JMP rel32 that fits rel8
@@ -212,7 +212,7 @@ def _relocate(code: bytes, entry: AltEntry, place: int, how: Rules) -> Iterator[
         raise lie(entry, f"the kernel's decoder has no length for {_shown(code, at)} of its replacement")
 
 
-def _counted(one: Shape) -> Iterator[Field]:
+def counted(one: Shape) -> Iterator[Field]:
     """Yield what counts from its own place: the target of CALL, JMP or Jcc, and a RIP-relative operand.
 
     As the kernel's `__apply_relocation` this looks at the opcode's first bytes: it takes no notice of VEX before
@@ -226,7 +226,7 @@ def _counted(one: Shape) -> Iterator[Field]:
 
 
 def _relocate_early(code: bytes, entry: AltEntry, place: int, how: Rules) -> Iterator[tuple[int, bytes]]:
-    """Do what `_relocate` does, the early way: one 5-byte CALL or JMP, nothing else; a short JMP only forward.
+    """Do what `relocate` does, the early way: one 5-byte CALL or JMP, nothing else; a short JMP only forward.
 
     Five bytes that begin with a short JMP are taken for a long one and garbled, as by the kernel's `is_jmp`.
     """

@@ -21,6 +21,7 @@ class Cited(NamedTuple):
 BONZINI, GLEIXNER, STANGE, ZIJLSTRA = "Paolo Bonzini", "Thomas Gleixner", "Nicolai Stange", "Peter Zijlstra"
 GUPTA, CHRISTOPHERSON, PETKOV = "Pawan Gupta", "Sean Christopherson", "Borislav Petkov"
 JACKMAN, POIMBOEUF, GROSS, PHILLIPS = "Brendan Jackman", "Josh Poimboeuf", "Juergen Gross", "Kim Phillips"
+LEITAO = "Breno Leitao"
 
 COMMITS = {
     one.ref: one
@@ -42,6 +43,7 @@ COMMITS = {
         Cited("83ebe7157483", (CHRISTOPHERSON,), "v6.17", (("posted", "2025-05-22"), ("committed", "2025-06-25"))),
         Cited("844afc1af3a9", release="v6.19", dates=(("applied", "2025-11-21"),)),
         Cited("f6106d41ec84", release="v6.19", dates=(("applied", "2025-11-21"),)),
+        Cited("05bd63959a9d", release="v6.19", dates=(("applied", "2025-11-21"),)),
         Cited("38ee66cb1845", release="v6.19", dates=(("applied", "2025-11-21"),)),
         Cited("e6ff1d61de51", (CHRISTOPHERSON,), "v6.19", (("posted", "2025-11-13"), ("applied", "2025-11-21"))),
         Cited("a4233c21e773", (GROSS,), "v7.0", (("committed", "2026-01-05"),)),
@@ -63,6 +65,7 @@ MAILS = {
         _mail("20240213-delay-verw-v8-5-a6216d83edb7@linux.intel.com", GUPTA, "2024-02-13", CHRISTOPHERSON),
         _mail("20240213-delay-verw-v8-6-a6216d83edb7@linux.intel.com", GUPTA, "2024-02-13"),
         _mail("20240304-delay-verw-backport-6-1-y-v2-0-bf4bce517d60@linux.intel.com", GUPTA, "2024-03-04"),
+        _mail("20240729164105.554296-5-leitao@debian.org", LEITAO, "2024-07-29"),
         _mail("20250523011756.3243624-4-seanjc@google.com", CHRISTOPHERSON, "2025-05-22"),
         _mail("20250708162240.993483371@linuxfoundation.org", None, "2025-07-08"),
         _mail("20251016200417.97003-2-seanjc@google.com", CHRISTOPHERSON, "2025-10-16"),
@@ -71,6 +74,7 @@ MAILS = {
         _mail("20251028004928.muga5w3ix5dryyt2@desk", GUPTA),
         _mail("20251029-verw-vm-v1-1-babf9b961519@linux.intel.com", GUPTA, "2025-10-29"),
         _mail("20251029-verw-vm-v1-3-babf9b961519@linux.intel.com", GUPTA, "2025-10-29"),
+        _mail("aQONEWlBwFCXx3o6@google.com", CHRISTOPHERSON, "2025-10-30", JACKMAN),
         _mail("20251030175435.afooenvymwpv5c2b@desk", GUPTA, "2025-10-30"),
         _mail("20251031003040.3491385-1-seanjc@google.com", CHRISTOPHERSON, "2025-10-30"),
         _mail("20251031003040.3491385-2-seanjc@google.com", CHRISTOPHERSON, "2025-10-30"),
@@ -92,6 +96,7 @@ MAILS = {
         _mail("aRTubGCENf2oypeL@google.com", CHRISTOPHERSON, "2025-11-12"),
         _mail("20251113233746.1703361-1-seanjc@google.com", CHRISTOPHERSON, "2025-11-13"),
         _mail("20251113233746.1703361-6-seanjc@google.com", CHRISTOPHERSON, "2025-11-13"),
+        _mail("20251113233746.1703361-9-seanjc@google.com", CHRISTOPHERSON, "2025-11-13"),
         _mail("176375130260.290408.7905795529465965518.b4-ty@google.com", CHRISTOPHERSON, "2025-11-21"),
     )
 }

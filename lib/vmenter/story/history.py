@@ -38,7 +38,8 @@ class Module(Protocol):
 class Era:
     """One form of the way to VM-Enter.
 
-    `date` is the day it became public: posted to a list or, if prepared in secret, disclosed. `features` and
+    `date` is the day it became public: `dated` says if it was posted to a list then, or "public" at once, prepared
+    in secret. `later` are further days: committed, applied. `features` and
     `keys` are what its code is patched by, under the kernel's names. `fb_clear_dis`: KVM may set FB_CLEAR_DIS.
     `code` replaces the lab object, for a reader's own version of it; `module` is what runs in place of any object.
     """
@@ -55,6 +56,8 @@ class Era:
     features: tuple[str, ...]
     keys: tuple[str, ...]
     fb_clear_dis: bool = True
+    dated: str = "posted"
+    later: tuple[tuple[str, str], ...] = ()
     code: bytes | None = field(default=None, repr=False)
     module: Module | None = field(default=None, repr=False)
 
@@ -75,6 +78,7 @@ _IN_ORDER = (
         commit="45b575c00d8e",
         author="Paolo Bonzini, Nicolai Stange",
         date="2018-08-14",
+        dated="public",
         release="v4.19",
         reason=(
             "A guest can read what the host left in the L1 data cache (L1TF), so KVM flushes it before "
@@ -100,6 +104,7 @@ _IN_ORDER = (
         commit="650b68a0622f",
         author="Thomas Gleixner",
         date="2019-05-14",
+        dated="public",
         release="v5.2",
         reason=(
             "MDS needs the CPU buffers cleared before VM-Enter. With microcode the L1D flush clears them too, "
@@ -121,6 +126,7 @@ _IN_ORDER = (
         commit="8cb861e9e3c9",
         author="Pawan Gupta",
         date="2022-06-14",
+        dated="public",
         release="v5.19",
         reason=(
             "Stale data in the fill buffers can reach a guest through MMIO. Where nothing else asks for VERW "
@@ -143,6 +149,7 @@ _IN_ORDER = (
         commit="43fb862de8f6",
         author="Pawan Gupta",
         date="2024-02-13",
+        later=(("committed", "2024-02-19"),),
         release="v6.8",
         reason=(
             "Between VERW in C and VM-Enter there are memory accesses, register pushes for one, that may put "
@@ -170,6 +177,7 @@ _IN_ORDER = (
         commit="83ebe7157483",
         author="Sean Christopherson",
         date="2025-05-22",
+        later=(("committed", "2025-06-25"),),
         release="v6.17",
         reason=(
             "A guest can have host MMIO mapped without a device passed through, and the other way round. So "
@@ -210,6 +218,7 @@ _IN_ORDER = (
         commit="e6ff1d61de51",
         author="Sean Christopherson",
         date="2025-11-13",
+        later=(("applied", "2025-11-21"),),
         release="v6.19",
         reason=(
             "The run flags are on the stack anyway, and RSP is still the host's up to VM-Enter: so they can "
@@ -217,7 +226,11 @@ _IN_ORDER = (
             "costs one load of the flags behind VERW."
         ),
         sources=(
-            Source("commit", "e6ff1d61de51", "posted as version 5, 5/9; merged on 2025-11-21"),
+            Source(
+                "commit",
+                "e6ff1d61de51",
+                "version 5, 5/9, as applied on 2025-11-21",
+            ),
             Source("commit", "844afc1af3a9", "the run flags on the stack"),
             Source("commit", "38ee66cb1845", "one flush flag, per CPU"),
             Source("mail", "20251113233746.1703361-1-seanjc@google.com", "version 5 of the series"),
@@ -281,6 +294,7 @@ SVM = Era(
     commit="d8010d4ba43e",
     author="Borislav Petkov, Kim Phillips",
     date="2025-07-08",
+    dated="public",
     release="v6.16",
     reason=(
         "Some of AMD's CPUs let data through to instructions that must not have it (TSA). New microcode teaches "

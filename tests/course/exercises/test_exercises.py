@@ -5,8 +5,10 @@ import re
 
 import lab_images
 import pytest
+import wrong_0001
 import wrong_0104
 import wrong_0203
+import wrong_0204
 import wrong_0506
 import wrong_07
 import wrong_08
@@ -15,13 +17,15 @@ import wrong_10
 from answers import cell
 
 from vmenter import LabError
-from vmenter.course.exercises import check, every, exercise
+from vmenter.boot.processors import PRESETS
+from vmenter.boot.selection import select
+from vmenter.course.exercises import check, every, exercise, nb00, nb01
 from vmenter.emulator.machine import Machine
 
 TASKS = every()
 
 
-TABLES = (wrong_0104, wrong_0203, wrong_0506, wrong_07, wrong_08, wrong_09, wrong_10)
+TABLES = (wrong_0001, wrong_0104, wrong_0203, wrong_0204, wrong_0506, wrong_07, wrong_08, wrong_09, wrong_10)
 WRONG = {id_: answers for table in TABLES for id_, answers in table.WRONG.items()}
 for id_ in ("01-2", "03-2", "04-2", "05-2", "06-3"):
     WRONG[id_] = [*WRONG[id_], *((odd, "one of the letters") for odd in ("", "ab", {"a": 1}, b"a", 0.5))]
@@ -52,6 +56,12 @@ def test_a_wrong_answer_is_refused_for_the_right_reason(id_, answer, reason):
     feedback = check(id_, answer)
     assert not feedback.passed
     assert reason in feedback.message
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_a_dollar_sign_stands_in_code_alone_where_it_makes_no_formula(task):
+    for text in (task.title, task.task, *task.hints, task.because):
+        assert "$" not in re.sub(r"`[^`]*`", "", text)
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -101,5 +111,21 @@ def test_an_answer_that_equals_everything_is_judged_by_what_it_is(task):
 
 
 def test_an_unknown_exercise_is_one_clear_error():
-    with pytest.raises(LabError, match="there are 01-1"):
+    with pytest.raises(LabError, match="there are 00-1"):
         exercise("99-9")
+
+
+def test_the_lines_of_exercise_00_1_are_those_that_the_model_writes():
+    lines = select(PRESETS["cascade-lake-no-tsx"].host, "7.3.4").sysfs.to_json()
+    names = dict(zip(nb00.LINES, ("mds", "taa", "mmio", "rfds", "l1tf"), strict=True))
+    assert {name: lines[short] for name, short in names.items()} == nb00.LINES
+    assert all(f"    {name}: {line}" in TASKS["00-1"].task for name, line in nb00.LINES.items())
+
+
+def test_the_scene_of_exercise_01_4_is_the_one_that_its_judge_has():
+    words = {"load": "loads", "store": "stores", "verw": "runs VERW", "l1d_flush": "flushes the L1 data cache"}
+    told = TASKS["01-4"].task.split("\n")[1].strip().split("; ")
+    assert len(told) == len(nb01.SCENE)
+    for text, deed in zip(told, nb01.SCENE, strict=True):
+        assert text.startswith(words[deed.kind])
+        assert f" {deed.value}" in text

@@ -7,7 +7,7 @@ import pytest
 
 from vmenter.course.exercises.entering import STUB
 from vmenter.course.exercises.flags import flag_uses
-from vmenter.course.exercises.nb07 import every_case
+from vmenter.course.exercises.nb07 import SAYS, SHOWN, every_case, first_sketch, shown
 from vmenter.story import eras, history
 from vmenter.story.eras import State
 from vmenter.story.promise import Reach
@@ -45,3 +45,25 @@ def test_only_jumps_of_the_function_asked_for_are_told():
     uses = [*flag_uses(trace, "__vmx_vcpu_run_flags")]
     assert [(use.jump, use.flag) for use in uses] == [("jz", "ZF")]
     assert all(use.between == 0 for use in uses)
+
+
+def test_the_first_sketch_loses_a_clear_only_where_both_features_are_on():
+    lost = [case for case in every_case(first_sketch()) if case.missed]
+    assert {(case.selected, case.vcpu.mmio) for case in lost} == {(("all", "mmio"), Reach.NONE)}
+    assert not any(case.wrong_entry for case in every_case(first_sketch()))
+
+
+@pytest.mark.parametrize(
+    ("letter", "ran"),
+    [
+        ("A", "a clear owed here; nothing cleared"),
+        ("B", "a clear owed here; nothing cleared"),
+        ("C", "a clear owed here; VERW ran, accesses behind it: 0"),
+        ("D", "VERW ran"),
+        ("E", "nothing owed here; nothing cleared"),
+        ("F", "a clear owed here; VERW ran, accesses behind it: 0"),
+    ],
+)
+def test_what_ran_in_each_run_of_07_4(letter, ran):
+    assert shown(letter) == ran
+    assert SHOWN[letter] <= set(SAYS)

@@ -8,6 +8,7 @@ text of a cell that sets ``answer``; the tests run every one of them.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field
 from functools import cache
@@ -61,6 +62,7 @@ class Exercise:
     solution: str
     because: str  # why the solution is right
     praise: str  # what a right answer shows
+    minutes: int  # estimated
     judge: (
         Callable[[Any], str | Counterexample | None]  # None if the answer is right, else what is wrong with it
     )
@@ -108,6 +110,13 @@ def _rich(text: str) -> str:
     return "".join(f"<code>{part}</code>" if n % 2 else part for n, part in enumerate(parts))
 
 
+def _minutes(solution: str) -> int:
+    """Estimate what an exercise takes whose file does not say: a letter, a line, or code to write."""
+    if re.fullmatch(r'answer = "\w"', solution.strip()):
+        return 2
+    return 4 if len(solution.strip().splitlines()) == 1 else 8
+
+
 @cache
 def every() -> dict[str, Exercise]:
     """Return all exercises by their id, in the order of the notebooks."""
@@ -115,10 +124,11 @@ def every() -> dict[str, Exercise]:
     for file in sorted(Path(__file__).parent.glob("*.toml")):
         judges = import_module(f"vmenter.course.exercises.nb{file.stem}").JUDGES
         for id_, texts in tomllib.loads(file.read_text(encoding="utf-8")).items():
-            plain = {key: text.strip() for key, text in texts.items() if key not in ("hints", "judge")}
+            minutes = texts.get("minutes") or _minutes(texts["solution"])
+            plain = {key: text.strip() for key, text in texts.items() if key not in ("hints", "judge", "minutes")}
             first, second, third = (" ".join(hint.split()) for hint in texts["hints"])
             judge = judges[texts["judge"]]
-            found[id_] = Exercise(id=id_, hints=(first, second, third), judge=judge, **plain)
+            found[id_] = Exercise(id=id_, hints=(first, second, third), judge=judge, minutes=minutes, **plain)
     return found
 
 

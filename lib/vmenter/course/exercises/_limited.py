@@ -31,8 +31,9 @@ HEAD = struct.Struct("<iiiii")
 HOW, LENGTH = 8, 16
 ENDED, LATE = range(2)
 PRINTED = 100_000  # characters
+LONGEST = 100  # characters of a text that a function returns
 NAME = "<answer>"
-TRUTH, PAIR = "truth", "pair"  # what may be wished for: True or False; two numbers, or None
+TRUTH, PAIR, BYTES = "truth", "pair", "bytes"  # what may be wished for: True or False; two numbers, or None; text
 
 
 class Printed:
@@ -83,6 +84,8 @@ def fits(result: Any, wish: str) -> bool:
     """Tell whether a function returned what is wished for."""
     if wish == TRUTH:
         return type(result) is bool
+    if wish == BYTES:
+        return type(result) is str and len(result) <= LONGEST
     pair = type(result) in (tuple, list) and len(result) == 2 and all(type(one) is int for one in result)
     return result is None or pair
 

@@ -1,4 +1,4 @@
-"""Exercises that ask for a reason: some letters to choose from, and for each wrong one why it is wrong."""
+"""Exercises that ask for a reason: one letter to choose, or all that hold; for each wrong one why it is wrong."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,5 +16,27 @@ def choice(right: str, reasons: Mapping[str, str]) -> Callable[[Any], str | None
             named = ", ".join(f"'{letter}'" for letter in letters)
             raise LabError(f"answer should be one of the letters {named}")
         return None if letter == right else f"{letter}: " + " ".join(reasons[letter].split())
+
+    return judge
+
+
+def holding(reasons: Mapping[str, tuple[bool, str]], near: Mapping[str, str]) -> Callable[[Any], str | None]:
+    """Return a judge for all letters that hold. `reasons`: letter → whether it holds, and why or why not.
+
+    `near` says of each that holds what to look at again where it is missing.
+    """
+    last = max(reasons)
+
+    def judge(answer: Any) -> str | None:
+        parts = answer if isinstance(answer, (list, tuple, set, frozenset)) else [answer]
+        text = " ".join(parts) if all(isinstance(part, str) for part in parts) else ""
+        letters = text.lower()
+        if not letters.strip() or set(letters) - {*reasons, *" ,;"}:
+            raise LabError(f"answer should be letters from 'a' to '{last}' in one text, such as 'ac'")
+        wrong = next((letter for letter in sorted(set(letters) & set(reasons)) if not reasons[letter][0]), None)
+        if wrong:
+            return f"{wrong} does not hold: {' '.join(reasons[wrong][1].split())}"
+        missing = next((letter for letter, (holds, _) in reasons.items() if holds and letter not in letters), None)
+        return f"one more holds. Look again at {near[missing]}." if missing else None
 
     return judge

@@ -30,7 +30,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from vmenter import LabError
-from vmenter.course.exercises._limited import ENDED, HEAD, LATE, PAIR, TRUTH, words
+from vmenter.course.exercises._limited import BYTES, ENDED, HEAD, LATE, PAIR, TRUTH, words
 from vmenter.course.exercises.gathered import entry, text_with_helpers
 
 if TYPE_CHECKING:
@@ -94,9 +94,9 @@ def results(function: Any, name: str, inputs: Sequence[Input]) -> list[bool]:
 def given(function: Any, name: str, inputs: Sequence[Input], wish: str, called: Sequence[str] | None) -> list[Any]:
     """Return what a learner's function answers to each input, each of the kind that is wished for.
 
-    `wish` is `TRUTH` or `PAIR`, or a `LabError` says what came instead; `called` says each input in words. An
-    input goes to the function as JSON has it, but for lists, which arrive as tuples, and mappings: their keys
-    are the attributes of a record.
+    `wish` is `TRUTH`, `PAIR` or `BYTES`, or a `LabError` says what came instead; `called` says each input in
+    words. An input goes to the function as JSON has it, but for lists, which arrive as tuples, and mappings: their
+    keys are the attributes of a record.
     """
     text, name = source_of(function, name)
     job = {"source": text, "name": name, "inputs": inputs, "wish": wish, "seconds": SECONDS}
@@ -125,7 +125,7 @@ def given(function: Any, name: str, inputs: Sequence[Input], wish: str, called: 
     return answers
 
 
-_WISHES = {TRUTH: "True or False", PAIR: "a pair of numbers, or None"}
+_WISHES = {TRUTH: "True or False", PAIR: "a pair of numbers, or None", BYTES: "a text of bytes"}
 
 
 def _run(folder: Path) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Exercises of notebook 01: switch VERW off, say why one option does not, build the host of the story."""
+"""Exercises of notebook 01: what a guest can read, what boot options and a host select, what no model covers."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,6 +9,7 @@ from vmenter.boot.options import split_cmdline
 from vmenter.boot.processors import PRESETS
 from vmenter.boot.selection import Selection, select
 from vmenter.course.exercises.choice import choice
+from vmenter.emulator.leftovers import Deed, Fate, Flaw, Kind, fate
 from vmenter.story.promise import Verw, promise_of
 
 KERNEL = "7.3.4"
@@ -73,7 +74,134 @@ def _microcode(found: Selection) -> str:
     return next((link.reason for link in found.why if link.outcome == "no microcode"), "")
 
 
+# --- 01-4: what is left ---
+
+SCENE = (
+    Deed(Kind.LOAD, "K"), Deed(Kind.STORE, "M"), Deed(Kind.FLUSH), Deed(Kind.STORE, "R"), Deed(Kind.VERW),
+    Deed(Kind.LOAD, "N"),
+)  # fmt: skip
+ABOUT = {
+    Fate.BUFFERED: "it passed after VERW, and nothing emptied the buffers since",
+    Fate.CACHED: "it came behind the flush, and VERW does not touch the cache",
+    Fate.PUSHED_OUT: "later ones pushed it out",
+    Fate.UNTOUCHED: "the host never touched it",
+    Fate.VERW: "VERW came after it and emptied the buffers",
+    Fate.FLUSHED: "the flush came after it and emptied both",
+}
+
+
+def _judge_left(answer: Any) -> str | None:
+    """Judge what a guest can read of `SCENE`, by each of two flaws."""
+    if not isinstance(answer, dict) or set(answer) != set(Flaw):
+        raise LabError('answer should have letters for each of two flaws: {"MDS": "…", "L1TF": "…"}')
+    values = [deed.value for deed in SCENE if deed.value]
+    for flaw in Flaw:
+        given = letters(answer[flaw], "".join(values))
+        for value in values:
+            found = fate(value, SCENE, flaw)
+            there = found in (Fate.BUFFERED, Fate.CACHED)
+            if there and value not in given:
+                return f"with {flaw} you get more than that. Of one value that you left out: {ABOUT[found]}."
+            if value in given and not there:
+                return f"with {flaw} you do not get {value}: {ABOUT[found]}."
+    return None
+
+
+def letters(answer: Any, known: str) -> set[str]:
+    """Return the letters of an answer: text in either case and any order, or a collection."""
+    words = [answer] if isinstance(answer, str) else answer
+    if not isinstance(words, (list, tuple, set, frozenset)) or not all(isinstance(one, str) for one in words):
+        raise LabError(f"the letters should be text, some of {', '.join(known)}")
+    given = {letter for letter in "".join(words) if not letter.isspace() and letter not in ".,;:()'\"`"}
+    found = {letter.upper() if known.isupper() else letter.lower() for letter in given}
+    if unknown := sorted(found - set(known)):
+        raise LabError(f"{unknown[0]!r} is none of the letters {', '.join(known)}")
+    return found
+
+
+# --- 01-5: VERW for guests that reach MMIO alone, and nothing vulnerable ---
+
+WITH_TSX = PRESETS["cascade-lake-tsx"]
+
+
+def _judge_mmio(answer: Any) -> str | None:
+    """Judge a command line that should leave VERW to guests that reach MMIO, with no flaw open."""
+    if not isinstance(answer, str):
+        raise LabError(f"answer should be text, the boot options; it is a {type(answer).__name__}")
+    found = select(replace(WITH_TSX.host, cmdline=answer), KERNEL)
+    unread, verw = _unread(found, answer), promise_of(found).verw
+    if verw is Verw.ALWAYS:
+        return f"VERW still runs at every VM-Enter: {_why(found, 'VERW')}.{unread}"
+    if verw is Verw.NEVER:
+        return f"now VERW runs for nobody, not even for guests that reach MMIO.{unread}"
+    lines = found.sysfs.to_json()
+    open_ = [f"{name}: {line}" for name, line in lines.items() if str(line).startswith("Vulnerable")]
+    if open_:
+        return f"VERW runs for guests that reach MMIO alone, but a flaw is left open: {open_[0]}.{unread}"
+    return None
+
+
+# --- 01-6: outside of the model ---
+
+OUTSIDE = "abd"
+BECAUSE = {
+    "a": "could: the handler's key comes behind the clear, and nothing clears again before the guest",
+    "b": "could: both threads share buffers, and the guest is already running",
+    "c": "could not: with mitigations=off no clear runs, so the answer to the question was no",
+    "d": "could: VERW ran, every time, and without the microcode it clears nothing",
+    "e": "could not: what passed before VERW is just what VERW takes away",
+}
+
+
+def _judge_outside(answer: Any) -> str | None:
+    """Judge which of five events no clear before VM-Enter helps against."""
+    given = letters(answer, "".join(BECAUSE))
+    for letter, reason in BECAUSE.items():
+        if letter in given and letter not in OUTSIDE:
+            return f"{letter} {reason}."
+        if letter in OUTSIDE and letter not in given:
+            return f"one is missing. It {reason}."
+    return None
+
+
+# --- 01-7: which flaw it was ---
+
+DOING = {
+    "a": ("l1tf", "one flaw alone lets a guest choose an address"),
+    "b": (
+        "mmio_stale_data",
+        "MDS is fixed and TSX is off, so it was neither MDS nor TAA; what has the guest for itself?",
+    ),
+    "c": ("rfds", "one flaw is about registers, and on Atoms alone"),
+    "d": ("mds", "nobody chose an address, no transaction was there to abort, and no device"),
+    "e": ("taa", "MDS is fixed, and there is no device; what had the guest begun?"),
+}
+
+
+def _judge_doing(answer: Any) -> str | None:
+    """Judge which of five flaws five guests used."""
+    if not isinstance(answer, dict) or set(answer) != set(DOING):
+        raise LabError('answer should have a flaw for each of five letters: {"a": "…", "b": "…", …}')
+    flaws = {flaw for flaw, _ in DOING.values()}
+    for letter, (flaw, reason) in DOING.items():
+        given = answer[letter].strip().lower() if isinstance(answer[letter], str) else answer[letter]
+        given = (
+            {"mmio": "mmio_stale_data", "mmio stale data": "mmio_stale_data"}.get(given, given)
+            if isinstance(given, str)
+            else given
+        )
+        if not isinstance(given, str) or given not in flaws:
+            raise LabError(f"{letter} should be one of {', '.join(sorted(flaws))}")
+        if given != flaw:
+            return f"{letter} was not {given}: {reason}."
+    return None
+
+
 JUDGES = {
+    "whose_doing": _judge_doing,
+    "what_is_left": _judge_left,
+    "for_mmio_alone": _judge_mmio,
+    "outside": _judge_outside,
     "verw_off": _judge_off,
     "why_no_effect": choice(
         "c",

@@ -7,6 +7,7 @@ from vmenter import LabError
 from vmenter.code.image import Image, from_bytes
 from vmenter.code.instructions import decode
 from vmenter.course.exercises.calls import BUDGET, RFLAGS, Called, breach, built, run, states, stray_selector, way
+from vmenter.course.exercises.nb02_engine import JUDGES as ENGINE
 from vmenter.emulator.machine import Machine
 from vmenter.patching.alternative_table import AltEntry, Engine, Rules, read
 from vmenter.patching.alternatives import apply, patch, patch_all
@@ -32,9 +33,7 @@ def _judge_clear(answer: Any, engine: Engine) -> str | None:
             try:
                 wrong = _wrong_clear(run(machine, call), engine, wanted=bool(features))
             except LabError as error:
-                lost = _LOST.match(str(error))
-                stray = lost and f", at {lost[1]}, {lost[2]} is a VERW that reads {lost[3]}, not selector"
-                wrong = f"{stray}. {_WHY_STRAY[engine]}" if stray else f": {error}"
+                wrong = lost_selector(error, engine) or f": {error}"
             if wrong:
                 return name + wrong if call.state == FIRST else f"{name}, {call.state}: {wrong.lstrip(':, ')}"
     return None
@@ -42,6 +41,12 @@ def _judge_clear(answer: Any, engine: Engine) -> str | None:
 
 FIRST = next(iter(RFLAGS))
 _LOST = re.compile(r"(\S+), (verw .*): reads 2 bytes at (0x[0-9a-f]+), where nothing is mapped")
+
+
+def lost_selector(error: LabError, engine: Engine) -> str | None:
+    """Say that a VERW read where nothing is, to stand behind a state; None for any other mistake."""
+    lost = _LOST.match(str(error))
+    return lost and f", at {lost[1]}, {lost[2]} is a VERW that reads {lost[3]}, not selector. {_WHY_STRAY[engine]}"
 
 
 def _wrong_clear(called: Called, engine: Engine, *, wanted: bool) -> str | None:
@@ -100,4 +105,5 @@ JUDGES = {
     "clears_when_asked": lambda answer: _judge_clear(answer, Engine.ONCE),
     "clears_when_asked_early": lambda answer: _judge_clear(answer, Engine.EARLY),
     "displacement": _judge_bytes,
+    **ENGINE,
 }

@@ -1,4 +1,4 @@
-"""Exercises of notebook 03: the order of alternatives, and why the last should be the strictest."""
+"""Exercises of notebook 03: the order of alternatives, an early kernel's form, what stands in real code."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,8 @@ from vmenter.code.instructions import Instruction
 from vmenter.course.exercises.calls import BUDGET, breach, built, run, states, stray_selector, way
 from vmenter.course.exercises.choice import choice
 from vmenter.course.exercises.flags import NAMES
-from vmenter.course.exercises.nb02 import patched
+from vmenter.course.exercises.nb02 import lost_selector, patched
+from vmenter.course.exercises.nb03_read import JUDGES as READ
 from vmenter.emulator.machine import Machine
 from vmenter.emulator.trace import Trace
 from vmenter.patching.alternative_table import Engine, read
@@ -33,28 +34,32 @@ def stack(flags: int) -> bytes:
     return flags.to_bytes(4, "little") + 7 * (flags ^ 0xFFFF_FFFF).to_bytes(4, "little")
 
 
-def _judge_order(answer: Any) -> str | None:
+def _judge_order(answer: Any, engine: Engine = Engine.ONCE) -> str | None:
     image = built(answer)
     if not read(image, engine=Engine.ONCE).sites:
         return "the table of alternatives is empty: the code is the same on every CPU"
     for features, name, wish in CASES:
-        machine = Machine(patched(image, set(features), Engine.ONCE), budget=BUDGET)
+        machine = Machine(patched(image, set(features), engine), budget=BUDGET)
         ran: dict[tuple[int, str], Trace] = {}
         for flags, call in ((one, call) for one in RUN_FLAGS for call in states(stack=stack(one))):
             here = f"run flags {flags:#x}, {call.state}"
             try:
                 called = run(machine, call)
             except LabError as error:
-                return f"with {name}, {here}: {error}"
+                return f"with {name}, {here}{lost_selector(error, engine) or f': {error}'}"
             trace = called.trace
             if wrong := breach(called) or stray_selector(trace):
-                return f"with {name}, {here}: {wrong}. What ran: {way(trace)}"
+                why = f" {_COPIED}" if engine is Engine.EARLY and "not selector" in wrong else ""
+                return f"with {name}, {here}: {wrong}.{why} What ran: {way(trace)}"
             if trace.verw > 1:
                 return f"with {name}, {here}: VERW runs {trace.verw} times. What ran: {way(trace)}"
             ran[flags, call.state] = trace
         if wrong := _wrong_order(ran, wish):
             return f"with {name}, {wrong}"
     return None
+
+
+_COPIED = "The engine “early” relocates one single CALL or JMP, and nothing else."
 
 
 def _wrong_order(ran: Mapping[tuple[int, str], Trace], wish: str) -> str | None:
@@ -100,4 +105,9 @@ REASONS = {
         copied to; the early engine leaves it alone, and that is right. Look at the other operand.""",
 }
 
-JUDGES = {"strictest_wins": _judge_order, "reason": choice("c", REASONS)}
+JUDGES = {
+    "strictest_wins": _judge_order,
+    "reason": choice("c", REASONS),
+    "jumps_alone": lambda answer: _judge_order(answer, Engine.EARLY),
+    **READ,
+}

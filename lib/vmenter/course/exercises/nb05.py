@@ -1,12 +1,13 @@
-"""Exercises of notebook 05: find the VM-Enter that clears nothing, say why, repair the chain."""
+"""Exercises of notebook 05: the VM-Enter that clears nothing: find it, foretell it, repair it, weigh it."""
 
+import re
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
 from vmenter import LabError
 from vmenter.boot.host import Host
-from vmenter.course.exercises.choice import choice
+from vmenter.course.exercises.choice import choice, holding
 from vmenter.course.exercises.entering import ENTER_EXIT, Around, Entered
 from vmenter.course.exercises.untouched import USUAL, entered_right, guest_loaded, wrong_around
 from vmenter.course.exercises.variants import AFTER_A_CALL, after_a_call, between, changed, source
@@ -50,6 +51,20 @@ def _judge_found(answer: Any) -> str | None:
     if entry.verdict.verw:
         return f"VERW ran: {mode}, so its static key is off and the code gets to the else"
     return f"nothing cleared, but nothing had to. The promise here: {entry.promise.text}. {mode}"
+
+
+# --- what is left in the buffers --------------------------------------------------------------------------------
+
+SECRET = 0x5EC2E7DA7A
+
+
+def reading_a_secret() -> Era:
+    """Return the kernel of 2019 with one more load, right at the start: the host reads SECRET."""
+    return changed(
+        "650b68a0622f",
+        ("    movq %rdi, %rbx\n\n", "    movq %rdi, %rbx\n    movq secret(%rip), %rax\n\n"),
+        ("update_host_rsp_function\n", f"update_host_rsp_function\n.data\nsecret: .quad {SECRET:#x}\n"),
+    )
 
 
 # --- the chain -----------------------------------------------------------------------------------------------
@@ -177,5 +192,89 @@ REASONS = {
         flush the L1D. The order of the two arms is not what is wrong.""",
 }
 
-JUDGES = {"finds_the_skip": _judge_found, "chain": _judge_chain, "key": choice("c", REASONS)}
+
+# --- 05-4: predict a trace --------------------------------------------------------------------------------------
+
+BY_USER_SPACE = (True, False, False, True, False, True)  # else behind an exit that KVM answered on its own
+GUESTS = {"never": "650b68a0622f", "cond": "650b68a0622f", "always": "650b68a0622f", "cond, v6.8": "43fb862de8f6"}
+LETTERS = {EventKind.VERW: "V", EventKind.L1D_FLUSH: "F"}
+NOTHING = ("-", "\u2013", "\u2212", "\u2205", "none", "nothing")
+
+
+def guest_of(row: str) -> list[str]:
+    """Return what ran at each of a guest's VM-Enters, in letters: V for VERW, F for a flush, in order."""
+    found, flag = [], False
+    host = Host(("mds", "l1tf"), MICROCODE, f"kvm-intel.vmentry_l1d_flush={row.partition(',')[0]}")
+    for number, started in enumerate(BY_USER_SPACE):
+        flag = flag or started
+        entry = eras.enter(GUESTS[row], host, VCpuState(flush_pending=flag, resume=number > 0))
+        flag = flag and not entry.verdict.l1d_flushed
+        found.append("".join(LETTERS.get(event.kind, "") for event in entry.trace.events))
+    return found
+
+
+def _judge_trace(answer: Any) -> str | None:
+    if not isinstance(answer, dict) or {str(key).strip() for key in answer} != set(GUESTS):
+        raise LabError(f"answer should be a dict with the rows {'; '.join(GUESTS)}")
+    told = {str(key).strip(): _letters(str(key).strip(), value) for key, value in answer.items()}
+    for row in GUESTS:
+        for number, (given, ran) in enumerate(zip(told[row], guest_of(row), strict=True), 1):
+            if given != ran:
+                how = "from user space" if BY_USER_SPACE[number - 1] else "behind a CPUID"
+                return f"{row}: at VM-Enter {number}, {how}, not {_worded(given)} ran but {_worded(ran)}"
+    return None
+
+
+def _letters(row: str, value: Any) -> list[str]:
+    parts = re.split(r"[\s,;]+", value.strip()) if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)) or len(parts) != len(BY_USER_SPACE):
+        raise LabError(
+            f"{row}: {len(BY_USER_SPACE)} VM-Enters are asked for, with spaces between, as in “V - FV …”"
+        )
+    words = [str(part).strip() for part in parts]
+    found = ["" if word.lower() in NOTHING else word.upper() for word in words]
+    odd = next((word for word, letters in zip(words, found, strict=True) if set(letters) - {"V", "F"}), None)
+    if odd is not None or "" in words:
+        raise LabError(f"{row}: {odd or ''!r} is none of V, F, FV and - for nothing")
+    return found
+
+
+def _worded(letters: str) -> str:
+    names = {"V": "VERW", "F": "a flush"}
+    return " and then ".join(names[letter] for letter in letters) or "nothing"
+
+
+# --- 05-5: how bad was it? ---------------------------------------------------------------------------------------
+
+BENIGN = {
+    "a": (
+        False,
+        """no real CPU is known with L1TF and MMIO Stale Data alone. For MDS before v6.8 that is no help:
+        the servers of section 10 have L1TF and MDS, and their default skips.""",
+    ),
+    "b": (True, "it is one engineer's statement on the list; no line of the kernel checks it."),
+    "c": (True, "a virtual CPU may be given MDS_NO without RDCL_NO; to the kernel in it that is a CPU like any."),
+    "d": (
+        False,
+        "the mail calls it mostly benign and gives no reason; those of section 10 are from elsewhere.",
+    ),
+    "e": (
+        True,
+        "the audit of those exits was made for L1TF; if it is good enough here was asked, and left open.",
+    ),
+    "f": (False, "in always every VM-Enter flushes: no state of that mode was broken in section 4."),
+}
+NEAR = {
+    "b": "who said that there is no such CPU, and what enforces it",
+    "c": "what a hypervisor may show its guest",
+    "e": "what the exits that leave the flag clear were audited for",
+}
+
+JUDGES = {
+    "finds_the_skip": _judge_found,
+    "chain": _judge_chain,
+    "key": choice("c", REASONS),
+    "trace": _judge_trace,
+    "benign": holding(BENIGN, NEAR),
+}
 OWN = {"05-3": repaired}

@@ -1,11 +1,13 @@
-"""Exercises of notebook 06: tell skipping from distance, choose VMRESUME across VERW, say why MMIO stayed."""
+"""Exercises of notebook 06: skipping and distance, VMRESUME across VERW, why MMIO stayed, which kernels skip."""
 
 import re
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 from vmenter import LabError
 from vmenter.boot.host import Host
+from vmenter.code.image import from_bytes
 from vmenter.course.exercises.choice import choice
 from vmenter.course.exercises.edge import late
 from vmenter.course.exercises.entering import STUB, Around, Entered
@@ -13,9 +15,15 @@ from vmenter.course.exercises.flags import flag_uses
 from vmenter.course.exercises.untouched import USUAL, entered_right, guest_loaded, wrong_around
 from vmenter.course.exercises.variants import between, changed, source
 from vmenter.emulator.trace import Trace
+from vmenter.patching import alternatives
+from vmenter.patching.alternative_table import Engine, Rules, entries, rules, sites
+from vmenter.patching.lab import lab_object
+from vmenter.patching.text import listing
 from vmenter.story import eras, history
+from vmenter.story.enter_line import read_line
 from vmenter.story.history import Era
 from vmenter.story.promise import Promise, Reach, VCpuState, Verw, judge
+from vmenter.story.stable import CHAIN, MERGED, MMIO_ARM, MOVE, has, skipped
 
 NEAR = 1  # accesses up to which the course calls a clear near: the merged form has one, of a run flag
 
@@ -148,5 +156,87 @@ REASONS = {
         buffers, whichever flaw reads them. Case D measures it.""",
 }
 
-JUDGES = {"words": _judge_words, "stub": _judge_stub, "mmio_stayed": choice("b", REASONS)}
+
+# --- 06-4: the lines that show what v6.8 left --------------------------------------------------------------------
+
+LEFT = "43fb862de8f6"
+NEVER = "kvm-intel.vmentry_l1d_flush=never"
+
+
+def _judge_lines(answer: Any) -> str | None:
+    told = {str(key).strip().lower(): value for key, value in answer.items()} if isinstance(answer, dict) else {}
+    if set(told) != {"else", "question"}:
+        raise LabError("answer should be a dict with two lines, 'else' and 'question'")
+    return next(
+        (f"{name}: {wrong}" for name in ("else", "question") if (wrong := _wrong_line(name, told[name]))), None
+    )
+
+
+def _wrong_line(name: str, text: Any) -> str | None:
+    """Say what is wrong with a line; what it shows is told by what takes the hole away."""
+    try:
+        line = read_line(text)
+    except LabError as error:
+        return str(error)
+    if line.era.id != LEFT:
+        return f"it runs {line.era.id}; asked for is v6.8, {LEFT}"
+    entry = line.entry
+    if entry.verdict.kept:
+        return f"kept: {entry.verdict.reason}. The promise here: {entry.promise.text}"
+    no_flush = replace(line.host, cmdline=f"{line.host.cmdline} {NEVER}".strip())
+    by_else = eras.enter(line.era, no_flush, line.vcpu).verdict.kept
+    by_question = eras.enter(line.era, line.host, replace(line.vcpu, mmio=Reach.ASSIGNED)).verdict.kept
+    if name == "else":
+        return (
+            None if by_else else "BROKEN, but with the L1D flush off it still is: the else is not to blame alone"
+        )
+    if by_question:
+        return None
+    return "BROKEN, but with a device passed through it still is: not the question that is asked is to blame alone"
+
+
+# --- 06-5: what a kernel's version tells ------------------------------------------------------------------------
+
+VERSIONS = ("5.10.46", "5.15.153", "5.15.154", "6.1.80", "v6.7", "6.7.9", "6.12.117", "v6.18", "v6.19")
+WORDS = {"MDS": ("MDS",), "MMIO": ("MMIO",), "both": ("MDS", "MMIO"), "neither": ()}
+
+
+def _judge_versions(answer: Any) -> str | None:
+    given = {str(key).strip(): value for key, value in answer.items()} if isinstance(answer, dict) else {}
+    if set(given) != set(VERSIONS):
+        raise LabError(f"answer should be a dict with a word for each of {', '.join(VERSIONS)}")
+    known = {word.lower(): flaws for word, flaws in WORDS.items()}
+    for kernel in VERSIONS:
+        word = str(given[kernel]).strip().lower()
+        if word not in known:
+            raise LabError(f"{kernel}: {given[kernel]!r} is none of the words {', '.join(WORDS)}")
+        if known[word] != skipped(kernel):
+            return f"{kernel}: not {word}. {_tells(kernel)}"
+    return None
+
+
+def _tells(kernel: str) -> str:
+    """Return what the table has for a kernel: which commits it has."""
+    parts = [f"{commit} {'is' if has(commit, kernel) else 'is not'} in it" for commit in (CHAIN, MMIO_ARM, MOVE)]
+    return "; ".join((*parts, f"{MERGED} {'is' if has(MERGED, kernel) else 'is not'}"))
+
+
+def site_lines(name: str, engine: Engine, *, features: bool) -> list[str]:
+    """Return the first site of a lab kernel's stub as lines, patched by an engine, with its features on or off."""
+    image = from_bytes(lab_object(name), name)
+    how = Rules(engine, rules(image).record_size, wide_nops=False)
+    found = sites(image, entries(image, how.record_size))
+    site = next(one for one in found if image.label(one.address).startswith(STUB))
+    wanted = {entry.feature for entry in site.entries} if features else set()
+    code = alternatives.patch(image, site, wanted, how).code
+    return listing(image, code or b"", site.address)
+
+
+JUDGES = {
+    "words": _judge_words,
+    "stub": _judge_stub,
+    "mmio_stayed": choice("b", REASONS),
+    "lines": _judge_lines,
+    "versions": _judge_versions,
+}
 OWN = {"06-1": stubbed}

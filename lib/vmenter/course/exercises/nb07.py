@@ -1,16 +1,20 @@
-"""Exercises of notebook 07: two answers in two flags, and which reasons for a patch hold."""
+"""Exercises of notebook 07: answers in flags, what a patch mail says and shows, which reasons for it hold."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
 from vmenter import LabError
+from vmenter.boot.host import Host
 from vmenter.code.assembler import AssemblyError
+from vmenter.course.exercises.choice import holding
 from vmenter.course.exercises.edge import late
 from vmenter.course.exercises.entering import GUEST, STUB, Around, Entered
 from vmenter.course.exercises.flags import FlagUse, flag_uses
 from vmenter.course.exercises.untouched import USUAL, wrong_around
+from vmenter.course.exercises.variants import changed
 from vmenter.emulator.memory import VCPU
 from vmenter.emulator.trace import EventKind, Trace
 from vmenter.patching.lab import LAB, assemble
@@ -117,6 +121,16 @@ def every_case(era: Era | str) -> Iterator[Case]:
         yield case_of(era, selected, mode, vcpu, state, eras.run(era, state))
 
 
+def first_sketch() -> Era:
+    """Return version 4 with the entries of both ALTERNATIVE_2 in the order of the first sketch: MMIO's last."""
+    mmio, all_ = "X86_FEATURE_CLEAR_CPU_BUF_VM_MMIO", "X86_FEATURE_CLEAR_CPU_BUF_VM"
+    pairs = (("stash_mmio", '""'), ("clear_if_nz", "clear_cpu_buffers"))
+    turned = [
+        (f"{weak}, {mmio}, {strict}, {all_}\n", f"{strict}, {all_}, {weak}, {mmio}\n") for weak, strict in pairs
+    ]
+    return changed("v4", *turned)
+
+
 # --- 07-1: repair a stub ----------------------------------------------------------------------------------------
 
 
@@ -220,19 +234,105 @@ REASONS = {
 }
 
 
-def _judge_reasons(answer: Any) -> str | None:
-    letters = answer.lower() if isinstance(answer, str) else ""
-    if not letters.strip() or set(letters) - set("abcdef ,;"):
-        raise LabError("answer should be letters from 'a' to 'f' in one text, such as 'ac'")
-    given = set(letters) & set(REASONS)
-    wrong = next((letter for letter in sorted(given) if not REASONS[letter][0]), None)
-    if wrong:
-        return f"{wrong} does not hold: {REASONS[wrong][1]}"
-    missing = next((letter for letter, (holds, _) in REASONS.items() if holds and letter not in given), None)
-    return f"one more holds. Look again at {_NEAR[missing]}." if missing else None
+NEAR = {"b": "what Fixes: is good for", "d": "the order of the two entries"}
 
 
-_NEAR = {"b": "what Fixes: is good for", "d": "the order of the two entries"}
+# --- 07-3: no answer travels, and nothing is read behind VERW ---------------------------------------------------
 
-JUDGES = {"stub": _judge_stub, "reasons": _judge_reasons}
-OWN = {"07-1": with_stub}
+
+FAILS = (Around(STUB, fails=True),)  # the stub's own caller must have its registers back
+
+
+def _judge_apart(answer: Any) -> str | None:
+    era, own = with_stub(answer), history.era("v4")
+    for arounds, (selected, mode, vcpu, state) in product(((Around(),), USUAL, FAILS), every_state(era)):
+        if arounds is FAILS and (mode != "never" or state.flush_pending):
+            continue  # the stub knows nothing of the flush
+
+        def demand(entered: Entered, _: Around, where: Any = (selected, mode, vcpu)) -> str | None:
+            selected, mode, vcpu = where
+            now = replace(vcpu, flush_pending=entered.state.flush_pending, resume=entered.state.resume)
+            case = case_of(era, selected, mode, now, entered.state, entered.trace)
+            return _wrong(case, entered) or _travels(entered.trace) or _late(entered)
+
+        if wrong := wrong_around(era, own, state, demand, arounds):
+            case = state_text(switched(era, selected), mode, vcpu)
+            return f"{case}{';' if wrong.around else ':'} {wrong.text}"
+    return None
+
+
+def _travels(trace: Trace) -> str | None:
+    """Name a jump whose flag was written before the last of the guest's registers was loaded."""
+    regs = range(VCPU + eras.OFFSETS["regs"], VCPU + eras.OFFSETS["regs"] + 16 * 8)
+    loads = [step for step, address, _, write, _ in trace.raw_accesses if not write and address in regs]
+    for use in flag_uses(trace, STUB):
+        if use.writer is not None and loads and use.writer < loads[-1] < use.step:
+            return f"an answer travels: {_said(trace, use)} The guest's registers are loaded in between"
+    return None
+
+
+def _late(entered: Entered) -> str | None:
+    clears = entered.trace.clears
+    accesses = late(entered, run_flags_too=True) if clears and clears[-1].kind is EventKind.VERW else []
+    return f"behind VERW, {accesses[0]}; nothing at all should be" if accesses else None
+
+
+# --- 07-4: which sentence does a run show? ----------------------------------------------------------------------
+
+_MDS = Host(("mds", "l1tf"), ("md_clear", "flush_l1d"))
+_MMIO = Host(("mmio_stale_data", "l1tf"), ("mds_no", "fb_clear", "flush_l1d"))
+_NO_L1TF = Host(("mmio_stale_data",), ("mds_no", "fb_clear"))
+RUNS: dict[str, tuple[str, Host, VCpuState]] = {
+    "A": ("83ebe7157483", _MMIO, VCpuState(Reach.ASSIGNED)),
+    "B": ("650b68a0622f", _MDS, VCpuState()),
+    "C": ("43fb862de8f6", _MDS, VCpuState()),
+    "E": ("83ebe7157483", _NO_L1TF, VCpuState()),
+    "F": ("v4", _NO_L1TF, VCpuState(Reach.ASSIGNED)),
+}
+"""Letter → era, host and vCPU of a run. D is not here: boot never sets both features, so they are set by hand."""
+BOTH = State(frozenset({"CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"}))
+SHOWN = {"A": {5, 6}, "B": {7, 8}, "C": {8}, "D": {3, 4}, "E": {6}, "F": {1}}
+SAYS = {
+    1: "it says where the clear goes. Only a clear and its distance can show that",
+    2: "it is about how many places there are to look at. No run shows that",
+    3: "it is about several features at once, and which wins",
+    4: "it is about two features at once, and which wins",
+    5: "it is about MMIO Stale Data beside L1TF's cond mode, with no clear at all",
+    6: "it is about what was asked for MMIO Stale Data: a clear on every VM-Enter",
+    7: "it is about the commit that the flaw began with",
+    8: "it is about what ended the flaw for MDS, and the kernels before that",
+}
+
+
+def shown(letter: str) -> str:
+    """Return what a run of 07-4 came to, in words."""
+    if letter == "D":
+        trace = eras.run(history.era("v4"), BOTH)
+        return "VERW ran" if any(event.kind is EventKind.VERW for event in trace.events) else "nothing cleared"
+    verdict = eras.enter(*RUNS[letter]).verdict
+    if verdict.accesses_after_clear is None:
+        return verdict.reason
+    return f"{verdict.reason}, accesses behind it: {verdict.accesses_after_clear}"
+
+
+def _judge_sentences(answer: Any) -> str | None:
+    told = {str(key).strip().upper(): value for key, value in answer.items()} if isinstance(answer, dict) else {}
+    if set(told) != set(SHOWN):
+        raise LabError(f"answer should be a dict with a number for each of {', '.join(SHOWN)}")
+    for letter, right in SHOWN.items():
+        given = told[letter]
+        number = int(given) if isinstance(given, str) and re.fullmatch(r"\s*[0-9]{1,2}\s*", given) else given
+        if not isinstance(number, int) or isinstance(number, bool) or number not in SAYS:
+            raise LabError(f"{letter}: {given!r} is no number from 1 to {len(SAYS)}")
+        if number not in right:
+            return f"{letter} is not for sentence {number}: {SAYS[number]}. What ran in {letter}: {shown(letter)}"
+    return None
+
+
+JUDGES = {
+    "stub": _judge_stub,
+    "reasons": holding(REASONS, NEAR),
+    "apart": _judge_apart,
+    "sentences": _judge_sentences,
+}
+OWN = {"07-1": with_stub, "07-3": with_stub}

@@ -218,6 +218,8 @@ const vmSite = { views: {}, packed: {}, models: {} };
       predictions.push(model);
       return model;
     },
+    FirstMinute: async ({ state, frame }) => makeModel({ state, frame }, () => ({})),
+    LeakGame: async ({ state, frame }) => makeModel({ state, frame }, () => ({})),
   };
   const predictions = [];
 

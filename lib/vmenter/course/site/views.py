@@ -20,7 +20,9 @@ from vmenter.course.site.frames import (
 from vmenter.course.site.store import packed
 from vmenter.views.entry.widget import EntryExplorer
 from vmenter.views.exposure.widget import ExposureMap
+from vmenter.views.first.widget import FirstMinute
 from vmenter.views.host.widget import HostView
+from vmenter.views.leak.widget import LeakGame
 from vmenter.views.patch.widget import PatchBench
 from vmenter.views.view import read
 
@@ -33,11 +35,14 @@ WITHOUT = {
     "ExposureMap": "Here you can start with any of the looks, zoom in on one value, and open every cell. "
     "More, and columns of your own choice, need a kernel.",
     "Prediction": "",
+    "FirstMinute": "",
+    "LeakGame": "",
     "HostView": "Here you can choose a recorded machine. To read or paste another one needs a kernel.",
 }
 
 
-KINDS: tuple[type[AnyWidget], ...] = (EntryExplorer, PatchBench, HostView, ExposureMap, Prediction)
+WHOLE = (Prediction, FirstMinute, LeakGame)  # they bring all that they may show
+KINDS: tuple[type[AnyWidget], ...] = (EntryExplorer, PatchBench, HostView, ExposureMap, *WHOLE)
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ def live(id_: str, widget: AnyWidget) -> Live | None:
         start: dict[str, Any] = {"name": widget.name, "questions": widget.questions, **widget.told_later()}
     else:
         start = {"state": dict(widget.state)}
+    if isinstance(widget, FirstMinute | LeakGame):
+        start["frame"] = dict(widget.frame)
     if isinstance(widget, PatchBench):
         start["own"] = own_code(widget)
     elif isinstance(widget, EntryExplorer | ExposureMap):
@@ -90,9 +97,7 @@ def _frames(widgets: Mapping[str, AnyWidget]) -> dict[type[AnyWidget], Payload]:
             opened += states
     if of[EntryExplorer] or opened:
         made[EntryExplorer] = explorer_frames(of[EntryExplorer], opened)
-    if of[Prediction]:
-        made[Prediction] = {}
-    return made
+    return made | {kind: {} for kind in WHOLE if of[kind]}
 
 
 def _module(widget: type[AnyWidget]) -> str:

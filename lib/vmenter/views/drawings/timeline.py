@@ -32,6 +32,14 @@ class Moment:
     text: str
     kind: str = "merged"
     sources: tuple[str, ...] = ()
+    dated: str = "public"  # what the date is: posted, or public at once
+    later: tuple[tuple[str, str], ...] = ()  # further dates, as (what, day)
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The other dates in words, as one sentence; none where there are none."""
+        parts = ", ".join(f"{what} {day}" for what, day in self.later)
+        return (f"({parts[0].upper()}{parts[1:]}.)",) if parts else ()
 
     @property
     def day(self) -> dt.date:
@@ -66,9 +74,12 @@ class Timeline:
                 rows.append(f"    … {gap} later …")
             mark = "→" if moment.id == self.here else " "
             rows.append(
-                f"{mark} {moment.date}  {moment.release:<9}  {moment.kind:<6}  {moment.id}: {moment.title}"
+                f"{mark} {moment.date} {moment.dated:<6}  {moment.release:<9}  {moment.kind:<6}  "
+                f"{moment.id}: {moment.title}"
             )
-            rows += textwrap.wrap(moment.text, WIDTH, initial_indent="    ", subsequent_indent="    ")
+            rows += textwrap.wrap(
+                " ".join((moment.text, *moment.further)), WIDTH, initial_indent="    ", subsequent_indent="    "
+            )
         return "\n".join(rows)
 
     def __repr__(self) -> str:
@@ -107,11 +118,11 @@ class Timeline:
             f'<li class="vm-{moment.kind}"{current}>{waited}'
             f"<details{opened}><summary>"
             f'<span class="vm-kind" aria-hidden="true">{KINDS[moment.kind]}</span>'
-            f'<time datetime="{escape(moment.date)}">{escape(moment.date)}</time> '
+            f'<time datetime="{escape(moment.date)}">{escape(moment.date)}</time> {escape(moment.dated)} '
             f'<span class="vm-release">{escape(moment.release)}</span> '
             f"<strong>{escape(moment.title)}</strong> "
             f'<span class="vm-hidden">{moment.kind}</span><code>{escape(moment.id)}</code></summary>'
-            f"<p>{escape(moment.text)}</p>{listed}</details></li>"
+            f"<p>{escape(' '.join((moment.text, *moment.further)))}</p>{listed}</details></li>"
         )
 
 
@@ -134,5 +145,7 @@ def _moment(era: Era) -> Moment:
         title=era.title,
         text=era.reason,
         kind="merged" if era.commit else "posted",
+        dated=era.dated,
+        later=era.later,
         sources=tuple(f"{source.kind} {source.ref}: {source.what}" for source in era.sources),
     )

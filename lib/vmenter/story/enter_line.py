@@ -1,0 +1,73 @@
+"""A `vmenter enter` line read back: the era, the host and the vCPU that it stands for. The inverse of `replay`.
+
+>>> read_line("vmenter enter --era v4 --bugs mds --microcode md_clear").vcpu.resume
+False
+"""
+
+import argparse
+import shlex
+from typing import Any, NamedTuple, NoReturn
+
+from vmenter import LabError
+from vmenter.boot.host import Host
+from vmenter.story import eras, history
+from vmenter.story.history import Era
+from vmenter.story.promise import Reach, VCpuState
+
+LONGEST = 2_000  # characters
+
+
+class Line(NamedTuple):
+    """What a line asks to be run."""
+
+    era: Era
+    host: Host
+    vcpu: VCpuState
+
+    @property
+    def entry(self) -> eras.Entry:
+        """The VM-Enter that the line runs."""
+        return eras.enter(self.era, self.host, self.vcpu)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise LabError(f"the line: {message}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="vmenter enter", add_help=False, allow_abbrev=False)
+    parser.add_argument("--era", required=True)
+    for name in ("--bugs", "--microcode"):
+        parser.add_argument(name, action="append", default=[])
+    parser.add_argument("--cmdline", default="")
+    parser.add_argument("--mmio", nargs="?", const="assigned", default="none", choices=[str(one) for one in Reach])
+    for flag in ("--guest-fb-clear", "--flush-pending", "--resume", "--same-host-rsp", "--same-cr2", "--json"):
+        parser.add_argument(flag, action="store_true")
+    return parser
+
+
+def read_line(text: Any) -> Line:
+    """Read a line as it is typed into a terminal, a prompt before it or not. `LabError` for what is none."""
+    if not isinstance(text, str) or len(text) > LONGEST or not text.isprintable():
+        raise LabError("the line: it should be one line of text that begins with “vmenter enter”")
+    try:
+        words = shlex.split(text.lstrip(" $!%"))
+    except ValueError as error:
+        raise LabError(f"the line: {error}") from None
+    if words[:2] != ["vmenter", "enter"]:
+        raise LabError("the line: it should begin with “vmenter enter”")
+    told = _parser().parse_args(words[2:])
+    vcpu = VCpuState(
+        Reach(told.mmio),
+        told.flush_pending,
+        told.resume,
+        told.guest_fb_clear,
+        not told.same_host_rsp,
+        not told.same_cr2,
+    )
+    return Line(history.era(told.era), Host(_names(told.bugs), _names(told.microcode), told.cmdline), vcpu)
+
+
+def _names(lists: list[str]) -> tuple[str, ...]:
+    return tuple(name.strip() for one in lists for name in one.split(",") if name.strip())

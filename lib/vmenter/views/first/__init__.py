@@ -1,0 +1,1 @@
+"""FirstMinute: one button, and what lies in the buffers when a guest is let in."""

@@ -1,0 +1,1 @@
+"""LeakGame: the learner is the guest and reads what the host left."""

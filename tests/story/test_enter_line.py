@@ -1,0 +1,64 @@
+"""A `vmenter enter` line is read as the command reads it."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmenter import LabError
+from vmenter.boot.host import Host
+from vmenter.story import audit, history
+from vmenter.story.enter_line import read_line
+from vmenter.story.entry_text import to_json
+from vmenter.story.history import ERAS
+from vmenter.story.promise import Reach, VCpuState
+
+VCPUS = st.builds(VCpuState, st.sampled_from(Reach), st.booleans(), st.booleans(), st.booleans())
+HOSTS = st.builds(
+    Host,
+    st.sampled_from([(), ("mds",), ("mds", "l1tf")]),
+    st.sampled_from([(), ("md_clear",), ("md_clear", "flush_l1d")]),
+    st.sampled_from(["", "mds=off", "kvm-intel.vmentry_l1d_flush=always mds=full"]),
+)
+
+
+@given(st.sampled_from(sorted(ERAS)), HOSTS, VCPUS)
+def test_a_replay_line_reads_back_as_what_it_was_made_of(era, host, vcpu):
+    line = read_line(audit.replay(history.era(era), host, vcpu))
+    assert (line.era.id, line.host, line.vcpu) == (era, host, vcpu)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--era", "43fb862de8f6", "--bugs", "mmio_stale_data", "--microcode=mds_no,fb_clear", "--mmio=mapped"],
+        ["--era", "650b68a0622f", "--bugs", "mds,l1tf", "--bugs", "taa", "--microcode", "rtm, md_clear"],
+        ["--era", "v4", "--mmio", "--resume", "--same-cr2", "--same-host-rsp", "--flush-pending"],
+    ],
+)
+def test_a_line_is_read_as_the_command_reads_it(words, run):
+    told = json.loads(run("enter", *words, "--json")[1])
+    quoted = " ".join(f"'{word}'" for word in words)
+    assert json.loads(json.dumps(to_json(read_line(f"$ vmenter enter {quoted}").entry))) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "begin with"),
+        (None, "one line of text"),
+        ("a\nb", "one line of text"),
+        ("vmenter select --bugs mds", "begin with"),
+        ("vmenter enter", "--era"),
+        ("vmenter enter --era v9", "unknown name 'v9'"),
+        ("vmenter enter --era v4 --mmio often", "invalid choice"),
+        ("vmenter enter --era v4 --bugs 'mds", "No closing quotation"),
+        ("vmenter enter --era v4 --bogus", "unrecognized arguments"),
+        ("vmenter enter --era v4 --bugs nonesuch", "nonesuch"),
+        ("x" * 3000, "one line of text"),
+    ],
+)
+def test_what_is_no_line_is_one_clear_error(text, words):
+    with pytest.raises(LabError, match=words):
+        read_line(text)
