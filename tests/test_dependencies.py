@@ -14,6 +14,7 @@ LIBRARY, TESTS = ([*(ROOT / name).rglob("*.py")] for name in ("lib", "tests"))
 PROGRAMS = {
     "jupyterlab",
     "codespell",
+    "coverage",
     "import-linter",
     "mypy",
     "nbval",
