@@ -28,16 +28,18 @@ test: setup  ## set everything up and run every test
 	@$(MAKE) --no-print-directory -j $(JOBS) lint type
 	@$(MAKE) --no-print-directory unit nbval
 
-lint: setup  ## look for what ruff knows to be wrong or untidy, and for misspelt words
+lint: setup  ## look for what ruff, Biome and tsc know to be wrong or untidy, and for misspelt words
 	@$(RUFF) check $(CONFIG) lib tests .hub
 	@$(RUFF) format $(CONFIG) --check lib tests .hub
 	@.venv/bin/lint-imports --no-logo --no-cache lib/pyproject.toml
+	@$(PY) tests/tools/js.py lint
 	@$(PY) tests/tools/spell.py
 
 type: setup  ## check the types
 	@$(PY) -m mypy --config-file lib/pyproject.toml lib/vmenter
 
 unit: setup  ## run the tests of the library, the command line and the widgets
+	@$(PY) tests/tools/js.py test
 	@$(PYTEST) -n $(JOBS) tests
 
 nbval: setup  ## run every notebook and compare each output with the one committed
@@ -79,6 +81,7 @@ site: setup  ## build the course as pages that need no kernel, in build/site
 format: setup  ## put the code into the house's form
 	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests .hub
 	@$(RUFF) format $(CONFIG) lib tests .hub
+	@$(PY) tests/tools/js.py format
 
 bench: setup  ## measure: loading, patching, VM-Enters a second, the audit, click to paint, the site
 	@$(PY) tests/bench.py
@@ -105,5 +108,5 @@ pins: setup  ## refresh the pins in requirements.txt to the newest versions that
 	@cp .venv/pins.txt requirements.txt
 
 clean:  ## remove what the targets made, .venv included
-	@rm -rf .venv .hub/venv .hub/node_modules build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .hub/venv .hub/node_modules tests/js/node_modules build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find lib tests notebooks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
 // The page's side of bare.py: models over the widget protocol, and a place for each cell's view.
 // A model is what anywidget hands to a view: set tells at once who listens, save_changes sends what was set.
 
-const bare = (() => {
+globalThis.bare = (() => {
   const models = {};
   const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
@@ -19,24 +19,29 @@ const bare = (() => {
       this.take({ [name]: value });
     }
 
-    take(values) { // first all values, then a word about each that is new
+    take(values) {
+      // first all values, then a word about each that is new
       const fresh = Object.keys(values).filter((name) => !same(this.values[name], values[name]));
       Object.assign(this.values, values);
       for (const name of fresh) for (const hear of [...(this.heard[`change:${name}`] ?? [])]) hear();
     }
 
     on(event, hear) {
-      (this.heard[event] ??= []).push(hear);
+      this.heard[event] = [...(this.heard[event] ?? []), hear];
     }
 
     off(event, hear) {
       this.heard[event] = (this.heard[event] ?? []).filter((one) => one !== hear);
     }
 
+    async send(content) {
+      take(await toPython(this.id, JSON.stringify(content), "custom"));
+    }
+
     async save_changes() {
       const changed = JSON.stringify(this.changed);
       this.changed = {};
-      if (changed !== "{}") take(await toPython(this.id, changed));
+      if (changed !== "{}") take(await toPython(this.id, changed, "update"));
     }
   }
 
@@ -47,13 +52,26 @@ const bare = (() => {
     }
   }
 
+  // What anywidget's host does: draw a widget inside another, until the signal is given.
+  const host = {
+    async getWidget(reference) {
+      const model = models[reference.replace("anywidget:", "")];
+      return {
+        async render({ el, signal }) {
+          const clean = await show(model, el);
+          signal.addEventListener("abort", () => clean?.());
+        },
+      };
+    },
+  };
+
   async function show(model, el) {
     const style = document.createElement("style");
     style.textContent = model.get("_css");
     document.head.append(style);
     const module = URL.createObjectURL(new Blob([model.get("_esm")], { type: "text/javascript" }));
     const { default: view } = await import(module);
-    await view.render({ model, el });
+    return view.render({ model, el, host });
   }
 
   async function cell(told, id, said) {

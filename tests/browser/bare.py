@@ -43,9 +43,10 @@ class Bridge(logging.Handler):
         told, self.told[:] = json.dumps(self.told), []
         return told
 
-    def hear(self, model, changed):
-        """Hand a page's change to its widget, as a kernel does; return what Python says to it."""
-        data = {"method": "update", "state": json.loads(changed), "buffer_paths": []}
+    def hear(self, model, said, method):
+        """Hand a page's change, or its message, to its widget, as a kernel does; return what Python says to it."""
+        what = {"update": "state", "custom": "content"}[method]
+        data = {"method": method, what: json.loads(said), "buffer_paths": []}
         self.comms[model].handle_msg({"content": {"data": data}, "buffers": []})
         return self.waiting()
 

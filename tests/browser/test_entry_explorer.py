@@ -155,6 +155,72 @@ def test_looks(open_page, keep, theme, width):
     assert not page.mistakes
 
 
+SMALLEST = """root => Math.min(...[...root.querySelectorAll("*")].filter(one =>
+  one.checkVisibility() && [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim()))
+  .map(one => parseFloat(getComputedStyle(one).fontSize) * (one.ownerSVGElement ? one.getScreenCTM().a : 1)))"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(1400, 900), (1000, 700)])
+def test_the_verdict_is_in_sight_beside_all_controls_and_no_text_is_small(open_page, width, height):
+    page = open_page([TWO], width=width, height=height)
+    result = page.locator(".vm-result")
+    result.wait_for()
+    assert "BROKEN" in result.inner_text()
+    assert "kept" in result.inner_text()
+    box, view = result.bounding_box(), page.locator(".vm-explorer").bounding_box()
+    assert box["y"] + box["height"] - view["y"] < 120, "above the controls"
+    assert page.locator(".vm-explorer").evaluate(SMALLEST) >= 10.99
+    assert not page.mistakes
+
+
+def test_panels_fold_in_both_eras_at_once_and_an_era_that_comes_later_follows(open_page):
+    page = open_page([TWO])
+    page.locator(".vm-flow").first.wait_for()
+    page.locator(".vm-flow > summary").nth(1).click()
+    assert page.locator(".vm-flow").evaluate_all("all => all.map(one => one.open)") == [False, False]
+    page.get_by_label("Compare with").select_option("@none")
+    page.wait_for_function("document.querySelectorAll('.vm-side').length === 1")
+    page.get_by_label("Compare with").select_option("v4")
+    page.wait_for_function("document.querySelectorAll('.vm-side').length === 2")
+    assert page.locator(".vm-flow").evaluate_all("all => all.map(one => one.open)") == [False, False]
+    page.locator(".vm-flow > summary").first.press("Enter")
+    assert page.locator(".vm-flow").evaluate_all("all => all.map(one => one.open)") == [True, True]
+    assert not page.mistakes
+
+
+def test_the_drawings_of_two_eras_have_one_size(open_page):
+    page = open_page([TWO])
+    page.get_by_role("radio", name="full height").nth(1).click()
+    sizes = page.locator(".vm-canvas").evaluate_all("all => all.map(one => one.dataset.size)")
+    assert sizes == ["full", "full"]
+    assert page.get_by_role("radio", name="full height").first.is_checked()
+    assert not page.mistakes
+
+
+def test_only_the_controls_that_were_asked_for_are_there(open_page):
+    page = open_page([CELL.replace("EntryExplorer(", "EntryExplorer(controls=('flags',), ", 1)])
+    page.get_by_role("checkbox", name="L1D flush pending").click()
+    wait_for_twin(page, "the L1D was flushed")
+    shown = page.locator(".vm-controls :is(input, select)")
+    assert sum(one.is_visible() for one in shown.all()) == 2
+    assert page.get_by_role("group", name="Host", exact=True).count() == 0
+    assert not page.mistakes
+
+
+def test_where_the_system_chooses_the_colours_everything_is_told_by_lines_and_words(open_page, keep):
+    page = open_page([TWO])
+    page.emulate_media(forced_colors="active")
+    view = page.locator(".vm-explorer")
+    view.screenshot(path=keep / "entry-explorer-forced-colours.png")
+    chosen = view.locator(".vm-chip:has(:checked)").first
+    assert chosen.evaluate("one => getComputedStyle(one).outlineStyle") == "solid"
+    ink, paper = view.evaluate(
+        """root => ["--vm-ink", "--vm-paper"].map(name => getComputedStyle(root).getPropertyValue(name).trim())"""
+    )
+    assert (ink, paper) == ("CanvasText", "Canvas")
+    assert not page.mistakes
+
+
 def test_works_in_a_page_without_a_kernel(chromium):
     """The module needs no more than a model over frames and drawings that were made before."""
     widget = EntryExplorer()

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 
 from vmenter.views.entry import frame as entry_frame
+from vmenter.views.entry.widget import EntryExplorer
 from vmenter.views.exposure.frame import frame
 from vmenter.views.exposure.widget import ExposureMap
 
@@ -177,37 +178,36 @@ def test_works_in_a_page_without_a_kernel(chromium):
     """The module needs no more than a model over frames that were made before, the explorer's among them."""
     widget = ExposureMap()
     zoom = widget.frame["groups"][1]["state"]
-    opened = entry_frame.frame(widget.frame["detail"]["explorer"])
-    values = {
-        "state": widget.state,
-        "frame": widget.frame,
-        "explorer_state": {},
-        "explorer_frame": {},
-        "explorer_drawings": {},
-    }
-    made = {"zoomed": frame(zoom), "opened": opened, "drawings": entry_frame.drawings(opened)}
+    asked = widget.frame["detail"]["explorer"]
+    opened = entry_frame.frame(asked)
+    values = {"state": widget.state, "frame": widget.frame, "inner": None, "opened": {}}
+    inner = {"state": asked, "frame": opened, "drawings": entry_frame.drawings(opened)}
+    made = {"zoomed": frame(zoom), "inner": inner}
     page = chromium.new_page()
     page.set_content("<style>body{}</style><main></main>")
     page.add_style_tag(content=ExposureMap._css)
     page.evaluate(
-        """async ([module, values, made]) => {
-          const { default: view } = await import("data:text/javascript;base64," + btoa(unescape(encodeURIComponent(module))));
+        """async ([modules, values, made]) => {
+          const [view, explorer] = await Promise.all(modules.map(async (module) =>
+            (await import("data:text/javascript;base64," + btoa(unescape(encodeURIComponent(module))))).default));
           const heard = {};
-          view.render({ el: document.querySelector("main"), model: {
+          const host = { getWidget: async () => ({ render: ({ el }) =>
+            explorer.render({ el, host, model: { get: name => made.inner[name], on: () => {} } }) }) };
+          view.render({ el: document.querySelector("main"), host, model: {
             get: name => values[name],
             set: (name, value) => { values[name] = value; },
             save_changes: () => {
               if (values.state.narrowed.length) values.frame = made.zoomed;
-              if (values.explorer_state.era) {
-                values.explorer_drawings = made.drawings;
-                values.explorer_frame = made.opened;
-              }
               for (const hear of Object.values(heard)) hear();
+            },
+            send: () => {
+              Object.assign(values, { inner: "the explorer", opened: { heading: "Opened", line: "Opened" } });
+              heard["change:opened"]();
             },
             on: (name, hear) => { heard[name] = hear; },
           }});
         }""",
-        [ExposureMap._esm, json.loads(json.dumps(values)), json.loads(json.dumps(made))],
+        [[ExposureMap._esm, EntryExplorer._esm], json.loads(json.dumps(values)), json.loads(json.dumps(made))],
     )
     page.get_by_role("button", name="Open it in the EntryExplorer").click()
     assert page.locator(".vm-explorer .vm-badge").inner_text() == "✗ BROKEN"

@@ -139,7 +139,7 @@ def test_works_in_a_page_without_a_kernel(chromium):
         """async ([module, frames]) => {
           const { default: view } = await import("data:text/javascript;base64," + btoa(unescape(encodeURIComponent(module))));
           const values = { state: { sample: "four-flaws" }, frame: frames["four-flaws"],
-            explorer_state: {}, explorer_frame: {}, explorer_drawings: {} };
+            inner: null, opened: {} };
           const heard = {};
           view.render({ el: document.querySelector("main"), model: {
             get: name => values[name],

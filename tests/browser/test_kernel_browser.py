@@ -163,7 +163,7 @@ def test_works_in_a_page_without_a_kernel(chromium):
     page.evaluate(
         """async ([module, frames]) => {
           const { default: view } = await import("data:text/javascript;base64," + btoa(unescape(encodeURIComponent(module))));
-          const values = { state: { text: "" }, frame: frames[""], bench_state: {}, bench_frame: {} };
+          const values = { state: { text: "" }, frame: frames[""], inner: null, opened: {} };
           const heard = {};
           view.render({ el: document.querySelector("main"), model: {
             get: name => values[name],

@@ -19,6 +19,7 @@ from vmenter.views.exposure import frame as exposure_frame
 from vmenter.views.host import frame as host_frame
 from vmenter.views.patch import frame as patch_frame
 from vmenter.views.patch.bench import SAMPLES
+from vmenter.views.view import twin as text_twin
 
 from .looks import CONTRAST
 
@@ -69,6 +70,12 @@ def room(page, kind, number=0):
 def value(page, view, name="frame"):
     """Return a value of the page's own model."""
     return page.evaluate("([id, name]) => vmSite.models[id].get(name)", [view.get_attribute("id"), name])
+
+
+def inner(page, view, name="frame"):
+    """Return a value of the model of the view that is open inside another."""
+    id_ = view.get_attribute("id")
+    return page.evaluate("([id, name]) => vmSite.models[vmSite.models[id].get('inner')].get(name)", [id_, name])
 
 
 def choose(page, view, **change):
@@ -190,7 +197,7 @@ def test_entry_explorer_by_mouse_and_keyboard(visit):
     assert (state["preset"], state["compare"], state["flush_pending"]) == ("skylake-server", "8cb861e9e3c9", True)
     expected = entry_frame.frame(state)
     assert value(page, view) == expected
-    assert twin(view) == entry_frame.twin(expected)
+    assert twin(view) == text_twin(expected)
     assert view.locator(".vm-flow svg .ran").count() > 4
     assert not page.mistakes
 
@@ -216,7 +223,7 @@ def test_entry_explorer_in_many_states_is_what_python_makes_of_it(visit):
             assert {**shown, "sides": None} == {**expected, "sides": None}, change
             for mine, theirs in zip(shown["sides"], expected["sides"], strict=True):
                 assert {name: mine[name] for name in theirs} == theirs, change
-            assert twin(view) == entry_frame.twin(expected)
+            assert twin(view) == text_twin(expected)
 
 
 def test_an_era_of_the_notebooks_own_can_be_explored(visit):
@@ -255,12 +262,13 @@ def test_host_view_shows_every_recorded_machine_and_opens_it(visit):
         view.get_by_label("Report of").select_option(sample)
         assert value(page, view) == host_frame.frame({"sample": sample, "pasted": None, "live": False})
     view.get_by_role("button", name="Open this host in the EntryExplorer").click()
-    opened = value(page, view, "explorer_frame")
-    assert (
-        opened["sides"][0]["verdict"]
-        == entry_frame.frame(value(page, view, "explorer_state"))["sides"][0]["verdict"]
-    )
-    assert view.locator(".vm-explorer").is_visible()
+    opened, state = inner(page, view), inner(page, view, "state")
+    assert opened["sides"][0]["verdict"] == entry_frame.frame(state)["sides"][0]["verdict"]
+    assert f"Opened: {opened['said']}" in twin(view)
+    view.get_by_label("Report of").select_option("cascade-lake")
+    page.wait_for_function("document.querySelector('.vm-host .vm-explorer')")
+    assert inner(page, view, "state") == value(page, view)["explorer"]
+    view.locator(".vm-explorer").wait_for()
     view.get_by_role("button", name="Close").click()
     assert view.locator(".vm-explorer").count() == 0
     assert not page.mistakes
@@ -278,10 +286,11 @@ def test_the_map_by_mouse_and_keyboard(visit):
     expected = exposure_frame.frame(value(page, view, "state"))
     assert expected["cell"][0] == list(ERAS)[2]
     assert value(page, view) == expected
-    assert twin(view) == exposure_frame.twin(expected)
+    assert twin(view) == text_twin(expected)
     view.get_by_role("button", name="Open it in the EntryExplorer").click()
-    state = value(page, view, "explorer_state")
-    assert value(page, view, "explorer_frame")["sides"][0] == entry_frame.frame(state)["sides"][0]
+    view.locator(".vm-explorer").wait_for()
+    state = inner(page, view, "state")
+    assert inner(page, view)["sides"][0] == entry_frame.frame(state)["sides"][0]
     assert not page.mistakes
 
 

@@ -14,21 +14,24 @@ from typing import Any
 from vmenter import LabError
 from vmenter.kernels.census import all_records
 from vmenter.kernels.find import HOW, Blob, Kernel, find, version_key
-from vmenter.kernels.packages import MODULES
+from vmenter.kernels.packages import FILES, MODULES
 
 MODULE = "kvm-intel.ko"
 
 
-def module(path: str | Path | None = None, name: str = MODULE) -> Blob:
-    """Return a module of KVM: out of `path` (as for `find`), or of the kernels installed here.
+def module(path: str | Path | None = None, *names: str) -> Blob:
+    """Return a kernel's file, by default KVM's module: out of `path` (as for `find`), or of those installed here.
 
-    Of several kernels it is the running one's, or else the newest's. Raises `LabError`, saying what to do, where
-    there is none.
+    Of several `names` the first that any kernel has is taken; of several kernels the running one's, or else the
+    newest's. Raises `LabError`, saying what to do, where there is none.
     """
-    found = [one for one in find(path, MODULES) if name in one.files]
-    if not found:
-        raise LabError(f"{path or 'the kernels installed here'}: no {name} in it; {HOW}")
-    return _best(found).files[name]
+    for name in names or (MODULE,):
+        found = [one for one in find(path, MODULES if name in MODULES else FILES) if name in one.files]
+        if found:
+            return _best(found).files[name]
+    raise LabError(
+        f"{path or 'the kernels installed here'}: no {' and no '.join(names or (MODULE,))} in it; {HOW}"
+    )
 
 
 def _best(found: Collection[Kernel]) -> Kernel:

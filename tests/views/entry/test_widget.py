@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -7,8 +8,10 @@ from vmenter.boot.host import Host
 from vmenter.boot.processors import PRESETS
 from vmenter.story.eras import enter
 from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
-from vmenter.views.entry.frame import SHOW, drawings, frame, twin
+from vmenter.views.entry.frame import CONTROLS, SHOW, drawings, frame, sent
+from vmenter.views.entry.panels import flow_of
 from vmenter.views.entry.widget import EntryExplorer
+from vmenter.views.view import twin
 
 SKIPPED = {"era": "650b68a0622f", "bugs": ["mds", "l1tf"], "facts": ["md_clear", "flush_l1d"]}
 MMIO_ONLY = {"bugs": ["mmio_stale_data"], "facts": ["mds_no", "fb_clear", "fb_clear_ctrl"]}
@@ -47,6 +50,41 @@ Way through the code, numbers as in the drawing:
   __vmx_vcpu_run  11 +0x0
   vmx_vmenter     12 +0x0, 13 +0x6 E vmlaunch
   not on it: V vmx_vcpu_run+0x3b, F vmx_l1d_flush+0x32, F vmx_l1d_flush+0x56, E vmx_vmenter+0x2
+Block by block, and where each leads:
+   1 vmx_vcpu_run+0x0    pushq %rbx; movq %rdi, %rbx
+                         taken: falls through to 2 vmx_vcpu_run+0x4
+   2 vmx_vcpu_run+0x4    S vmx_l1d_should_flush; on: jmp +0x31
+                         not taken: falls through to vmx_vcpu_run+0x9, key off
+                         taken: jumps to 3 vmx_vcpu_run+0x31, key on
+   3 vmx_vcpu_run+0x31   movq %rbx, %rdi; callq vmx_l1d_flush
+                         taken: calls 4 vmx_l1d_flush+0x0
+   4 vmx_l1d_flush+0x0   S vmx_l1d_flush_cond; on: 5 bytes of NOPs
+                         taken: falls through to 5 vmx_l1d_flush+0x5, key on
+                         not taken: jumps to vmx_l1d_flush+0x20, key off
+   5 vmx_l1d_flush+0x5   movzbl 1(%rdi), %eax; movb $0, 1(%rdi); orb %gs:cpu_l1tf_flush_l1d, %al;
+                         movb $0, %gs:cpu_l1tf_flush_l1d; testb %al, %al; je +0x34
+                         not taken: falls through to vmx_l1d_flush+0x20
+                         taken: jumps to 6 vmx_l1d_flush+0x34
+   6 vmx_l1d_flush+0x34  retq
+                         taken: returns to 7 vmx_vcpu_run+0x39
+   7 vmx_vcpu_run+0x39   jmp +0xe
+                         taken: jumps to 8 vmx_vcpu_run+0xe
+   8 vmx_vcpu_run+0xe    movq %cr2, %rax; movq 0x20(%rbx), %rcx; cmpq %rax, %rcx; je +0x1d
+                         taken: falls through to 9 vmx_vcpu_run+0x1a
+                         not taken: jumps to 10 vmx_vcpu_run+0x1d
+   9 vmx_vcpu_run+0x1a   movq %rcx, %cr2
+                         taken: falls through to 10 vmx_vcpu_run+0x1d
+  10 vmx_vcpu_run+0x1d   movq %rbx, %rdi; leaq 0x80(%rbx), %rsi; movzbl (%rbx), %edx;
+                         callq __vmx_vcpu_run
+                         taken: calls 11 __vmx_vcpu_run+0x0
+  11 __vmx_vcpu_run+0x0  pushq %rbp; movq %rsp, %rbp; … 6 pushes, %r15 to %rsi …; movb %dl, %bl;
+                         leaq -8(%rsp), %rsi; callq vmx_update_host_rsp; movq (%rsp), %rax;
+                         cmpb $0, %bl; … 15 registers loaded from (%rax) …; callq vmx_vmenter
+                         taken: calls 12 vmx_vmenter+0x0
+  12 vmx_vmenter+0x0     je +0x6
+                         not taken: falls through to vmx_vmenter+0x2
+                         taken: jumps to 13 vmx_vmenter+0x6
+  13 vmx_vmenter+0x6     vmlaunch
 Left in the buffers at VM-Enter (a model of 8 entries; no measurement, no verdict):
   6 × a register value of the host, 4 × other data of the host's stack, 1 × other data of the host,
   2 × the vCPU's structure, 2 × a flag, 15 × a register value of the guest's own.
@@ -182,6 +220,37 @@ def test_the_way_is_numbered_in_the_order_of_the_run():
     assert only()["events"]["items"][-1]["key"] == [*flow["order"]][-1]
 
 
+@pytest.mark.parametrize(
+    "state", [{}, {"era": "e6ff1d61de51", "resume": True}, {"era": "v4", "flush_pending": True}]
+)
+def test_the_twin_tells_each_blocks_code_and_which_edge_was_taken(state):
+    (one,) = frame(state)["sides"]
+    told, graph = one["flow"], flow_of(ERAS[one["era"]])
+    assert told["text"][: len(told["way"])] == told["way"]
+    _, *parts = re.split(
+        r"^ +(?=\d+ \S+\+0x\S+  )", "\n".join(told["text"][len(told["way"]) :]), flags=re.MULTILINE
+    )
+    assert [part.split()[:2] for part in parts] == [[str(number), key] for key, number in told["order"].items()]
+    for key, part in zip(told["order"], parts, strict=True):
+        block = graph.by_key[key]
+        code = " ".join(part.split())
+        first = block.branch.key if block.branch else block.instructions[0].mnemonic
+        assert first in code or "NOPs" in code or "…" in code
+        heads = [edge.head for edge in graph.edges if edge.tail == key]
+        assert len(re.findall(r"taken: ", part)) == len(heads)
+        if len(heads) == 2:
+            assert re.findall(r"(not taken|taken): ", part).count("taken") == 1, "one of two ways"
+
+
+def test_as_many_controls_as_the_question_needs():
+    assert frame({})["controls"] == list(CONTROLS)
+    assert EntryExplorer(controls=("flags", "mmio")).frame["controls"] == ["mmio", "flags"]
+    assert EntryExplorer(controls=()).frame["controls"] == []
+    assert EntryExplorer(controls="era").frame["controls"] == ["era"]
+    with pytest.raises(LabError, match="controls: unknown name 'eras', did you mean era"):
+        EntryExplorer(controls=("eras",))
+
+
 def test_buffers_are_eight_lines_of_eight_words_whatever_is_left():
     for state in ({}, {"era": "43fb862de8f6"}):
         lines = only(**state)["buffers"]["lines"]
@@ -212,11 +281,21 @@ def test_a_frame_is_plain_small_json_and_the_same_each_time():
         first = json.dumps(shown(compare=compare))
         assert json.dumps(shown(compare=compare)) == first
         assert len(first) < 60_000
-    assert len(twin(shown(compare="v4")).splitlines()) < 90
+    assert len(twin(shown(compare="v4")).splitlines()) < 180
     assert max(map(len, twin(shown()).splitlines())) <= 100
 
 
 # --- the widget --------------------------------------------------------------------------------------------
+
+
+def test_the_page_gets_each_line_of_the_text_once():
+    explorer = EntryExplorer(compare="v4")
+    page = explorer.get_state("frame")["frame"]
+    assert page == sent(explorer.frame)
+    assert page["text"] == explorer.frame["text"]
+    assert len(json.dumps(page)) < len(json.dumps(explorer.frame)) - sum(map(len, page["text"])) / 2
+    assert "VM-Enter by VMLAUNCH" in json.dumps(page["text"])
+    assert "VM-Enter by VMLAUNCH" not in json.dumps(page["sides"])
 
 
 def test_representation_is_the_twin():

@@ -13,8 +13,9 @@ from vmenter.story.history import BACKPORT, ERAS
 from vmenter.story.space import DEFAULT
 from vmenter.views.entry import frame as entry_frame
 from vmenter.views.exposure.cells import FAULTS, share
-from vmenter.views.exposure.frame import LOOKS, MOST, frame, twin
+from vmenter.views.exposure.frame import LOOKS, MOST, frame
 from vmenter.views.exposure.widget import ExposureMap
+from vmenter.views.view import twin
 
 NAMES = (*SITUATIONS, *DEFAULT.counts)
 
@@ -243,8 +244,8 @@ def test_a_fault_in_ones_own_code_lights_up_in_a_row_of_its_own():
     about = mine.frame["detail"]
     assert about["settings"] == "mmio_stale_data yes, reaches host MMIO assigned"
     assert about["replay"] is None
-    mine.explorer_state = about["explorer"]
-    assert "mine: BROKEN: a clear owed here; nothing cleared" in mine.explorer_frame["said"]
+    mine.open_inner(about["explorer"])
+    assert "mine: BROKEN: a clear owed here; nothing cleared" in mine.inner.frame["said"]
     assert "Opened       mine: BROKEN" in repr(mine)
 
 
@@ -268,17 +269,32 @@ def test_representation_is_the_twin():
 
 def test_the_explorer_opens_follows_and_closes():
     view = ExposureMap()
-    assert view.explorer_frame == {}
-    view.explorer_state = view.frame["detail"]["explorer"]
-    assert view.explorer_frame["sides"][0]["verdict"]["word"] == "BROKEN"
-    assert list(view.explorer_drawings) == ["650b68a0622f"]
-    view.explorer_state = {**view.explorer_state, "era": "nonsense"}
-    assert "unknown name" in view.explorer_frame["error"]
-    assert view.explorer_frame["sides"][0]["era"] == "650b68a0622f"
-    view.explorer_state = {}
-    assert (view.explorer_frame, view.explorer_drawings) == ({}, {})
-    view.explorer_state = {"era": "nonsense"}
-    assert set(view.explorer_frame) == {"error"}
+    assert view.inner is None
+    asked = view.frame["detail"]["explorer"]
+    view.open_inner(asked)
+    explorer = view.inner
+    assert explorer.frame["sides"][0]["verdict"]["word"] == "BROKEN"
+    assert list(explorer.drawings) == ["650b68a0622f"]
+    assert view.text.endswith(f"\nOpened       {explorer.frame['said']}")
+    view.open_inner({**asked, "era": "nonsense"})
+    assert "cannot be opened" in view.frame["error"]
+    assert "unknown name" in view.frame["error"]
+    assert (view.inner, explorer.frame["error"], explorer.state) == (explorer, None, asked)
+    explorer.state = {**asked, "mmio": "assigned"}
+    assert view.text.endswith(explorer.frame["said"])
+    view.shut_inner()
+    assert (view.inner, view.opened) == (None, {})
+    view.open_inner({"era": "nonsense"})
+    assert (view.inner, view.opened) == (None, {})
+
+
+@pytest.mark.parametrize(
+    "message", [None, 5, {}, {"open": None}, {"open": []}, {"open": {"nothing": 1}}, {"shut": True}]
+)
+def test_a_message_that_makes_no_sense_opens_nothing(message):
+    view = ExposureMap()
+    view._handle_custom_msg(message, [])
+    assert view.inner is None
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pytest
 from vmenter import LabError
 from vmenter.boot.host import Host
 from vmenter.hosts.report import HOW, SAMPLES, sample, samples
-from vmenter.views.host.frame import LETTERS, PASTED, frame, twin
+from vmenter.views.host.frame import LETTERS, PASTED, frame
 from vmenter.views.host.widget import HostView
+from vmenter.views.view import twin
 
 CASCADE = (SAMPLES / "cascade-lake.txt").read_text()
 
@@ -96,13 +97,13 @@ def test_an_unreadable_paste_leaves_the_last_good_report_standing():
 
 def test_an_open_explorer_follows_the_report():
     view = HostView("cascade-lake")
-    view.explorer_state = view.frame["explorer"]
-    assert view.explorer_frame["sides"][0]["era"] == "43fb862de8f6"
-    assert view.explorer_drawings.keys() == {"43fb862de8f6"}
+    view.open_inner(view.frame["explorer"])
+    assert view.inner.frame["sides"][0]["era"] == "43fb862de8f6"
+    assert view.inner.drawings.keys() == {"43fb862de8f6"}
     view.state = {"sample": "mds-off-in-vain"}
-    assert view.explorer_frame["sides"][0]["era"] == "e6ff1d61de51"
+    assert view.inner.frame["sides"][0]["era"] == "e6ff1d61de51"
     view.state = {"sample": "epyc-tsa"}
-    assert (view.explorer_state, view.explorer_frame) == ({}, {})
+    assert (view.inner, view.opened) == (None, {})
     assert view.explorer() is None
 
 

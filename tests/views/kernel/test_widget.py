@@ -19,8 +19,9 @@ from vmenter.code.image import Section, from_bytes, load
 from vmenter.code.instructions import decode
 from vmenter.patching import alternative_table, alternatives, features
 from vmenter.patching.lab import feature_numbers, lab_object
-from vmenter.views.kernel.frame import CHANGED, COLUMNS, PAGE, frame, table, twin
+from vmenter.views.kernel.frame import CHANGED, COLUMNS, PAGE, frame, table
 from vmenter.views.kernel.widget import KernelBrowser, lab_frame, lab_table
+from vmenter.views.view import twin
 
 LAB = ("patching", "beyond", "e6ff1d61de51", "43fb862de8f6")
 FEATURES = ("CLEAR_CPU_BUF", "CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO", "SMAP")
@@ -214,7 +215,7 @@ def test_a_state_that_makes_no_sense_leaves_the_last_good_page_standing(state):
     good = browser.frame
     browser.state = state
     if browser.frame["error"]:
-        assert {**browser.frame, "error": None} == good
+        assert {name: browser.frame[name] for name in good} == {**good, "error": browser.frame["error"]}
         assert "Still shown: the last good page." in browser.text
     else:
         assert len(browser.frame["rows"]) <= PAGE
@@ -225,33 +226,36 @@ def test_a_state_that_makes_no_sense_leaves_the_last_good_page_standing(state):
 @given(STATES | st.fixed_dictionaries({"site": st.text(max_size=9) | st.integers() | st.none()}))
 def test_a_bench_state_that_makes_no_sense_opens_nothing(state):
     browser = KernelBrowser()
-    browser.bench_state = state
-    assert browser.bench_frame == {}
-    assert not state or "cannot be opened" in browser.frame["error"]
+    browser.open_inner(state)
+    assert (browser.inner, browser.opened) == (None, {})
+    assert "cannot be opened" in browser.frame["error"]
 
 
 def test_a_site_opens_on_the_bench_with_the_features_that_are_on():
     browser = KernelBrowser(cpu="skylake-server", function="three_way")
     row = browser.frame["rows"][0]
-    browser.bench_state = {**browser.frame["bench"], "site": row["address"]}
-    shown = browser.bench_frame
+    browser.open_inner({**browser.frame["bench"], "site": row["address"]})
+    shown = browser.inner.frame
+    assert browser.opened["site"] == row["address"]
     assert shown["title"] == "three_way"
     assert [one["on"] for one in shown["features"]] == [False, True]
     assert shown["engine"] == "once"
     assert browser.text.endswith("\nOpened: three_way")
-    browser.bench_state = {**browser.bench_state, "features": ["CLEAR_CPU_BUF_VM_MMIO"], "step": 0}
-    assert [one["on"] for one in browser.bench_frame["features"]] == [True, False]
+    bench = browser.inner
+    bench.state = {**bench.state, "features": ["CLEAR_CPU_BUF_VM_MMIO"], "step": 0}
+    assert [one["on"] for one in bench.frame["features"]] == [True, False]
     browser.state = {**browser.state, "function": "jump"}
-    assert browser.bench_frame["title"] == "three_way"
-    browser.bench_state = {}
-    assert (browser.bench_frame, "Opened" in browser.text) == ({}, False)
+    assert (browser.inner, bench.frame["title"]) == (bench, "three_way")
+    browser.shut_inner()
+    assert (browser.inner, browser.opened, "Opened" in browser.text) == (None, {}, False)
+    assert bench.comm is None, "its line to the page is closed"
 
 
 def test_every_site_of_a_real_module_opens_on_the_bench():
     browser = KernelBrowser(load(kernel_file("7.3.4", "kvm-intel.ko.xz")), features=["ALWAYS"])
     for row in every_row(real(), {}):
-        browser.bench_state = {**browser.frame["bench"], "site": row["address"]}
-        assert browser.bench_frame["title"] == row["label"]
+        browser.open_inner({**browser.frame["bench"], "site": row["address"]})
+        assert (browser.inner.frame["title"], browser.inner.frame["error"]) == (row["label"], None)
         assert browser.frame["error"] is None
 
 
@@ -260,6 +264,21 @@ def test_the_default_is_the_labs_own_image_and_its_repr_never_changes():
     assert repr(browser) == repr(KernelBrowser()) == twin(lab_frame(browser.state))
     assert browser.frame == frame(lab_table(), {})
     assert "patching.o" in browser._repr_mimebundle_()[0]["text/html"]
+
+
+def test_a_vmlinuz_opens_as_a_module_does_and_a_folder_of_both_by_what_is_asked_for(tmp_path):
+    vmlinuz, module = (kernel_file("7.3.4", name) for name in ("vmlinuz", "kvm-intel.ko.xz"))
+    browser = KernelBrowser.live(vmlinuz)
+    assert (browser.frame["title"], browser.frame["error"]) == ("vmlinuz", None)
+    assert browser.frame["sites"] > 1000
+    row = browser.frame["rows"][0]
+    browser.open_inner({**browser.frame["bench"], "site": row["address"]})
+    assert browser.inner.frame["title"] == row["label"]
+    assert repr(browser) == "[A kernel of your own: shown when you run this cell]"
+    for file in (vmlinuz, module):
+        (tmp_path / file.name).symlink_to(file)
+    assert KernelBrowser.live(tmp_path).frame["title"] == "kvm-intel.ko.xz"
+    assert KernelBrowser.live(tmp_path, "vmlinuz").frame["title"] == "vmlinuz"
 
 
 def test_of_a_kernel_read_live_nothing_is_stored_with_a_notebook():

@@ -1,5 +1,8 @@
+// @ts-check
 // A prediction in the page: boxes for guesses, or what is so and what is said to the guess. Guesses go to the model, which
-// keeps them and unfolds the truth. make, say, list, keepKeys and unique come from common.js.
+// keeps them and unfolds the truth.
+
+import { keepKeys, list, make, say, unique } from "../../views/common.js";
 
 const SIGNS = { right: ["✔", "Right."], near: ["≈", "Near."], wrong: ["✘", "Not so."], open: ["", ""] };
 const BETWEEN = "; ";
@@ -10,33 +13,60 @@ function rich(text) {
 }
 
 // A box for one question: what it shows, and how its guess is read and set.
-function field(question, id, changed) {
+function box(question, id, changed) {
   const keys = { onkeydown: keepKeys, onchange: changed };
   if (question.kind === "choice" || question.kind === "several") {
     const type = question.kind === "choice" ? "radio" : "checkbox";
     const boxes = question.choices.map((value) => make("input", { type, name: id, value, ...keys }));
     const rows = boxes.map((box, index) => make("label", {}, box, make("span", {}, ...rich(question.choices[index]))));
-    const several = question.kind === "several" ? [make("span", { className: "vm-soft" }, " Choose all that hold.")] : [];
+    const several =
+      question.kind === "several" ? [make("span", { className: "vm-soft" }, " Choose all that hold.")] : [];
     return {
-      row: make("fieldset", { className: "vm-guess vm-choices" }, make("legend", {}, ...rich(question.text), ...several), ...rows),
-      read: () => boxes.filter((box) => box.checked).map((box) => box.value).join(BETWEEN),
-      write: (guess) => boxes.forEach((box) => { box.checked = guess.split(BETWEEN).includes(box.value); }),
+      row: make(
+        "fieldset",
+        { className: "vm-guess vm-choices" },
+        make("legend", {}, ...rich(question.text), ...several),
+        ...rows,
+      ),
+      read: () =>
+        boxes
+          .filter((box) => box.checked)
+          .map((box) => box.value)
+          .join(BETWEEN),
+      write: (guess) =>
+        boxes.forEach((box) => {
+          box.checked = guess.split(BETWEEN).includes(box.value);
+        }),
       focus: () => boxes[0].focus(),
       waits: question.kind === "several", // a single box says little: only the button keeps those
     };
   }
   const number = question.kind === "number";
-  const input = make("input", { id, autocomplete: "off", type: number ? "number" : "text", ...(number ? { step: "any" } : {}), ...keys });
+  const input = make("input", {
+    id,
+    autocomplete: "off",
+    type: number ? "number" : "text",
+    ...(number ? { step: "any" } : {}),
+    ...keys,
+  });
   const unit = question.unit ? [make("span", { className: "vm-soft" }, question.unit)] : [];
   return {
-    row: make("div", { className: "vm-guess vm-written" }, make("label", { htmlFor: id }, ...rich(question.text)), make("span", { className: "vm-entry" }, input, ...unit)),
+    row: make(
+      "div",
+      { className: "vm-guess vm-written" },
+      make("label", { htmlFor: id }, ...rich(question.text)),
+      make("span", { className: "vm-entry" }, input, ...unit),
+    ),
     read: () => input.value.trim(),
-    write: (guess) => { if (input !== document.activeElement) input.value = guess; },
+    write: (guess) => {
+      if (input !== document.activeElement) input.value = guess;
+    },
     focus: () => input.focus(),
     waits: false,
   };
 }
 
+/** @param {View} view */
 function render({ model, el }) {
   const id = unique("vm-prediction");
   const questions = model.get("questions");
@@ -47,9 +77,21 @@ function render({ model, el }) {
 
   function drawFields() {
     const status = make("span", { className: "vm-soft", role: "status", "aria-live": "polite" });
-    const fields = questions.map((question, index) => field(question, `${id}-${index}`, keepOne));
-    section.append(make("form", { onsubmit: keep, noValidate: true }, make("h4", {}, "Predict"), ...fields.map(({ row }) => row),
-      make("div", { className: "vm-row" }, make("button", { type: "submit", className: "vm-button vm-main" }, "Keep my guess"), status)));
+    const fields = questions.map((question, index) => box(question, `${id}-${index}`, keepOne));
+    section.append(
+      make(
+        "form",
+        { onsubmit: keep, noValidate: true },
+        make("h4", {}, "Predict"),
+        ...fields.map(({ row }) => row),
+        make(
+          "div",
+          { className: "vm-row" },
+          make("button", { type: "submit", className: "vm-button vm-main" }, "Keep my guess"),
+          status,
+        ),
+      ),
+    );
 
     // Leaving a box keeps it, too: who goes on by mouse must not lose a guess. Choices wait for the button: a click is soon made.
     function keepOne(event) {
@@ -60,7 +102,9 @@ function render({ model, el }) {
       event.preventDefault();
       const before = model.get("guesses");
       const submitted = event.type === "submit";
-      const guesses = fields.map(({ read, row }, index) => (submitted || row.contains(event.target) ? read() : before[index] ?? ""));
+      const guesses = fields.map(({ read, row }, index) =>
+        submitted || row.contains(event.target) ? read() : (before[index] ?? ""),
+      );
       if (submitted && guesses.some((guess) => !guess)) {
         say(status, "A guess is missing; a wrong one is worth more than none.");
         fields[guesses.findIndex((guess) => !guess)].focus();
@@ -72,19 +116,31 @@ function render({ model, el }) {
       model.save_changes();
     }
 
-    const show = () => fields.forEach(({ write }, index) => write(model.get("guesses")[index] ?? ""));
+    const show = () => {
+      for (const [index, { write }] of fields.entries()) write(model.get("guesses")[index] ?? "");
+    };
     model.on("change:guesses", show);
-    model.on("change:said", () => { if (model.get("said")) say(status, model.get("said")); });
+    model.on("change:said", () => {
+      if (model.get("said")) say(status, model.get("said"));
+    });
     show();
     say(status, model.get("said"));
   }
 
   function drawTruth() {
     const body = make("tbody");
-    const head = make("tr", {}, ...["Question", "You guessed", "It is"].map((text) => make("th", { scope: "col" }, text)));
+    const head = make(
+      "tr",
+      {},
+      ...["Question", "You guessed", "It is"].map((text) => make("th", { scope: "col" }, text)),
+    );
     const table = make("table", {}, make("thead", {}, head), body);
     const ask = make("span", { className: "vm-soft" });
-    const button = make("button", { type: "button", className: "vm-button", onclick: giveUp }, "Show me without a guess");
+    const button = make(
+      "button",
+      { type: "button", className: "vm-button", onclick: giveUp },
+      "Show me without a guess",
+    );
     const folded = make("div", { className: "vm-row vm-folded" }, button, ask);
     const status = make("div", { role: "status", "aria-live": "polite" }, table);
     const extra = make("div", { className: "vm-extra" });
@@ -102,15 +158,25 @@ function render({ model, el }) {
       const open = rows.filter((row) => !row.told).length;
       table.hidden = open === rows.length;
       folded.hidden = open === 0;
-      say(ask, open === rows.length ? "The truth comes when you have kept a guess in the box above." : "The rest comes with the rest of your guess.");
+      say(
+        ask,
+        open === rows.length
+          ? "The truth comes when you have kept a guess in the box above."
+          : "The rest comes with the rest of your guess.",
+      );
       list(
-        body, questions,
+        body,
+        questions,
         () => make("tr", {}, make("th", { scope: "row" }), make("td"), make("td")),
         (row, question, index) => drawRow(row, question, rows[index], model.get("guesses")[index]),
       );
       const { text, html } = model.get("shown") ?? {};
-      if (html) extra.innerHTML = html; // made by the notebook itself, as its other outputs
-      else extra.replaceChildren(...(text ? [make("pre", { tabIndex: 0, role: "group", "aria-label": "What came out" }, text)] : []));
+      if (html)
+        extra.innerHTML = html; // made by the notebook itself, as its other outputs
+      else
+        extra.replaceChildren(
+          ...(text ? [make("pre", { tabIndex: 0, role: "group", "aria-label": "What came out" }, text)] : []),
+        );
     };
     for (const name of ["rows", "shown", "guesses"]) model.on(`change:${name}`, show);
     show();
@@ -126,10 +192,22 @@ function render({ model, el }) {
       return;
     }
     const [sign, word] = SIGNS[told.verdict] ?? ["", ""];
-    const verdict = word ? [make("strong", { className: `vm-verdict vm-${told.verdict}` }, make("span", { ariaHidden: "true" }, `${sign} `), word), " "] : [];
+    const verdict = word
+      ? [
+          make(
+            "strong",
+            { className: `vm-verdict vm-${told.verdict}` },
+            make("span", { ariaHidden: "true" }, `${sign} `),
+            word,
+          ),
+          " ",
+        ]
+      : [];
     fact.replaceChildren(
       make("div", { className: "vm-fact" }, ...rich(told.told)),
-      ...[[...verdict, ...rich(told.text)], rich(told.because)].filter((parts) => parts.some(Boolean)).map((parts) => make("p", {}, ...parts)),
+      ...[[...verdict, ...rich(told.text)], rich(told.because)]
+        .filter((parts) => parts.some(Boolean))
+        .map((parts) => make("p", {}, ...parts)),
     );
   }
 }

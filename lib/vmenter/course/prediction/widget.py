@@ -6,25 +6,23 @@ be shown. Guesses are kept in the reader's own file. A text twin never says what
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from typing import Any
 
-import anywidget
 import traitlets
 
 from vmenter.course import progress
 from vmenter.course.prediction.questions import Question, answer, right
-from vmenter.views.view import read
+from vmenter.views.view import Twin, module, read
 
 VARIABLE = "VMENTER_REVEAL"
 SHOWN = "shown"  # what stands in the reader's file, in the place of a guess, where the truth was asked for
 FOLDED = "The truth, folded"
 
 
-class Prediction(anywidget.AnyWidget):
+class Prediction(Twin):
     """Questions with room for a guess; with `keys`, what is so and what is said to the guess."""
 
-    _esm = read("views/common.js", "course/prediction/widget.js")
+    _esm = module("course/prediction/widget.js")
     _css = read("views/common.css", "course/prediction/widget.css")
 
     name = traitlets.Unicode().tag(sync=True)
@@ -121,16 +119,10 @@ class Prediction(anywidget.AnyWidget):
             lines.append(f"  vmenter.course.prediction. {VARIABLE}=1 in the environment folds nothing.")
         return "\n".join([*lines, *([shown["text"]] if shown else [])])
 
-    def __repr__(self) -> str:
-        return self.text
-
-    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Add to the widget what viewers without widgets show: the text, a truth folded away."""
-        data, metadata = super()._repr_mimebundle_(**options) or ({}, {})
-        html = f"<pre>{escape(self.text)}</pre>"
-        if self.tells:
-            html = f"<details><summary>{FOLDED}: {self.name}</summary>{html}</details>"
-        return {**data, "text/html": html}, metadata
+    def _html(self) -> str:
+        """Return the text, a truth folded away."""
+        html = super()._html()
+        return f"<details><summary>{FOLDED}: {self.name}</summary>{html}</details>" if self.tells else html
 
 
 ASKED: dict[str, tuple[Question, ...]] = {}

@@ -96,8 +96,8 @@ def _filled(page: Page, pages: list[Page], texts: list[Page], views: Any) -> str
 
 
 def _needed(view: Live) -> list[str]:
-    """Return the scripts of a view; HostView opens explorers, which have frames of their own."""
-    also = ["EntryExplorer-frames"] if view.kind in ("HostView", "ExposureMap") else []
+    """Return the scripts of a view; some open explorers, which are views of their own."""
+    also = ["EntryExplorer", "EntryExplorer-frames"] if view.kind in ("HostView", "ExposureMap") else []
     return [view.kind, f"{view.kind}-frames", *also]
 
 

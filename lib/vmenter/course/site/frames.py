@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, combinations, product
 from typing import Any
 
+from vmenter import LabError
 from vmenter.boot.processors import PRESETS
 from vmenter.course.site.store import Row, Store, key
 from vmenter.hosts.report import samples
@@ -24,6 +25,7 @@ from vmenter.views.host.widget import HostView
 from vmenter.views.patch import frame as patch_frame
 from vmenter.views.patch.bench import SAMPLES, Bench
 from vmenter.views.patch.widget import PatchBench
+from vmenter.views.view import mistaken
 
 State = Mapping[str, Any]
 Payload = dict[str, Any]
@@ -46,6 +48,7 @@ VCPUS = tuple(
     for reach, flush, resume, guest in product(Reach, (False, True), (False, True), (False, True))
 )
 SHOW: tuple[str, ...] = entry_frame.SHOW
+NO_KERNEL = "this page has no kernel, and of that nothing was computed beforehand"
 SELECTION: tuple[str, ...] = ("selection",)
 
 
@@ -68,7 +71,8 @@ def patch_frames(benches: Iterable[PatchBench]) -> Payload:
             engine, _, nops = patcher.partition(" ")
             chosen = {**state, "features": on, "engine": engine, "nops": nops or None}
             frames[key(code, on, patcher)] = store.row(patch_frame.frame(chosen, site, last={}))
-    return {"store": store.values, "frames": frames, "uses": uses}
+    refused = patch_frame.mistaken({}, LabError(NO_KERNEL), {})
+    return {"store": store.values, "frames": frames, "uses": uses, "refused": refused}
 
 
 def own_code(bench: PatchBench) -> str:
@@ -125,7 +129,7 @@ class Explorer:
                 self.sides.append(self.store.row(shown["sides"][0]))
                 self.drawings |= {} if era in self.drawings else entry_frame.drawings(shown, more)
             self.around[name][era] = self._known[same]
-        parts = ("era", "compare", "sides", "said", "show")
+        parts = ("era", "compare", "sides", "said", "show", "controls", "text")
         self.frames[name] = self.store.row({part: value for part, value in first.items() if part not in parts})
 
     def payload(self) -> Payload:
@@ -136,6 +140,8 @@ class Explorer:
             "around": self.around,
             "sides": self.sides,
             "drawings": self.drawings,
+            "refused": mistaken({}, NO_KERNEL, EntryExplorer.still),
+            "controls": list(entry_frame.CONTROLS),
             "lines": {"all": list(COMMAND_LINES), "selection": list(SELECTION_LINES)},
         }
 
@@ -183,6 +189,11 @@ def _panels(state: State) -> tuple[str, ...]:
     return SELECTION if tuple(state["show"]) == SELECTION else SHOW
 
 
+def _opener(kind: type[HostView | ExposureMap], frames: Payload) -> Payload:
+    """Return the frames of a view that opens explorers, with the words for what is open and what cannot be."""
+    return {**frames, "about": kind.about, "refused": mistaken({}, NO_KERNEL, kind.still)}
+
+
 # --- HostView ----------------------------------------------------------------------------------------------------
 
 
@@ -191,9 +202,8 @@ def host_frames(_: Mapping[str, HostView]) -> tuple[Payload, list[State]]:
     shown = {name: host_frame.frame({"sample": name}) for name in samples()}
     store = Store()
     frames = {key(name): store.row(one) for name, one in shown.items()}
-    return {"store": store.values, "frames": frames}, [
-        one["explorer"] for one in shown.values() if one["explorer"]
-    ]
+    opened = [one["explorer"] for one in shown.values() if one["explorer"]]
+    return _opener(HostView, {"store": store.values, "frames": frames}), opened
 
 
 # --- ExposureMap -------------------------------------------------------------------------------------------------
@@ -215,7 +225,7 @@ def map_frames(maps: Mapping[str, ExposureMap]) -> tuple[Payload, list[State]]:
                 frames[map_key({**state, "cell": cell, "book": book(id_, one)})] = store.row(shown)
                 if explorer := shown["detail"]["explorer"]:
                     opened[key(explorer)] = explorer
-    return {"store": store.values, "frames": frames}, list(opened.values())
+    return _opener(ExposureMap, {"store": store.values, "frames": frames}), list(opened.values())
 
 
 def map_key(state: State) -> str:

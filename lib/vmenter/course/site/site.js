@@ -4,17 +4,24 @@
 const vmSite = { views: {}, packed: {}, models: {} };
 
 (() => {
-  const NO_KERNEL = "this page has no kernel, and of that nothing was computed beforehand";
   const ORDER = ["selection", "events", "verdict", "flow", "buffers"];
 
   // --- light and dark ------------------------------------------------------------------------------------
 
   function kept(name) {
-    try { return localStorage.getItem(`vmenter-${name}`); } catch { return null; } // a browser may forbid it
+    try {
+      return localStorage.getItem(`vmenter-${name}`);
+    } catch {
+      return null;
+    } // a browser may forbid it
   }
 
   function keep(name, text) {
-    try { localStorage.setItem(`vmenter-${name}`, text); } catch { /* then it lasts as long as the page */ }
+    try {
+      localStorage.setItem(`vmenter-${name}`, text);
+    } catch {
+      /* then it lasts as long as the page */
+    }
   }
 
   const scheme = matchMedia("(prefers-color-scheme: dark)");
@@ -36,13 +43,22 @@ const vmSite = { views: {}, packed: {}, models: {} };
 
   // --- a view's model ------------------------------------------------------------------------------------
 
-  // What anywidget's model does, without a kernel: `answer(name, value, all)` gives what changes with a value.
-  function makeModel(values, answer) {
+  // What anywidget's model does, without a kernel: `answer(name, value, all)` gives what changes with a value, and
+  // `opens(content, all)` what changes with a message.
+  function makeModel(values, answer, opens = () => ({})) {
     const hearers = new Map();
     const asked = new Set();
-    const tell = (name) => [...(hearers.get(`change:${name}`) ?? [])].forEach((hear) => hear());
+    const tell = (name) => {
+      for (const hear of [...(hearers.get(`change:${name}`) ?? [])]) hear();
+    };
+    const take = (changes) => {
+      Object.assign(values, changes);
+      Object.keys(changes).forEach(tell);
+    };
     return {
+      take,
       get: (name) => values[name],
+      send: (content) => take(opens(content, values)),
       set(name, value) {
         values[name] = value;
         asked.add(name);
@@ -51,14 +67,14 @@ const vmSite = { views: {}, packed: {}, models: {} };
       save_changes() {
         const names = [...asked];
         asked.clear();
-        for (const name of names) {
-          const changes = answer(name, values[name], values);
-          Object.assign(values, changes);
-          Object.keys(changes).forEach(tell);
-        }
+        for (const name of names) take(answer(name, values[name], values));
       },
       on: (event, hear) => hearers.set(event, [...(hearers.get(event) ?? []), hear]),
-      off: (event, hear) => hearers.set(event, (hearers.get(event) ?? []).filter((one) => one !== hear)),
+      off: (event, hear) =>
+        hearers.set(
+          event,
+          (hearers.get(event) ?? []).filter((one) => one !== hear),
+        ),
     };
   }
 
@@ -82,13 +98,14 @@ const vmSite = { views: {}, packed: {}, models: {} };
   }
 
   // A state without a frame changes nothing but what the view says of it.
-  function follow(find, mistake = (text) => text) {
+  function follow(find, refused) {
     let good = null;
     return (state, last) => {
       const frame = find(state);
-      if (!frame) return { state: good, frame: { ...last, error: mistake(NO_KERNEL) } };
+      if (!frame) return { state: good, frame: { ...last, ...refused } };
       good = state;
-      return { frame: { ...last, ...frame } };
+      const { mistake, wrong, ...kept } = last;
+      return { frame: { ...kept, ...frame } };
     };
   }
 
@@ -103,7 +120,7 @@ const vmSite = { views: {}, packed: {}, models: {} };
     };
   }
 
-  function explorerFrames({ store, frames, around, sides }, book = "") {
+  function explorerFrames({ store, frames, around, sides, controls }, book = "") {
     return (state) => {
       const only = String(state.show) === "selection";
       const host = state.preset ? [state.preset] : [[...state.bugs].sort(), [...state.facts].sort()];
@@ -116,42 +133,72 @@ const vmSite = { views: {}, packed: {}, models: {} };
       return {
         ...frame,
         show: ORDER.filter((panel) => state.show.includes(panel)),
+        controls: state.controls ?? controls,
         era: state.era,
         compare: state.compare ?? null,
         sides: shown,
         said: shown.map((side) => side.said).join(" "),
+        text: [
+          ...frame.head,
+          ...shown.flatMap((side) => sideText(side, state.show)),
+          ...(frame.recorded ? ["", ...frame.recorded.text] : []),
+        ],
       };
     };
   }
 
+  // Python's side_text, of the panels that are shown.
+  function sideText(side, show) {
+    return ["", side.heading, ...ORDER.filter((panel) => show.includes(panel)).flatMap((panel) => side[panel].text)];
+  }
+
+  function explorerModel(made, state, book) {
+    const next = follow(explorerFrames(made, book), made.refused);
+    const { drawings } = made;
+    return makeModel({ state, drawings, ...next(state, {}) }, (_name, value, all) => next(value, all.frame));
+  }
+
   const MAKERS = {
     async PatchBench({ state, own }) {
-      const find = patchFrames(await content("PatchBench"), own);
-      const next = follow(find, (text) => ({ text, message: text, place: "", line: null, source: "" }));
-      return makeModel({ state, ...next(state, {}) }, (name, value, all) => next(value, all.frame));
+      const made = await content("PatchBench");
+      const next = follow(patchFrames(made, own), made.refused);
+      return makeModel({ state, ...next(state, {}) }, (_name, value, all) => next(value, all.frame));
     },
     async EntryExplorer({ state, book }) {
-      const made = await content("EntryExplorer");
-      const next = follow(explorerFrames(made, book));
-      const { drawings } = made;
-      return makeModel({ state, drawings, ...next(state, {}) }, (name, value, all) => next(value, all.frame));
+      return explorerModel(await content("EntryExplorer"), state, book);
     },
     async HostView({ state }) {
-      const { store, frames } = await content("HostView");
-      return withExplorer(state, (one) => unpacked(frames[JSON.stringify([one.sample])], store), (frame) => frame.explorer);
+      const made = await content("HostView");
+      return withExplorer(
+        state,
+        made,
+        (one) => unpacked(made.frames[JSON.stringify([one.sample])], made.store),
+        (frame) => frame.explorer,
+      );
     },
     async ExposureMap({ state, book = "" }) {
-      const { store, frames } = await content("ExposureMap");
-      return withExplorer(state, ({ eras, split, narrowed, cell }) =>
-        unpacked(frames[JSON.stringify([book, eras ?? null, split, narrowed, cell ?? null])], store));
+      const made = await content("ExposureMap");
+      return withExplorer(state, made, ({ eras, split, narrowed, cell }) =>
+        unpacked(made.frames[JSON.stringify([book, eras ?? null, split, narrowed, cell ?? null])], made.store),
+      );
     },
     async Prediction({ name, questions, tells, answers, show }) {
       const [id, shownId] = [`guess-${name}`, `shown-${name}`];
-      const values = { name, questions, tells, guesses: JSON.parse(kept(id) ?? "[]"), given_up: kept(shownId) !== null, said: "" };
+      const values = {
+        name,
+        questions,
+        tells,
+        guesses: JSON.parse(kept(id) ?? "[]"),
+        given_up: kept(shownId) !== null,
+        said: "",
+      };
       const unfolded = (all) => {
-        const rows = answers.map((key, index) => (all.given_up || all.guesses[index] ? told(key, all.guesses[index]) : {}));
+        const rows = answers.map((key, index) =>
+          all.given_up || all.guesses[index] ? told(key, all.guesses[index]) : {},
+        );
         const whole = rows.every((row) => row.told !== undefined);
-        if (tells && whole) for (const fold of document.querySelectorAll(`details[data-prediction="${name}"]`)) fold.open = true;
+        if (tells && whole)
+          for (const fold of document.querySelectorAll(`details[data-prediction="${name}"]`)) fold.open = true;
         return { rows, shown: whole ? show : {} };
       };
       const model = makeModel({ ...values, ...unfolded(values) }, (what, value, all) => {
@@ -163,7 +210,10 @@ const vmSite = { views: {}, packed: {}, models: {} };
           other.set("guesses", value);
           other.save_changes();
         }
-        return { said: kept(id) === null ? "This browser keeps nothing: it lasts as long as this page." : "Kept in this browser." };
+        return {
+          said:
+            kept(id) === null ? "This browser keeps nothing: it lasts as long as this page." : "Kept in this browser.",
+        };
       });
       predictions.push(model);
       return model;
@@ -175,7 +225,9 @@ const vmSite = { views: {}, packed: {}, models: {} };
 
   // What is said to a guess; the same as `answer` and `right` in course/prediction/questions.py.
   function told(key, guess) {
-    const [verdict, text] = guess ? answered(key, guess) : ["", key.kind === "choice" ? key.said[key.told][1] : key.kind === "text" ? "" : key.right];
+    const [verdict, text] = guess
+      ? answered(key, guess)
+      : ["", key.kind === "choice" ? key.said[key.told][1] : key.kind === "text" ? "" : key.right];
     return { told: key.told, verdict, text, because: key.because };
   }
 
@@ -185,7 +237,9 @@ const vmSite = { views: {}, packed: {}, models: {} };
     if (key.kind === "number") {
       const value = Number(guess.replaceAll(",", "").replace("%", ""));
       if (!guess.trim() || Number.isNaN(value)) return ["open", "Your guess is no number."];
-      const [, , verdict, text] = key.ranges.find(([low, high]) => (low ?? -Infinity) <= value && value <= (high ?? Infinity));
+      const [, , verdict, text] = key.ranges.find(
+        ([low, high]) => (low ?? -Infinity) <= value && value <= (high ?? Infinity),
+      );
       return [verdict, text];
     }
     const chosen = new Set(guess.split("; "));
@@ -196,28 +250,60 @@ const vmSite = { views: {}, packed: {}, models: {} };
     return [differ.length === 1 && some ? "near" : "wrong", [...differ, key.wrong].filter(Boolean).join(" ")];
   }
 
-  // A view that opens an explorer in itself: the explorer's model is a part of its own.
-  async function withExplorer(state, find, opens) {
+  // A view that opens an explorer in itself: that one has a model of its own, as it has in Python. It may follow a frame.
+  async function withExplorer(state, { about, refused }, find, followed) {
     const made = await content("EntryExplorer");
-    const next = follow(find);
-    const enter = follow(explorerFrames(made));
-    const open = (value, last) => {
-      if (!Object.keys(value).length) return { explorer_frame: {} };
-      const { frame, state: good } = enter(value, last);
-      return { explorer_frame: frame, ...(good === undefined ? {} : { explorer_state: good ?? {} }) };
-    };
-    const values = { state, explorer_state: {}, explorer_frame: {}, explorer_drawings: made.drawings, ...next(state, {}) };
-    return makeModel(values, (name, value, all) => {
-      if (name === "explorer_state") return open(value, all.explorer_frame);
+    const next = follow(find, refused);
+    const model = makeModel({ state, inner: null, opened: {}, ...next(state, {}) }, answer, ({ open }, all) =>
+      open ? opened(open, all) : SHUT,
+    );
+
+    function answer(_name, value, all) {
       const changes = next(value, all.frame);
-      const followed = opens && Object.keys(all.explorer_state).length ? opens(changes.frame) ?? {} : null;
-      return followed ? { ...changes, explorer_state: followed, ...open(followed, all.explorer_frame) } : changes;
-    });
+      if (!all.inner || !followed || changes.frame.mistake) return changes;
+      const asked = followed(changes.frame);
+      return { ...changes, ...(asked ? opened(asked, all) : SHUT) };
+    }
+
+    function opened(asked, all) {
+      if (!explorerFrames(made)(asked)) return { frame: { ...all.frame, ...refused } };
+      const told = (inner) => ({ ...about, line: about.line + inner.get("frame").said });
+      if (all.inner) {
+        const inner = vmSite.models[all.inner];
+        inner.set("state", asked);
+        inner.save_changes();
+        return { opened: told(inner) };
+      }
+      const inner = explorerModel(made, asked, "");
+      const name = `inner-${++count}`;
+      vmSite.models[name] = inner;
+      inner.on("change:frame", () => model.take({ opened: told(inner) }));
+      return { inner: name, opened: told(inner) };
+    }
+
+    return model;
   }
+
+  const SHUT = { inner: null, opened: {} };
+  let count = 0;
+
+  // What anywidget's host does: draw a view that is open inside another.
+  const host = {
+    async getWidget(name) {
+      return {
+        render({ el, signal }) {
+          el.dataset.view = "EntryExplorer";
+          const clean = vmSite.views.EntryExplorer.render({ model: vmSite.models[name], el, host });
+          signal.addEventListener("abort", clean);
+        },
+      };
+    },
+  };
 
   // --- what needs a kernel is switched off -----------------------------------------------------------------
 
-  const WITHOUT = ".vm-names input, .vm-ept input, .vm-editor button, .vm-host textarea, .vm-host .vm-which .vm-button, .vm-host .vm-more .vm-button, .vm-map .vm-cut select";
+  const WITHOUT =
+    ".vm-names input, .vm-ept input, .vm-editor button, .vm-host textarea, .vm-host .vm-which .vm-button, .vm-host .vm-more .vm-button, .vm-map .vm-cut select";
 
   function switchOff(room) {
     for (const control of room.querySelectorAll(WITHOUT)) {
@@ -233,7 +319,11 @@ const vmSite = { views: {}, packed: {}, models: {} };
     const offered = document.createElement("datalist");
     offered.id = `lines-${number}`;
     const show = (model.get("state").show ?? []).join();
-    offered.append(...lines[show === "selection" ? show : "all"].filter(Boolean).map((line) => Object.assign(document.createElement("option"), { value: line })));
+    offered.append(
+      ...lines[show === "selection" ? show : "all"]
+        .filter(Boolean)
+        .map((line) => Object.assign(document.createElement("option"), { value: line })),
+    );
     room.append(offered);
     field.setAttribute("list", offered.id);
   }
@@ -246,28 +336,38 @@ const vmSite = { views: {}, packed: {}, models: {} };
     const model = await MAKERS[view](start);
     vmSite.models[room.id] = model;
     const el = document.createElement("div");
-    vmSite.views[view].render({ model, el });
+    vmSite.views[view].render({ model, el, host });
     room.replaceChildren(el);
     switchOff(room);
     const { lines } = vmSite.packed.EntryExplorer ? await content("EntryExplorer") : {};
     offerLines(room, model, lines, number);
-    new MutationObserver(() => { switchOff(room); offerLines(room, model, lines, number); }).observe(room, { childList: true, subtree: true });
+    new MutationObserver(() => {
+      switchOff(room);
+      offerLines(room, model, lines, number);
+    }).observe(room, { childList: true, subtree: true });
     room.dataset.ready = "";
   }
 
   function copyButton(code) {
-    const button = Object.assign(document.createElement("button"), { type: "button", className: "copy", textContent: "Copy" });
+    const button = Object.assign(document.createElement("button"), {
+      type: "button",
+      className: "copy",
+      textContent: "Copy",
+    });
     button.setAttribute("aria-label", "Copy this code");
     button.addEventListener("click", async () => {
       const text = code.querySelector("pre").textContent;
       try {
         await navigator.clipboard.writeText(text);
         button.textContent = "Copied";
-      } catch { // a browser may forbid it: then the code is marked, to be copied by hand
+      } catch {
+        // a browser may forbid it: then the code is marked, to be copied by hand
         getSelection().selectAllChildren(code.querySelector("pre"));
         button.textContent = "Marked";
       }
-      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+      setTimeout(() => {
+        button.textContent = "Copy";
+      }, 1500);
     });
     code.append(button);
   }
@@ -280,7 +380,9 @@ const vmSite = { views: {}, packed: {}, models: {} };
     });
     document.querySelectorAll(".code").forEach(copyButton);
     const narrow = matchMedia("(max-width: 1100px)");
-    const fold = () => { document.querySelector(".contents details").open = !narrow.matches; };
+    const fold = () => {
+      document.querySelector(".contents details").open = !narrow.matches;
+    };
     fold();
     narrow.addEventListener("change", fold);
     document.querySelectorAll(".live").forEach((room, number) => {

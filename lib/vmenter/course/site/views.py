@@ -41,17 +41,8 @@ WITHOUT = {
 }
 
 
-# The views that the site has, and in which others they may open, drawing with their parts there.
-KINDS: Mapping[type[AnyWidget], tuple[type[AnyWidget], ...]] = {
-    EntryExplorer: (HostView, ExposureMap),
-    PatchBench: (),
-    HostView: (),
-    ExposureMap: (),
-    Prediction: (),
-    FirstMinute: (),
-    LeakGame: (),
-}
 WHOLE = (Prediction, FirstMinute, LeakGame)  # they bring all that they may show
+KINDS: tuple[type[AnyWidget], ...] = (EntryExplorer, PatchBench, HostView, ExposureMap, *WHOLE)
 
 
 @dataclass(frozen=True)
@@ -121,10 +112,8 @@ def _module(widget: type[AnyWidget]) -> str:
 def style(widgets: Iterable[AnyWidget]) -> str:
     """Return the style sheets of these widgets. Each is kept to its own view: they share names for their parts."""
     sheets = [read("views/common.css")]
-    for kind, others in KINDS.items():
+    for kind in KINDS:
         if kind is EntryExplorer or any(isinstance(one, kind) for one in widgets):
-            views = ", ".join(f'[data-view="{one.__name__}"]' for one in (kind, *others))
-            end = "" if others else " to (.vm-explorer > *)"
             content = read(f"{kind.__module__.removeprefix('vmenter.').replace('.', '/')}.css")
-            sheets.append(f"@scope ({views}){end} {{\n{content}}}\n")
+            sheets.append(f'@scope ([data-view="{kind.__name__}"]) to ([data-view]) {{\n{content}}}\n')
     return "\n".join(sheets)

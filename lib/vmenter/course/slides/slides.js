@@ -4,7 +4,7 @@ const STEPS = { ArrowRight: 1, ArrowDown: 1, PageDown: 1, " ": 1, ArrowLeft: -1,
 
 function here() {
   const middle = innerHeight / 2;
-  return slides.findIndex(slide => {
+  return slides.findIndex((slide) => {
     const box = slide.getBoundingClientRect();
     return box.top <= middle && box.bottom > middle;
   });
@@ -13,10 +13,10 @@ function here() {
 function go(number) {
   const slide = slides[Math.max(0, Math.min(slides.length - 1, number))];
   slide.scrollIntoView();
-  history.replaceState(null, "", "#" + slide.id);
+  history.replaceState(null, "", `#${slide.id}`);
 }
 
-addEventListener("keydown", event => {
+addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("summary, a")) return;
   const step = event.key === " " && event.shiftKey ? -1 : STEPS[event.key];
   if (step) go(here() + step);

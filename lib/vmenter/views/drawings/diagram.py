@@ -48,9 +48,12 @@ class Diagram:
         The drawing is an <img>: JupyterLab shows it before the notebook is trusted, where it takes an <svg> apart;
         and inside it, prefers-color-scheme follows the page's theme.
         """
+        return {"text/plain": self.text, "text/html": self.image(self.text)}
+
+    def image(self, alternative: str) -> str:
+        """Return the SVG as an <img> with everything in it."""
         data = base64.b64encode(self.file().encode()).decode()
-        picture = f'<img style="max-width: 100%" alt="{escape(self.text)}" src="data:image/svg+xml;base64,{data}">'
-        return {"text/plain": self.text, "text/html": picture}
+        return f'<img style="max-width: 100%" alt="{escape(alternative)}" src="data:image/svg+xml;base64,{data}">'
 
 
 @dataclass(frozen=True)

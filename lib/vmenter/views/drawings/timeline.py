@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from vmenter import LabError
 from vmenter.story.history import ERAS, Era
-from vmenter.views.view import read
 
 KINDS = {"merged": "M", "posted": "P", "built": "B"}
 WIDTH = 96  # columns of the twin
@@ -128,7 +128,8 @@ class Timeline:
 
 @cache
 def _style() -> str:
-    return " ".join(read("views/common.css", "views/drawings/timeline.css").split())
+    sheets = (Path(__file__).parents[1] / "common.css", Path(__file__).with_name("timeline.css"))
+    return " ".join(" ".join(sheet.read_text(encoding="utf-8") for sheet in sheets).split())
 
 
 def timeline(eras: Iterable[Era] = ERAS.values(), here: str | None = None) -> Timeline:

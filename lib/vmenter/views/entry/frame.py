@@ -6,7 +6,7 @@ page draws frames and knows nothing of kernels; so it works in JupyterLab and, o
 kernel.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, TypedDict
@@ -18,9 +18,10 @@ from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE, Era
 from vmenter.story.promise import Reach, VCpuState
 from vmenter.views.entry.panels import drawing, side
 from vmenter.views.entry.recorded import panel
+from vmenter.views.view import Frame
 
-Frame = dict[str, Any]
 SHOW = ("selection", "flow", "events", "buffers", "verdict")
+CONTROLS = ("era", "compare", "processor", "options", "ept", "bugs", "mmio", "entry", "flags")
 ORDER = ("selection", "events", "verdict", "flow", "buffers")  # on the page and in the twin
 
 ABOUT_BUGS = {
@@ -68,6 +69,7 @@ class State(TypedDict, total=False):
     host_rsp_changed: bool
     cr2_changed: bool
     show: list[str]
+    controls: list[str]  # what the page lets the reader change; all of CONTROLS if not told
     recorded: str | None  # a VM-Enter of a booted kernel to show beside the lab's
 
 
@@ -99,12 +101,15 @@ def frame(state: Mapping[str, Any], more: Iterable[Era] = ()) -> Frame:
     eras = _eras(more)
     era = _known("era", state.get("era") or "650b68a0622f", eras)
     compare = _known("compare", state["compare"], eras) if state.get("compare") else None
-    show = _shown(state.get("show") or SHOW)
+    show = [name for name in ORDER if name in _named("show", state.get("show") or SHOW, SHOW)]
+    controls = state.get("controls")
+    controls = [*CONTROLS] if controls is None else _named("controls", controls, CONTROLS)
     host, vcpu = _host(state), _vcpu(state)
     sides = [side(one, host, vcpu, show) for one in (era, *([compare] if compare else []))]
     preset = state.get("preset")
-    return {
+    shown: Frame = {
         "show": show,
+        "controls": controls,
         "presets": [{"id": one.name, "title": one.title} for one in PRESETS.values()],
         "preset": preset,
         "bugs": [{"name": name, "about": ABOUT_BUGS[name], "on": name in host.bugs} for name in BUGS],
@@ -126,19 +131,35 @@ def frame(state: Mapping[str, Any], more: Iterable[Era] = ()) -> Frame:
         "said": " ".join(one["said"] for one in sides),
         "error": None,
     }
+    return {**shown, "text": list(_text(shown))}
 
 
-def twin(shown: Frame) -> str:
-    """Return the text twin of a frame: all that the page shows, in words."""
-    lines = list(shown["head"])
+def _text(shown: Frame) -> Iterator[str]:
+    """Yield the lines of the text twin."""
+    yield from shown["head"]
     for one in shown["sides"]:
-        lines += ["", one["heading"]]
-        lines += [line for name in shown["show"] for line in one[name]["text"]]
+        yield from side_text(one, shown["show"])
     if shown["recorded"]:
-        lines += ["", *shown["recorded"]["text"]]
-    if shown["error"]:
-        lines += ["", f"not shown: {shown['error']}", "Still shown: the last good state."]
-    return "\n".join(lines)
+        yield from ("", *shown["recorded"]["text"])
+
+
+def side_text(one: Frame, show: Iterable[str]) -> list[str]:
+    """Return the lines of one era's panels."""
+    return ["", one["heading"], *(line for name in show for line in one[name]["text"])]
+
+
+def sent(shown: Frame) -> Frame:
+    """Return a frame as the page gets it: the whole text once, and not each panel's again."""
+    sides = [
+        {
+            name: {part: told for part, told in value.items() if part != "text"}
+            if isinstance(value, dict)
+            else value
+            for name, value in one.items()
+        }
+        for one in shown.get("sides", ())
+    ]
+    return {**shown, "sides": sides}
 
 
 def drawings(shown: Frame, more: Iterable[Era] = ()) -> dict[str, str]:
@@ -165,13 +186,13 @@ def _hint(name: str, known: Iterable[str]) -> str:
     return f", did you mean {close[0]}" if close else ""
 
 
-def _shown(names: Sequence[str]) -> list[str]:
-    """Return the panels to show, in their order."""
+def _named(what: str, names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Return what is named, in the order of `known`. Raises `LabError` for what is not known."""
     wanted = [names] if isinstance(names, str) else list(names)
     for name in wanted:
-        if name not in SHOW:
-            raise LabError(f"show: unknown name {name!r}{_hint(name, SHOW)}; use some of: {' '.join(SHOW)}")
-    return [name for name in ORDER if name in wanted]
+        if name not in known:
+            raise LabError(f"{what}: unknown name {name!r}{_hint(name, known)}; use some of: {' '.join(known)}")
+    return [name for name in known if name in wanted]
 
 
 def _host(state: Mapping[str, Any]) -> Host:

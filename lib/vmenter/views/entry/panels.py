@@ -16,9 +16,10 @@ from vmenter.emulator import buffers
 from vmenter.emulator.machine import HOST_REGISTERS
 from vmenter.emulator.memory import Owner
 from vmenter.emulator.trace import CLEARS, EventKind, Trace
-from vmenter.flow.graph import Block, Flow
+from vmenter.flow.graph import Block, Flow, Kind
 from vmenter.flow.graph import Mark as FlowMark
 from vmenter.flow.text import branch_lines
+from vmenter.flow.text import lines as instruction_lines
 from vmenter.patching.text import table
 from vmenter.story.entry_text import event_text, notable, notes
 from vmenter.story.eras import GUEST, START, Entry, enter
@@ -237,7 +238,9 @@ def _marked(era: Era, trace: Trace, features: frozenset[str], _keys: frozenset[s
         for key, one in changes.items()
         if one.classes or one.text is not None
     }
-    return {"era": era.id, "marks": marks, "order": order, "text": list(_way_text(flow, state, order))}
+    said = list(_way_text(flow, state, order))
+    code = list(_code_text(flow, state, order))
+    return {"era": era.id, "marks": marks, "order": order, "way": said, "text": [*said, *code]}
 
 
 def _flow(entry: Entry) -> Panel:
@@ -261,6 +264,24 @@ def _way_text(flow: Flow, state: flowchart.State, order: dict[str, int]) -> Iter
     ]
     if missed:
         yield from _wrapped("  not on it: ", ", ".join(missed))
+
+
+def _code_text(flow: Flow, state: flowchart.State, order: dict[str, int]) -> Iterator[str]:
+    """Yield each block of the way: its instructions, and of each edge from it whether the run took it."""
+    yield "Block by block, and where each leads:"
+    width = max((len(key) for key in order), default=0)
+    for key, number in order.items():
+        block = flow.by_key[key]
+        code = branch_lines(flow, block, state.image) if block.branch else instruction_lines(flow, block)
+        yield from _wrapped(
+            f"  {number:>2} {key:<{width}}  ", "; ".join("\u00a0".join(one.split()) for one in code)
+        )
+        for edge in flow.edges:
+            if edge.tail == key:
+                taken = "taken" if (edge.tail, edge.head) in state.passed else "not taken"
+                to = f"{order[edge.head]} {edge.head}" if edge.head in order else edge.head
+                note = f", {edge.note}" if edge.note else ""
+                yield f"{'':{width + 7}}{taken}: {edge.kind} {'' if edge.kind is Kind.CALL else 'to '}{to}{note}"
 
 
 def _place(flow: Flow, block: Block) -> str:

@@ -1,46 +1,13 @@
+// @ts-check
 // EntryExplorer in the page: draws the frames that Python makes and sends back what the reader chooses.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, makeSvg, say, list, keepKeys and unique come from common.js.
+
+import { chip, drawChip, field, keepKeys, list, make, makeTail, options, say, unique } from "../common.js";
+import { align, drawSide, makeSide } from "./side.js";
 
 const OWN = "@own";
-const SIZES = [["window", "readable"], ["whole", "at a glance"], ["full", "full height"]];
 const NONE = "@none";
-const SHAPES = {
-  V: "9,2 23,2 30,9 30,23 23,30 9,30 2,23 2,9",
-  F: "9,2 23,2 30,9 30,23 23,30 9,30 2,23 2,9",
-  E: "2,3 30,3 30,20 16,30 2,20",
-  D: "16,2 31,29 1,29",
-  L: "2,8 30,8 30,24 2,24",
-  W: "2,8 30,8 30,24 2,24",
-  "\u2205": "16,1 31,16 16,31 1,16",
-};
-
-function shape(letter) {
-  return makeSvg("svg", { viewBox: "0 0 32 32", class: "vm-shape", "aria-hidden": "true" },
-    makeSvg("polygon", { points: SHAPES[letter] }),
-    makeSvg("text", { x: 16, y: letter === "D" ? 25 : 21, "text-anchor": "middle" }, letter));
-}
-
-// Where a block's outline is furthest to the left, from its own numbers: nothing need be on the screen yet.
-function leftmost(group) {
-  const outline = group.querySelector(".shape");
-  const numbers = (outline.getAttribute("points") ?? outline.getAttribute("d")).match(/-?[\d.]+/g).map(Number);
-  const points = numbers.flatMap((x, at) => (at % 2 ? [] : [[x, numbers[at + 1]]]));
-  const left = Math.min(...points.map(([x]) => x));
-  return [left, Math.min(...points.filter(([x]) => x < left + 1).map(([, y]) => y))];
-}
-
-// A sentence in which VM-Enter is never broken.
-function tell(element, text) {
-  if (element.dataset.told === text) return;
-  element.dataset.told = text;
-  element.replaceChildren(...text.split(/(VM-Enter)/).map((part, at) => (at % 2 ? make("span", { className: "vm-whole" }, part) : part)));
-}
-
-function plural(number, what, many = `${what}s`) {
-  return `${number.toLocaleString("en")} ${number === 1 ? what : many}`;
-}
-
+/** @param {View} view */
 function render({ model, el }) {
   const id = unique("vm-explorer");
   const frame = () => model.get("frame");
@@ -52,36 +19,16 @@ function render({ model, el }) {
     model.save_changes();
   }
 
-  function options(select, pairs, value) {
-    list(select, pairs, () => make("option"), (option, [name, text]) => {
-      option.value = name;
-      say(option, text);
-    });
-    if (select.value !== value) select.value = value;
-  }
-
-  function field(text, control) {
-    control.id = `${id}-${text.toLowerCase().replaceAll(" ", "-")}`;
-    return make("div", { className: "vm-field" }, make("label", { htmlFor: control.id }, text), control);
-  }
-
   function set(legend, ...content) {
     return make("fieldset", { className: "vm-set" }, make("legend", {}, legend), ...content);
-  }
-
-  function chip(type, attributes) {
-    return make("label", { className: "vm-chip" }, make("input", { type, ...attributes }), make("span"));
-  }
-
-  function drawChip(label, on, text) {
-    label.firstChild.checked = on;
-    say(label.lastChild, text);
   }
 
   // --- the eras ------------------------------------------------------------------------------------------
 
   const era = make("select", { onchange: () => choose({ era: era.value }) });
-  const compare = make("select", { onchange: () => choose({ compare: compare.value === NONE ? null : compare.value }) });
+  const compare = make("select", {
+    onchange: () => choose({ compare: compare.value === NONE ? null : compare.value }),
+  });
 
   function drawEras() {
     const pairs = frame().eras.map((one) => [one.id, one.text]);
@@ -95,18 +42,28 @@ function render({ model, el }) {
     onchange: () => (preset.value === OWN ? choose(own()) : choose({ preset: preset.value })),
   });
   const cmdline = make("input", {
-    type: "text", spellcheck: false, autocomplete: "off", placeholder: "mds=full l1tf=off kvm-intel.vmentry_l1d_flush=always",
+    type: "text",
+    spellcheck: false,
+    autocomplete: "off",
+    placeholder: "mds=full l1tf=off kvm-intel.vmentry_l1d_flush=always",
     onchange: () => choose({ cmdline: cmdline.value }),
   });
   const ept = chip("checkbox", { onchange: () => choose({ ept: ept.firstChild.checked }) });
   const bugs = make("div", { className: "vm-chips" });
   const facts = make("div", { className: "vm-chips" });
   const present = make("span", { className: "vm-present" });
-  const names = make("details", { className: "vm-names", open: !frame().preset },
+  const names = make(
+    "details",
+    { className: "vm-names", open: !frame().preset },
     make("summary", {}, "Bugs and microcode ", present),
-    set("Bugs of the CPU", bugs), set("What CPU and microcode say", facts));
+    set("Bugs of the CPU", bugs),
+    set("What CPU and microcode say", facts),
+  );
 
-  const on = (group) => frame()[group].filter((one) => one.on).map((one) => one.name);
+  const on = (group) =>
+    frame()
+      [group].filter((one) => one.on)
+      .map((one) => one.name);
 
   function own() {
     return { preset: null, bugs: on("bugs"), facts: on("facts") };
@@ -119,15 +76,26 @@ function render({ model, el }) {
   }
 
   function drawHost() {
-    options(preset, [[OWN, "my own choice of bugs and microcode"], ...frame().presets.map((one) => [one.id, one.title])],
-      frame().preset ?? OWN);
+    options(
+      preset,
+      [[OWN, "my own choice of bugs and microcode"], ...frame().presets.map((one) => [one.id, one.title])],
+      frame().preset ?? OWN,
+    );
     if (document.activeElement !== cmdline) cmdline.value = frame().cmdline;
     drawChip(ept, frame().ept, "EPT");
-    for (const [group, parent] of [["bugs", bugs], ["facts", facts]]) {
-      list(parent, frame()[group], (index) => chip("checkbox", { onchange: () => toggle(group, index) }), (label, one) => {
-        label.title = one.about;
-        drawChip(label, one.on, one.name);
-      });
+    for (const [group, parent] of [
+      ["bugs", bugs],
+      ["facts", facts],
+    ]) {
+      list(
+        parent,
+        frame()[group],
+        (index) => chip("checkbox", { onchange: () => toggle(group, index) }),
+        (label, one) => {
+          label.title = one.about;
+          drawChip(label, one.on, one.name);
+        },
+      );
     }
     say(present, [...on("bugs"), ...on("facts")].join(" ") || "none");
   }
@@ -135,242 +103,30 @@ function render({ model, el }) {
   // --- the vCPU ------------------------------------------------------------------------------------------
 
   const reaches = make("div", { className: "vm-chips" });
-  const launch = make("div", { className: "vm-chips" },
-    ...[false, true].map((value) => chip("radio", { name: `${id}-enter`, onchange: () => choose({ resume: value }) })));
-  const flags = make("div", { className: "vm-chips" },
+  const launch = make(
+    "div",
+    { className: "vm-chips" },
+    ...[false, true].map((value) => chip("radio", { name: `${id}-enter`, onchange: () => choose({ resume: value }) })),
+  );
+  const flags = make(
+    "div",
+    { className: "vm-chips" },
     ...["flush_pending", "guest_fb_clear"].map((name) =>
-      chip("checkbox", { onchange: (event) => choose({ [name]: event.target.checked }) })));
+      chip("checkbox", { onchange: (event) => choose({ [name]: event.target.checked }) }),
+    ),
+  );
 
   function drawVcpu() {
-    list(reaches, frame().reaches,
+    list(
+      reaches,
+      frame().reaches,
       (index) => chip("radio", { name: `${id}-reach`, onchange: () => choose({ mmio: frame().reaches[index].id }) }),
-      (label, one) => drawChip(label, one.on, one.text));
+      (label, one) => drawChip(label, one.on, one.text),
+    );
     drawChip(launch.children[0], !frame().resume, "first entry");
     drawChip(launch.children[1], frame().resume, "entered before");
     drawChip(flags.children[0], frame().flush_pending, "L1D flush pending");
     drawChip(flags.children[1], frame().guest_fb_clear, "guest has FB_CLEAR");
-  }
-
-  // --- one era's panels ----------------------------------------------------------------------------------
-
-  function panel(title, className, ...content) {
-    return make("section", { className: `vm-panel ${className}` }, make("h4", {}, title), ...content);
-  }
-
-  function makeSide(index) {
-    const parts = {};
-    const node = (name, tag, properties = {}, ...children) => (parts[name] = make(tag, properties, ...children));
-    node("head", "header", { className: "vm-panel vm-sidehead" },
-      node("badge", "span", { className: "vm-badge" }),
-      make("div", {}, node("title", "h3"), node("about", "p"), node("also", "p")));
-    parts.selection = panel("What boot selects, and why", "vm-selection",
-      make("div", { className: "vm-halves" },
-        node("why", "ol", { className: "vm-why" }),
-        make("div", {}, node("on", "dl", { className: "vm-pairs" }),
-          make("h5", {}, "/sys/devices/system/cpu/vulnerabilities"),
-          node("sysfs", "dl", { className: "vm-pairs vm-sysfs" }))));
-    parts.events = panel("On the way to VM-Enter", "vm-events", node("strip", "ol", { className: "vm-strip" }), node("nothing", "p", { className: "vm-soft" }));
-    parts.verdict = panel("The promise", "vm-verdict", node("promise", "p"), node("reason", "p", { className: "vm-reason" }),
-      node("facts", "dl", { className: "vm-pairs" }), node("notes", "ul", { className: "vm-notes" }));
-    node("way", "p", { className: "vm-hidden", id: `${id}-way-${index}` });
-    node("canvas", "div", { className: "vm-canvas", role: "region", tabIndex: 0, "aria-describedby": parts.way.id });
-    new ResizeObserver(() => begin(parts)).observe(parts.canvas);
-    parts.flow = panel("The way through the code", "vm-flow", node("sizes", "div", { className: "vm-chips", role: "group", "aria-label": "Size of the drawing" },
-      ...SIZES.map(([size, text], at) => {
-        const label = chip("radio", { name: `${id}-size-${index}`, onchange: () => resize(parts, size) });
-        drawChip(label, at === 0, text);
-        return label;
-      })), parts.way, parts.canvas);
-    node("lines", "tbody", { role: "rowgroup" });
-    parts.buffers = panel("What may be left in the CPU\u2019s buffers: a model", "vm-buffers",
-      node("left", "p"),
-      make("div", { className: "vm-halves" },
-        make("table", { role: "table", className: "vm-lines",
-          "aria-label": "Entries of the model, one row a cache line of 64 bytes, one cell 8 bytes" }, parts.lines),
-        make("div", {}, node("letters", "ul", { className: "vm-letters", "aria-label": "Letters: whose value it is" }),
-          node("valuesMore", "details", { className: "vm-fine" }, make("summary", {}, "Values, one by one"), node("values", "ul")),
-          make("details", { className: "vm-fine" }, make("summary", {}, "What this model leaves out"), node("leaves", "ul"),
-            make("p", {}, "It is no measurement, and no verdict rests on it.")))));
-    return parts;
-  }
-
-  function drawSelection(parts, { why, on: chosen, sysfs }) {
-    list(parts.why, why, () => make("li", {}, make("b"), make("span", { className: "vm-outcome-word" }), make("span", { className: "vm-soft" })),
-      (item, one) => {
-        say(item.children[0], one.subject);
-        say(item.children[1], one.outcome);
-        say(item.children[2], one.reason);
-      });
-    drawPairs(parts.on, [
-      ["features", chosen.features.join(" ") || "none"],
-      ["static keys", chosen.keys.join(" ") || "none"],
-      ["L1D flush", chosen.l1d_flush],
-      ...(chosen.smt_off ? [["SMT", "switched off"]] : []),
-    ]);
-    drawPairs(parts.sysfs, sysfs.map((one) => [one.flaw, one.line ?? "(no such file yet)"]));
-  }
-
-  function drawPairs(parent, pairs) {
-    list(parent, pairs, () => make("div", {}, make("dt"), make("dd")), (row, [name, value]) => {
-      say(row.firstChild, name);
-      say(row.lastChild, value);
-    });
-  }
-
-  function drawEvents(side, parts, { start, items, nothing, owed }) {
-    const all = items.flatMap((item) => [{ gap: item }, item]);
-    if (owed) all.splice(1, 0, { missing: true }, { gap: null });
-    parts.strip.classList.toggle("vm-many", items.length > 3);
-    parts.strip.replaceChildren(
-      make("li", { className: "vm-start" }, make("code", {}, start)),
-      ...all.map((one) => (one.missing ? missing() : "gap" in one ? gap(one.gap) : happened(side, one))));
-    say(parts.nothing, nothing ?? "");
-    parts.nothing.hidden = !nothing || owed;
-  }
-
-  function gap(to) {
-    const counts = to ? [plural(to.instructions, "instruction"), plural(to.accesses, "access", "accesses")] : [];
-    return make("li", { className: `vm-gap${to?.distant ? " vm-distant" : ""}` }, ...counts.map((text) => make("span", {}, text)));
-  }
-
-  function missing() {
-    return make("li", { className: "vm-event vm-missing" }, shape("\u2205"), make("b", {}, "no clear"), make("span", { className: "vm-soft" }, "no VERW, no L1D flush"));
-  }
-
-  function happened(side, one) {
-    const content = [shape(one.letter), make("b", {}, one.name), make("span", {}, one.detail), make("code", {}, one.where)];
-    const name = `vm-event vm-kind-${one.letter}${one.neutralised ? " vm-neutralised" : ""}`;
-    const seeks = shows("flow") && one.key;
-    return make("li", { className: name }, seeks
-      ? make("button", { type: "button", className: "vm-seek", title: "Show it in the drawing", onclick: () => seek(side, one.key) }, ...content)
-      : make("div", { className: "vm-seek" }, ...content));
-  }
-
-  function drawVerdict(parts, verdict) {
-    parts.verdict.classList.toggle("vm-bad", !verdict.kept);
-    tell(parts.promise, `The kernel promises: ${verdict.promise}.`);
-    tell(parts.reason, `${verdict.word}: ${verdict.reason}.`);
-    drawPairs(parts.facts, [
-      ["last cleared by", verdict.by],
-      ["distance", verdict.distance ?? "none: there is no clear to count from"],
-    ]);
-    list(parts.notes, verdict.notes, () => make("li"), (item, text) => say(item, text));
-    parts.notes.hidden = !verdict.notes.length;
-  }
-
-  function drawBadge(parts, verdict) {
-    parts.badge.hidden = parts.also.hidden = !verdict;
-    if (!verdict) return;
-    parts.badge.className = `vm-badge ${verdict.kept ? "vm-good" : "vm-bad"}`;
-    const also = [...(verdict.neutralised ? ["a VERW was neutralised"] : []), ...(verdict.assumed ? ["assumed: rests on the software flush"] : [])];
-    say(parts.also, also.join("; "));
-    parts.also.hidden = !also.length;
-    say(parts.badge, `${verdict.kept ? "\u2713" : "\u2717"} ${verdict.word}`);
-  }
-
-  function drawFlow(parts, flow) {
-    const drawing = model.get("drawings")[flow.era];
-    if (drawing === undefined) return;
-    if (parts.drawn !== drawing) {
-      parts.drawn = drawing;
-      parts.canvas.innerHTML = drawing; // laid out by our own Python, once an era
-      const svg = parts.canvas.firstElementChild;
-      svg.querySelector("desc")?.remove();
-      svg.removeAttribute("aria-labelledby");
-      svg.style.setProperty("--width", `${svg.getAttribute("width")}px`);
-      parts.groups = new Map();
-      for (const group of svg.querySelectorAll("[data-key]")) {
-        group.dataset.base = group.getAttribute("class");
-        for (const text of group.querySelectorAll("text")) text.dataset.base = text.textContent;
-        const { key } = group.dataset;
-        parts.groups.set(key, [...(parts.groups.get(key) ?? []), group]);
-      }
-      parts.begun = false;
-    }
-    const svg = parts.canvas.firstElementChild;
-    parts.canvas.setAttribute("aria-label", `Drawing of the code of ${flow.era}`);
-    say(parts.way, flow.text.join(" "));
-    svg.setAttribute("aria-label", `The code of ${flow.era} and the way taken`);
-    for (const number of svg.querySelectorAll(".vm-order")) number.remove();
-    for (const [key, groups] of parts.groups) {
-      const mark = flow.marks[key];
-      const lines = mark?.text?.split("\n") ?? [];
-      for (const group of groups) {
-        const name = `${group.dataset.base} ${mark?.class ?? ""}`.trim();
-        if (group.getAttribute("class") !== name) group.setAttribute("class", name);
-        [...group.querySelectorAll("text")].forEach((text, index) => {
-          say(text, lines[index] === undefined || lines[index] === "\0" ? text.dataset.base : lines[index]);
-        });
-        if (flow.order[key]) group.append(numbered(group, flow.order[key]));
-      }
-    }
-    parts.first = parts.groups.get(Object.keys(flow.order)[0])?.[0];
-    begin(parts);
-  }
-
-  // Show where the code begins, as soon as the drawing has a place on the screen.
-  function begin(parts) {
-    if (parts.begun || !parts.first || !parts.canvas.clientWidth) return;
-    parts.begun = true;
-    const [box, here] = [parts.first.getBoundingClientRect(), parts.canvas.getBoundingClientRect()];
-    parts.canvas.scrollLeft += box.x + box.width / 2 - here.x - here.width / 2;
-    parts.canvas.scrollTop = 0;
-  }
-
-  function resize(parts, size) {
-    parts.canvas.dataset.size = size;
-    parts.begun = false;
-    begin(parts);
-  }
-
-  function numbered(group, number) {
-    const [x, y] = leftmost(group);
-    return makeSvg("g", { class: "vm-order", "aria-hidden": "true" },
-      makeSvg("circle", { cx: x - 3, cy: y - 2, r: 10 }), makeSvg("text", { x: x - 3, y: y + 2, "text-anchor": "middle" }, String(number)));
-  }
-
-  function seek(side, key) {
-    const [group] = sides[side].groups?.get(key) ?? [];
-    if (!group) return;
-    for (const old of sides[side].canvas.querySelectorAll(".vm-sought")) old.classList.remove("vm-sought");
-    group.classList.add("vm-sought");
-    const { canvas } = sides[side];
-    const [box, here] = [group.getBoundingClientRect(), canvas.getBoundingClientRect()];
-    canvas.scrollBy(box.x + box.width / 2 - here.x - here.width / 2, box.y + box.height / 2 - here.y - here.height / 2);
-    canvas.focus({ preventScroll: true });
-    if (here.top < 0 || here.bottom > window.innerHeight) canvas.scrollIntoView({ block: "nearest" });
-  }
-
-  function drawBuffers(parts, { lines, said, legend, values, leaves_out }) {
-    say(parts.left, said);
-    parts.left.hidden = Boolean(legend.length); // its letters say the same
-    list(parts.lines, lines,
-      () => make("tr", { role: "row" }, make("th", { scope: "row", role: "rowheader" }),
-        ...Array.from({ length: 8 }, () => make("td", { role: "cell" }))),
-      (row, line) => {
-        say(row.firstChild, line.owner);
-        row.firstChild.title = line.line && `the line at ${line.line}`;
-        line.cells.forEach((cell, index) => {
-          const td = row.children[index + 1];
-          const name = cell ? `vm-word vm-value-${cell.letter}${cell.written ? " vm-written" : ""}` : "vm-word";
-          if (td.className !== name) td.className = name;
-          say(td, cell?.letter ?? "");
-          td.title = cell?.text ?? "";
-          if (cell) td.setAttribute("aria-label", cell.text);
-          else td.removeAttribute("aria-label");
-        });
-      });
-    list(parts.letters, legend, () => make("li", {}, make("b"), make("span")), (item, one) => {
-      item.firstChild.className = `vm-word vm-value-${one.letter}`;
-      say(item.firstChild, one.letter);
-      say(item.lastChild, `${one.count} \u00d7 ${one.text}`);
-    });
-    parts.valuesMore.hidden = !values.length;
-    list(parts.values, values, () => make("li", {}, make("b"), " ", make("code")), (item, one) => {
-      say(item.firstChild, one.letter);
-      say(item.lastChild, one.text);
-    });
-    list(parts.leaves, leaves_out, () => make("li"), (item, text) => say(item, text));
   }
 
   // --- the whole -----------------------------------------------------------------------------------------
@@ -387,62 +143,101 @@ function render({ model, el }) {
     booted.innerHTML = html ?? ""; // made by our own Python
   }
 
+  // What is done to one era's panels is done to the other's, so that they can be compared.
+  function inStep(change) {
+    for (const parts of sides) change(parts);
+  }
+
   function drawSides() {
     const shown = frame().sides;
     while (sides.length > shown.length) sides.pop();
-    while (sides.length < shown.length) sides.push(makeSide(sides.length));
+    while (sides.length < shown.length) {
+      sides.push(makeSide(id, sides.length, inStep));
+      align(sides[sides.length - 1], sides[0]);
+    }
     const rows = ["head", ...frame().show];
     grid.style.setProperty("--rows", rows.length);
     grid.classList.toggle("vm-two", shown.length > 1);
-    list(grid, shown, () => make("section", { className: "vm-side" }), (section, one, index) => {
-      const parts = sides[index];
-      section.setAttribute("aria-label", one.heading);
-      const wanted = rows.map((name) => parts[name]);
-      if (wanted.some((part, at) => section.children[at] !== part) || section.children.length > wanted.length) {
-        section.replaceChildren(...wanted);
-      }
-      say(parts.title, one.title);
-      say(parts.about, `${one.era}, ${one.release}; selection of kernel ${one.kernel}`);
-      drawBadge(parts, one.verdict);
-      if (one.selection) drawSelection(parts, one.selection);
-      if (one.events) drawEvents(index, parts, one.events);
-      if (one.verdict) drawVerdict(parts, one.verdict);
-      if (one.flow) drawFlow(parts, one.flow);
-      if (one.buffers) drawBuffers(parts, one.buffers);
+    list(
+      grid,
+      shown,
+      () => make("section", { className: "vm-side" }),
+      (section, one, index) => {
+        const parts = sides[index];
+        section.setAttribute("aria-label", one.heading);
+        const wanted = rows.map((name) => parts[name]);
+        if (wanted.some((part, at) => section.children[at] !== part) || section.children.length > wanted.length) {
+          section.replaceChildren(...wanted);
+        }
+        drawSide(parts, one, model.get("drawings"), shows("flow"));
+      },
+    );
+  }
+
+  const tail = makeTail();
+  tail.status.className = "vm-result";
+  const controls = {
+    era: field("Code of", era),
+    compare: field("Compare with", compare),
+    processor: field("Processor", preset),
+    options: field("Kernel command line", cmdline),
+    ept: make("div", { className: "vm-chips vm-ept" }, ept),
+    bugs: names,
+    mmio: set("Reach of host MMIO", reaches),
+    entry: set("Entry", launch),
+    flags: set("State", flags),
+  };
+  const groups = [
+    make("div", { className: "vm-eras" }, controls.era, controls.compare),
+    make(
+      "fieldset",
+      { className: "vm-group" },
+      make("legend", {}, "Host"),
+      make("div", { className: "vm-fields" }, controls.processor, controls.options, controls.ept),
+      names,
+    ),
+    make(
+      "fieldset",
+      { className: "vm-group" },
+      make("legend", {}, "vCPU"),
+      make("div", { className: "vm-fields" }, controls.mmio, controls.entry, controls.flags),
+    ),
+  ];
+  const MEMBERS = [
+    ["era", "compare"],
+    ["processor", "options", "ept", "bugs"],
+    ["mmio", "entry", "flags"],
+  ];
+
+  // As many controls as the question needs; a group without any is not there at all.
+  function drawControls() {
+    const wanted = frame().controls;
+    for (const [name, control] of Object.entries(controls)) control.hidden = !wanted.includes(name);
+    groups.forEach((group, at) => {
+      group.hidden = !MEMBERS[at].some((name) => wanted.includes(name));
     });
+    groups[2].hidden ||= !enters();
   }
 
-  const status = make("p", { className: "vm-hidden", role: "status", "aria-live": "polite" });
-  const mistake = make("p", { className: "vm-mistake", role: "alert" });
-  const twin = make("pre", { tabIndex: 0, role: "group", "aria-label": "The view as text" });
-  const root = make("section", { className: "vm vm-explorer", "aria-label": "Entry explorer", onkeydown: keepKeys },
-    make("div", { className: "vm-controls" },
-      make("div", { className: "vm-eras" }, field("Code of", era), field("Compare with", compare)),
-      make("fieldset", { className: "vm-group" }, make("legend", {}, "Host"),
-        make("div", { className: "vm-fields" }, field("Processor", preset), field("Kernel command line", cmdline), make("div", { className: "vm-chips vm-ept" }, ept)),
-        names),
-      ...(enters() ? [make("fieldset", { className: "vm-group" }, make("legend", {}, "vCPU"),
-        make("div", { className: "vm-fields" }, set("Reach of host MMIO", reaches), set("Entry", launch), set("State", flags)))] : [])),
-    status, mistake, grid, booted,
-    make("details", { className: "vm-more" }, make("summary", {}, "As text"), twin));
-
-  function text() {
-    const { head, sides: shown, show, recorded, error } = frame();
-    const wrong = error ? ["", `not shown: ${error}`, "Still shown: the last good state."] : [];
-    return [...head, ...shown.flatMap((one) => ["", one.heading, ...show.flatMap((name) => one[name].text)]),
-      ...(recorded ? ["", ...recorded.text] : []), ...wrong].join("\n");
-  }
+  const root = make(
+    "section",
+    { className: "vm vm-explorer", "aria-label": "Entry explorer", onkeydown: keepKeys },
+    tail.status,
+    make("div", { className: "vm-controls" }, ...groups),
+    tail.mistake,
+    grid,
+    booted,
+    tail.details,
+  );
 
   function drawAll() {
+    drawControls();
     drawEras();
     drawHost();
     drawVcpu();
     drawSides();
     drawRecorded();
-    say(status, frame().said);
-    say(mistake, frame().error ?? "");
-    mistake.hidden = !frame().error;
-    say(twin, text());
+    tail.draw(frame());
   }
 
   drawAll();

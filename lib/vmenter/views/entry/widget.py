@@ -4,36 +4,36 @@ A thin widget: what it shows is `frame.frame` of a small state; the page (widget
 """
 
 from collections.abc import Iterable, Mapping
-from html import escape
 from typing import Any
 
-import anywidget
 import traitlets
 
-from vmenter import LabError
 from vmenter.kernels.booted_record import booted_enter
 from vmenter.story.history import Era
-from vmenter.views.entry.frame import SHOW, Frame, drawings, frame, state_of, twin
-from vmenter.views.view import read
+from vmenter.views.drawings.diagram import Diagram
+from vmenter.views.entry.frame import SHOW, drawings, frame, sent, state_of
+from vmenter.views.entry.still import picture
+from vmenter.views.view import Frame, View, module, read
 
 
-class EntryExplorer(anywidget.AnyWidget):
+class EntryExplorer(View):
     """One VM-Enter to explore: choose the host, the vCPU and the era, and see what the code does.
 
     ``EntryExplorer(era="650b68a0622f", compare="e6ff1d61de51", bugs=("mds", "l1tf"))``. A `preset` (a name of
-    `processors.PRESETS`) stands for bugs and facts; `show` names the panels; `more` are eras of one's own to
-    choose from. Its text twin is its `repr`. Raises `LabError` for unknown names.
+    `processors.PRESETS`) stands for bugs and facts; `show` names the panels, and
+    `controls` what the page lets the reader change (some of `frame.CONTROLS`, as many as the question needs);
+    `more` are eras of one's own to choose from. Its text twin is its `repr`. Raises `LabError` for unknown names.
 
     ``EntryExplorer(recorded="5.10.46, 2019's flaw")`` opens on the situation of a VM-Enter that a booted kernel
     made, and shows that one below: what happened, the way by function, the distance, and what was forced. Era,
     host and vCPU are then taken from it, whatever else is given; `booted_record.booted_enters()` has the names.
     """
 
-    _esm = read("views/common.js", "views/entry/widget.js")
+    named = "One VM-Enter explored"
+    _esm = module("views/entry/widget.js")
     _css = read("views/common.css", "views/entry/widget.css")
 
-    state = traitlets.Dict().tag(sync=True)
-    frame = traitlets.Dict().tag(sync=True)
+    frame = traitlets.Dict().tag(sync=True, to_json=lambda shown, _widget: sent(shown))
     drawings = traitlets.Dict().tag(sync=True)
 
     def __init__(
@@ -53,6 +53,7 @@ class EntryExplorer(anywidget.AnyWidget):
         host_rsp_changed: bool = True,
         cr2_changed: bool = True,
         show: Iterable[str] = SHOW,
+        controls: Iterable[str] | None = None,
         more: Iterable[Era] = (),
         recorded: str | None = None,
     ) -> None:
@@ -77,45 +78,38 @@ class EntryExplorer(anywidget.AnyWidget):
             same = state_of(booted.era, booted.host, booted.vcpu)
             state |= {**same, "compare": state["compare"], "recorded": recorded}
         state["show"] = _names(show)
-        first = frame(state, self._more)
-        super().__init__(state=state, frame=first, drawings=drawings(first, self._more))
-        self.observe(self._follow, "state")
+        if controls is not None:
+            state["controls"] = _names(controls)
+        super().__init__(state)
+        self.drawings = drawings(self.frame, self._more)
 
-    def _follow(self, change: Mapping[str, Any]) -> None:
-        """Make the frame of a new state; whatever the page sent, the last good frame stays."""
-        new = next_frame(change["new"], self._more, self.frame)
-        with self.hold_sync():
-            self.drawings = drawings(new, self._more)
-            self.frame = new
+    def _picture(self) -> Diagram:
+        return picture(self.frame)
+
+    def _made(self, state: Mapping[str, Any]) -> Frame:
+        return frame(state, self._more)
+
+    def _show(self, new: Frame) -> None:
+        self.drawings = drawings(new, self._more)
+        self.frame = new
+
+    @classmethod
+    def opened_on(cls, state: Mapping[str, Any], last: View | None, more: Iterable[Era] = ()) -> "EntryExplorer":
+        """Return an explorer of a state, for a view that opens one: the `last` one, changed, or a new one.
+
+        Raises `LabError` for names that nothing has.
+        """
+        if not isinstance(last, cls):
+            return cls(**state, more=more)
+        frame(state, more)  # may raise, and then the last one stays as it is
+        last.state = dict(state)
+        return last
 
     @property
     def more(self) -> tuple[Era, ...]:
         """Eras of the reader's own, to choose from beside those of the story."""
         return self._more
 
-    @property
-    def text(self) -> str:
-        """The text twin: what the picture shows, in words."""
-        return twin(self.frame)
-
-    def __repr__(self) -> str:
-        return self.text
-
-    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Add to the widget what viewers without widgets show."""
-        data, metadata = super()._repr_mimebundle_(**options) or ({}, {})
-        return {**data, "text/html": f"<pre>{escape(self.text)}</pre>"}, metadata
-
 
 def _names(names: Iterable[str]) -> list[str]:
     return [names] if isinstance(names, str) else [str(name) for name in names]
-
-
-def next_frame(state: Mapping[str, Any], more: Iterable[Era], last: Frame) -> Frame:
-    """Return the frame of a state, or the last one with the mistake in it."""
-    try:
-        return frame(state, more)
-    except LabError as error:
-        return {**last, "error": str(error)}
-    except (TypeError, AttributeError, KeyError, ValueError) as error:  # no state that our page would send
-        return {**last, "error": f"this state makes no sense: {error}"}

@@ -17,8 +17,8 @@ from vmenter.story.exposure import SITUATIONS, Column, Count, Cut, counts
 from vmenter.story.history import ERAS, Era
 from vmenter.story.space import DEFAULT, Space
 from vmenter.views.exposure.cells import FAULTS, MARKS, cell, detail, where
+from vmenter.views.view import Frame
 
-Frame = dict[str, Any]
 WIDTH = 100  # of a line of the twin
 MOST = 24  # columns; more than that nobody compares
 
@@ -91,14 +91,6 @@ def frame(state: Mapping[str, Any], more: Iterable[Era] = (), space: Space = DEF
         "error": None,
     }
     return {**shown, "text": list(_text(shown))}
-
-
-def twin(shown: Frame) -> str:
-    """Return the text twin of a frame: all that the page shows, in words."""
-    lines = list(shown["text"])
-    if shown["error"]:
-        lines += ["", f"not shown: {shown['error']}", "Still shown: the last good state."]
-    return "\n".join(lines)
 
 
 # --- what was chosen ---------------------------------------------------------------------------------------------

@@ -1,22 +1,12 @@
+// @ts-check
 // ExposureMap in the page: draws the frames that Python makes and sends back the changes that stand in them.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, makeSvg, say, list, keepKeys, unique and within come from common.js; explorer is EntryExplorer's module.
 
-const OUTLINES = {
-  broken: "16,1 31,16 16,31 1,16",
-  failed: "4,4 28,4 28,28 4,28",
-  neutralised: "16,2 31,29 1,29",
-};
+import { drawPairs, field, keepKeys, list, make, makeRoom, makeTail, say, unique } from "../common.js";
+import { mark } from "./mark.js";
 
-// One mark: its shape, its letter in it.
-function mark(kind, letter) {
-  const shape = kind in OUTLINES ? makeSvg("polygon", { points: OUTLINES[kind] })
-    : makeSvg("circle", { cx: 16, cy: 16, r: kind === "kept" ? 13 : 3 });
-  const text = kind === "nothing" ? [] : [makeSvg("text", { x: 16, y: kind === "neutralised" ? 26 : 21, "text-anchor": "middle" }, letter)];
-  return makeSvg("svg", { viewBox: "0 0 32 32", class: `vm-mark vm-is-${kind}`, "aria-hidden": "true" }, shape, ...text);
-}
-
-function render({ model, el }) {
+/** @param {View} view */
+function render({ model, el, host }) {
   const id = unique("vm-map");
   const frame = () => model.get("frame");
 
@@ -47,34 +37,67 @@ function render({ model, el }) {
     const groups = new Map();
     for (const { name, group } of frame().axes) groups.set(group, [...(groups.get(group) ?? []), name]);
     const signature = JSON.stringify(frame().axes);
-    for (const [select, empty, value] of [[first, [], frame().split[0]], [second, ["nothing more"], frame().split[1] ?? ""]]) {
+    for (const [select, empty, value] of [
+      [first, [], frame().split[0]],
+      [second, ["nothing more"], frame().split[1] ?? ""],
+    ]) {
       if (select.dataset.axes !== signature) {
         select.dataset.axes = signature;
-        select.replaceChildren(...empty.map((text) => make("option", { value: "" }, text)),
-          ...[...groups].map(([group, names]) => make("optgroup", { label: group }, ...names.map((name) => make("option", { value: name }, name)))));
+        select.replaceChildren(
+          ...empty.map((text) => make("option", { value: "" }, text)),
+          ...[...groups].map(([group, names]) =>
+            make("optgroup", { label: group }, ...names.map((name) => make("option", { value: name }, name))),
+          ),
+        );
       }
       if (select.value !== value) select.value = value;
     }
   }
 
   function drawLooks() {
-    list(looks, frame().looks, (index) => make("button", { type: "button", className: "vm-button vm-look", onclick: () => choose(frame().looks[index].state) }),
+    list(
+      looks,
+      frame().looks,
+      (index) =>
+        make("button", {
+          type: "button",
+          className: "vm-button vm-look",
+          onclick: () => choose(frame().looks[index].state),
+        }),
       (button, one) => {
         say(button, one.text);
         button.setAttribute("aria-pressed", String(one.on));
-      });
+      },
+    );
   }
 
   function drawCrumbs() {
     const wide = { text: "everything", state: null };
-    list(crumbs, [wide, ...frame().narrowed], () => make("li"), (item, one, index) => {
-      const key = JSON.stringify(one);
-      if (item.dataset.key === key) return;
-      item.dataset.key = key;
-      item.replaceChildren(index === 0 ? make("span", { className: "vm-soft" }, one.text)
-        : make("button", { type: "button", className: "vm-button vm-crumb", "aria-label": `${one.text}; widen again`, onclick: () => go(one.state) },
-          make("span", {}, one.text), make("span", { className: "vm-away", "aria-hidden": "true" }, "\u00d7")));
-    });
+    list(
+      crumbs,
+      [wide, ...frame().narrowed],
+      () => make("li"),
+      (item, one, index) => {
+        const key = JSON.stringify(one);
+        if (item.dataset.key === key) return;
+        item.dataset.key = key;
+        item.replaceChildren(
+          index === 0
+            ? make("span", { className: "vm-soft" }, one.text)
+            : make(
+                "button",
+                {
+                  type: "button",
+                  className: "vm-button vm-crumb",
+                  "aria-label": `${one.text}; widen again`,
+                  onclick: () => go(one.state),
+                },
+                make("span", {}, one.text),
+                make("span", { className: "vm-away", "aria-hidden": "true" }, "\u00d7"),
+              ),
+        );
+      },
+    );
     say(size, frame().size);
   }
 
@@ -82,17 +105,39 @@ function render({ model, el }) {
 
   const head = make("thead", { role: "rowgroup" });
   const body = make("tbody", { role: "rowgroup" });
-  const table = make("table", { role: "grid", className: "vm-grid", "aria-label": "Eras and configurations",
-    "aria-describedby": `${id}-keys`, onkeydown: press }, head, body);
+  const table = make(
+    "table",
+    {
+      role: "grid",
+      className: "vm-grid",
+      "aria-label": "Eras and configurations",
+      "aria-describedby": `${id}-keys`,
+      onkeydown: press,
+    },
+    head,
+    body,
+  );
+  /** @type {string | null} */
   let laid = null; // what the grid is made of: eras and columns
+  /** @type {Part[][]} */
   let slots = []; // what can have the focus, row by row, heads first
+  /** @type {Part} */
   let at = null; // [row, column] of the one in the tab order
   let refocus = false;
   let opening = false;
 
   function headButton(one, what) {
-    return make("button", { type: "button", className: "vm-zoom", tabIndex: -1, "aria-label": `${what}; zoom in`,
-      onclick: () => go(one.state) }, make("span", {}, one.text));
+    return make(
+      "button",
+      {
+        type: "button",
+        className: "vm-zoom",
+        tabIndex: -1,
+        "aria-label": `${what}; zoom in`,
+        onclick: () => go(one.state),
+      },
+      make("span", {}, one.text),
+    );
   }
 
   function layOut() {
@@ -109,13 +154,56 @@ function render({ model, el }) {
     const leaves = columns.slice(1).map((one) => headButton(one, one.name));
     const tops = groups.map((one) => headButton(one, `${split[0]}: ${one.text}`));
     head.replaceChildren(
-      ...(groups.length ? [make("tr", { role: "row" }, corner(split[0]), all(2),
-        ...groups.map((one, index) => make("th", { scope: "colgroup", role: "columnheader", colSpan: one.span, className: "vm-group-head vm-edge" }, tops[index])))] : []),
-      make("tr", { role: "row" }, corner(split.at(-1)), ...(groups.length ? [] : [all(1)]),
-        ...leaves.map((button, index) => make("th", { scope: "col", role: "columnheader", className: `vm-leaf${edge(index + 1)}` }, button))));
-    body.replaceChildren(...rows.map((row) => make("tr", { role: "row" },
-      make("th", { scope: "row", role: "rowheader", title: row.title }, make("code", {}, row.era), make("span", { className: "vm-soft" }, row.release)),
-      ...row.cells.map((_, index) => make("td", { role: "gridcell", tabIndex: -1, onclick: (event) => focusOn(event.currentTarget), ondblclick: open, className: `vm-cell${index === 0 ? " vm-all" : edge(index)}` })))));
+      ...(groups.length
+        ? [
+            make(
+              "tr",
+              { role: "row" },
+              corner(split[0]),
+              all(2),
+              ...groups.map((one, index) =>
+                make(
+                  "th",
+                  { scope: "colgroup", role: "columnheader", colSpan: one.span, className: "vm-group-head vm-edge" },
+                  tops[index],
+                ),
+              ),
+            ),
+          ]
+        : []),
+      make(
+        "tr",
+        { role: "row" },
+        corner(split.at(-1)),
+        ...(groups.length ? [] : [all(1)]),
+        ...leaves.map((button, index) =>
+          make("th", { scope: "col", role: "columnheader", className: `vm-leaf${edge(index + 1)}` }, button),
+        ),
+      ),
+    );
+    body.replaceChildren(
+      ...rows.map((row) =>
+        make(
+          "tr",
+          { role: "row" },
+          make(
+            "th",
+            { scope: "row", role: "rowheader", title: row.title },
+            make("code", {}, row.era),
+            make("span", { className: "vm-soft" }, row.release),
+          ),
+          ...row.cells.map((_, index) =>
+            make("td", {
+              role: "gridcell",
+              tabIndex: -1,
+              onclick: (event) => focusOn(event.currentTarget),
+              ondblclick: open,
+              className: `vm-cell${index === 0 ? " vm-all" : edge(index)}`,
+            }),
+          ),
+        ),
+      ),
+    );
     slots = [
       ...(groups.length ? [[null, ...groups.flatMap((one, index) => Array(one.span).fill(tops[index]))]] : []),
       [null, ...leaves],
@@ -138,19 +226,31 @@ function render({ model, el }) {
     }
     const row = rows.findIndex((one) => one.era === cell[0]);
     const column = columns.findIndex((one) => JSON.stringify(one.key) === JSON.stringify(cell[1]));
-    rows.forEach((one, r) => one.cells.forEach((content, c) => {
-      const td = slots[heads() + r][c];
-      const key = JSON.stringify(content);
-      td.setAttribute("aria-selected", String(r === row && c === column));
-      if (td.dataset.key === key) return;
-      td.dataset.key = key;
-      td.dataset.kind = content.kind;
-      td.style.setProperty("--part", content.part);
-      td.setAttribute("aria-label", content.name);
-      td.replaceChildren(...(content.kind === "none" ? [] : [make("div", { className: "vm-marks" }, mark(content.kind, content.letter),
-        ...[...content.also].map((letter) => make("b", { className: "vm-also" }, letter))),
-        make("span", { className: "vm-share" }, content.share)]));
-    }));
+    for (const [r, one] of rows.entries()) {
+      for (const [c, content] of one.cells.entries()) {
+        const td = slots[heads() + r][c];
+        const key = JSON.stringify(content);
+        td.setAttribute("aria-selected", String(r === row && c === column));
+        if (td.dataset.key === key) continue;
+        td.dataset.key = key;
+        td.dataset.kind = content.kind;
+        td.style.setProperty("--part", content.part);
+        td.setAttribute("aria-label", content.name);
+        td.replaceChildren(
+          ...(content.kind === "none"
+            ? []
+            : [
+                make(
+                  "div",
+                  { className: "vm-marks" },
+                  mark(content.kind, content.letter),
+                  ...[...content.also].map((letter) => make("b", { className: "vm-also" }, letter)),
+                ),
+                make("span", { className: "vm-share" }, content.share),
+              ]),
+        );
+      }
+    }
     if (!at) rove([heads() + row, column], had);
     refocus = false;
   }
@@ -187,6 +287,7 @@ function render({ model, el }) {
   function press(event) {
     const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
     const from = slots[at[0]][at[1]];
+    /** @type {Part} */
     let to = null;
     if (event.key in steps) {
       const [down, right] = steps[event.key];
@@ -212,11 +313,19 @@ function render({ model, el }) {
   const example = make("p");
   const verdict = make("p", { className: "vm-verdict-line" });
   const command = make("pre", { tabIndex: 0, "aria-label": "The same on the command line" });
-  const button = make("button", { type: "button", className: "vm-button vm-main", onclick: open }, "Open it in the EntryExplorer");
+  const button = make(
+    "button",
+    { type: "button", className: "vm-button vm-main", onclick: open },
+    "Open it in the EntryExplorer",
+  );
   const shared = make("dl", { className: "vm-pairs" });
   const sharing = make("div", {}, make("h5", {}, "All of them have"), shared);
-  const detail = make("section", { className: "vm-detail", "aria-label": "The selected cell" },
-    make("div", {}, make("header", {}, badge, make("div", {}, title, column)), said, example, verdict, command, button), sharing);
+  const detail = make(
+    "section",
+    { className: "vm-detail", "aria-label": "The selected cell" },
+    make("div", {}, make("header", {}, badge, make("div", {}, title, column)), said, example, verdict, command, button),
+    sharing,
+  );
 
   function drawDetail() {
     const one = frame().detail;
@@ -232,116 +341,102 @@ function render({ model, el }) {
     if (command.textContent !== (one.replay ?? "")) command.replaceChildren(...words); // lines end between words only
     command.hidden = !one.replay;
     button.hidden = !one.explorer;
-    list(shared, one.shared, () => make("div", {}, make("dt"), make("dd")), (row, [name, values]) => {
-      say(row.firstChild, name);
-      say(row.lastChild, values);
-    });
+    drawPairs(shared, one.shared);
     sharing.hidden = !one.shared.length;
   }
 
   // --- the explorer below --------------------------------------------------------------------------------
 
-  const host = make("div");
-  const heading = make("h4", { tabIndex: -1 }, "One of these configurations, run");
-  const room = make("section", { className: "vm-room", "aria-label": "The opened configuration", hidden: true },
-    make("div", { className: "vm-row" }, heading, make("button", { type: "button", className: "vm-button", onclick: close }, "Close, back to the map")), host);
-  const trouble = make("p", { className: "vm-mistake", role: "alert", hidden: true });
-  let clean = null;
-  let arriving = false;
+  const room = makeRoom(
+    { model, el, host },
+    { label: "The opened configuration", close: "Close, back to the map", leave: () => rove(at, true) },
+  );
 
   // The selected cell's frame may still be on its way.
   function open() {
     const cell = here() ?? frame().cell;
     opening = JSON.stringify(frame().cell) !== JSON.stringify(cell);
     if (opening || !frame().detail.explorer) return;
-    arriving = true;
-    model.set("explorer_state", frame().detail.explorer);
-    model.save_changes();
-    drawRoom();
-  }
-
-  function close() {
-    model.set("explorer_state", {});
-    model.save_changes();
-    rove(at, true);
-  }
-
-  function drawRoom() {
-    const shown = model.get("explorer_frame");
-    const wrong = shown.sides ? "" : shown.error ?? "";
-    say(trouble, wrong);
-    trouble.hidden = !wrong;
-    room.hidden = !shown.sides;
-    if (shown.sides && !clean) clean = explorer.render({ model: within(model, "explorer"), el: host });
-    if (!shown.sides && clean) {
-      clean();
-      clean = null;
-      host.replaceChildren();
-    }
-    if (!arriving || !shown.sides || shown.sides[0].era !== model.get("explorer_state").era) return;
-    arriving = false;
-    heading.focus({ preventScroll: true });
-    room.scrollIntoView({ block: "nearest", behavior: "auto" });
+    room.open(frame().detail.explorer);
   }
 
   // --- the whole -----------------------------------------------------------------------------------------
 
   const legend = make("ul", { className: "vm-key", "aria-label": "What the marks mean" });
-  const status = make("p", { className: "vm-hidden", role: "status", "aria-live": "polite" });
-  const mistake = make("p", { className: "vm-mistake", role: "alert" });
-  const twin = make("pre", { tabIndex: 0 });
-  const root = make("section", { className: "vm vm-map", "aria-label": "Exposure map", onkeydown: keepKeys },
+  const tail = makeTail();
+  const root = make(
+    "section",
+    { className: "vm vm-map", "aria-label": "Exposure map", onkeydown: keepKeys },
     looks,
-    make("div", { className: "vm-cut" },
-      make("div", { className: "vm-field" }, make("label", { htmlFor: first.id }, "Columns"), first),
-      make("div", { className: "vm-field" }, make("label", { htmlFor: second.id }, "divided by"), second),
-      make("div", { className: "vm-field vm-trail" }, make("span", {}, "Zoomed in on"), crumbs)),
-    size, mistake,
-    make("div", { className: "vm-scroll" }, table), legend,
-    make("p", { id: `${id}-keys`, className: "vm-fine" },
-      "Click a column\u2019s head to zoom in, a cell for what is in it. Keys: arrows, Home, End; Enter zooms in or opens, Escape zooms out. A share counts configurations, not machines in use."),
-    status, detail, trouble, room,
-    make("details", { className: "vm-more" }, make("summary", {}, "As text"), twin));
+    make(
+      "div",
+      { className: "vm-cut" },
+      field("Columns", first),
+      field("divided by", second),
+      make("div", { className: "vm-field vm-trail" }, make("span", {}, "Zoomed in on"), crumbs),
+    ),
+    size,
+    tail.mistake,
+    make("div", { className: "vm-scroll" }, table),
+    legend,
+    make(
+      "p",
+      { id: `${id}-keys`, className: "vm-fine" },
+      "Click a column\u2019s head to zoom in, a cell for what is in it. Keys: arrows, Home, End; Enter zooms in or opens, Escape zooms out. A share counts configurations, not machines in use.",
+    ),
+    tail.status,
+    detail,
+    room.section,
+    tail.details,
+  );
 
   function drawLegend() {
-    list(legend, frame().legend, () => make("li"), (item, one) => {
-      if (item.dataset.kind === one.kind) return;
-      item.dataset.kind = one.kind;
-      item.replaceChildren(one.kind === "none" ? make("span", { className: "vm-blank", "aria-hidden": "true" }) : mark(one.kind, one.letter), make("span", {}, one.text));
-    });
+    list(
+      legend,
+      frame().legend,
+      () => make("li"),
+      (item, one) => {
+        if (item.dataset.kind === one.kind) return;
+        item.dataset.kind = one.kind;
+        item.replaceChildren(
+          one.kind === "none"
+            ? make("span", { className: "vm-blank", "aria-hidden": "true" })
+            : mark(one.kind, one.letter),
+          make("span", {}, one.text),
+        );
+      },
+    );
   }
 
   function drawAll() {
-    const { error, text } = frame();
     drawLooks();
     drawAxes();
     drawCrumbs();
     drawGrid();
     drawLegend();
     drawDetail();
-    say(status, frame().said);
-    say(mistake, error ? `${error} \u2014 below, the last good state.` : "");
-    mistake.hidden = !error;
-    const wrong = error ? ["", `not shown: ${error}`, "Still shown: the last good state."] : [];
-    const opened = model.get("explorer_frame").said;
-    say(twin, [...text, ...wrong, ...(opened ? [`Opened       ${opened}`] : [])].join("\n"));
+    drawTold();
     if (opening) open();
   }
 
+  function drawTold() {
+    tail.draw(frame(), model.get("opened").line);
+  }
+
   function drawOpened() {
-    drawRoom();
-    drawAll();
+    room.draw();
+    drawTold();
   }
 
   drawAll();
-  drawRoom();
+  room.draw();
   el.append(root);
   model.on("change:frame", drawAll);
-  model.on("change:explorer_frame", drawOpened);
+  model.on("change:opened", drawOpened);
   return () => {
-    clean?.();
+    room.stop();
     model.off?.("change:frame", drawAll);
-    model.off?.("change:explorer_frame", drawOpened);
+    model.off?.("change:opened", drawOpened);
   };
 }
 

@@ -5,29 +5,18 @@ cell opens its counterexample in an EntryExplorer below the map: the same view, 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
-import anywidget
-import traitlets
-
-from vmenter import LabError
 from vmenter.story.history import Era
 from vmenter.story.space import DEFAULT, Space
-from vmenter.views.entry.frame import drawings
-from vmenter.views.entry.widget import next_frame
-from vmenter.views.exposure.frame import LOOKS, Frame, frame, twin
-from vmenter.views.view import read
+from vmenter.views.drawings.diagram import Diagram
+from vmenter.views.entry.widget import EntryExplorer
+from vmenter.views.exposure.frame import LOOKS, frame
+from vmenter.views.exposure.still import picture
+from vmenter.views.view import Frame, Opener, View, module, read
 
 
-def _module() -> str:
-    """Return the page's module. EntryExplorer's is a function in it, so that their names do not meet."""
-    explorer, _ = read("views/entry/widget.js").split("export default")
-    wrapped = f"const explorer = (() => {{\n{explorer}\nreturn {{ render }};\n}})();"
-    return "\n".join((read("views/common.js"), wrapped, read("views/exposure/widget.js")))
-
-
-class ExposureMap(anywidget.AnyWidget):
+class ExposureMap(Opener):
     """A map of an audit: rows are eras, columns the values of one dimension of the space, or of two.
 
     ``ExposureMap(("mds", "l1tf"), narrowed=[("EPT", "on")], cell=("650b68a0622f", ("yes", "yes")))``. Beside the
@@ -36,14 +25,13 @@ class ExposureMap(anywidget.AnyWidget):
     names.
     """
 
-    _esm = _module()
-    _css = read("views/common.css", "views/entry/widget.css", "views/exposure/widget.css")
-
-    state = traitlets.Dict().tag(sync=True)
-    frame = traitlets.Dict().tag(sync=True)
-    explorer_state = traitlets.Dict().tag(sync=True)  # empty while it is closed
-    explorer_frame = traitlets.Dict().tag(sync=True)
-    explorer_drawings = traitlets.Dict().tag(sync=True)
+    about: ClassVar = {
+        "heading": "One of these configurations, run",
+        "line": "Opened       ",
+    }  # of an explorer that is open
+    named = "Exposure map"
+    _esm = module("views/exposure/widget.js")
+    _css = read("views/common.css", "views/exposure/widget.css")
 
     def __init__(
         self,
@@ -62,20 +50,19 @@ class ExposureMap(anywidget.AnyWidget):
             "cell": None if cell is None else [cell[0], list(cell[1])],
             "eras": None if eras is None else list(eras),
         }
-        super().__init__(state=state, frame=frame(state, self._more, space))
-        self.observe(self._follow, "state")
-        self.observe(self._open, "explorer_state")
+        super().__init__(state)
 
-    def _follow(self, change: Mapping[str, Any]) -> None:
-        """Make the frame of a new state; whatever the page sent, the last good frame stays."""
-        self.frame = _next(change["new"], self._more, self._space, self.frame)
+    def _picture(self) -> Diagram:
+        return picture(self.frame)
 
-    def _open(self, change: Mapping[str, Any]) -> None:
-        """Show one VM-Enter in the explorer, or close it."""
-        new = next_frame(change["new"], self._more, self.explorer_frame) if change["new"] else {}
-        with self.hold_sync():
-            self.explorer_drawings = drawings(new, self._more) if new.get("sides") else {}
-            self.explorer_frame = new
+    def _made(self, state: Mapping[str, Any]) -> Frame:
+        return frame(state, self._more, self._space)
+
+    def _opening(self, asked: Mapping[str, Any]) -> View:
+        return EntryExplorer.opened_on(asked, self.inner, self._more)
+
+    def _about(self, inner: View) -> dict[str, Any]:
+        return {**self.about, "line": self.about["line"] + inner.frame["said"]}
 
     @property
     def more(self) -> tuple[Era, ...]:
@@ -86,27 +73,3 @@ class ExposureMap(anywidget.AnyWidget):
     def space(self) -> Space:
         """The configurations that are mapped."""
         return self._space
-
-    @property
-    def text(self) -> str:
-        """The text twin: what the picture shows, in words."""
-        opened = self.explorer_frame.get("said")
-        return twin(self.frame) + (f"\nOpened       {opened}" if opened else "")
-
-    def __repr__(self) -> str:
-        return self.text
-
-    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Add to the widget what viewers without widgets show."""
-        data, metadata = super()._repr_mimebundle_(**options) or ({}, {})
-        return {**data, "text/html": f"<pre>{escape(self.text)}</pre>"}, metadata
-
-
-def _next(state: Mapping[str, Any], more: Iterable[Era], space: Space, last: Frame) -> Frame:
-    """Return the frame of a state, or the last one with the mistake in it."""
-    try:
-        return frame(state, more, space)
-    except LabError as error:
-        return {**last, "error": str(error)}
-    except (TypeError, AttributeError, KeyError, ValueError) as error:  # no state that our page would send
-        return {**last, "error": f"this state makes no sense: {error}"}

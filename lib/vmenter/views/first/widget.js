@@ -1,5 +1,9 @@
+// @ts-check
 // FirstMinute: one button. Everything is in the frame; a press shows the next VM-Enter of the machine chosen.
 
+import { keepKeys, list, make, say, unique } from "../common.js";
+
+/** @param {View} view */
 function render({ model, el }) {
   const id = unique("vm-first");
   const frame = model.get("frame");
@@ -10,24 +14,53 @@ function render({ model, el }) {
     model.save_changes();
   }
 
-  const go = make("button", { type: "button", className: "vm-button vm-main vm-first-go", onclick: () => {
-    const { pressed } = model.get("state");
-    become({ pressed: pressed < machine().runs.length ? pressed + 1 : 0 });
-  } });
-  const machines = make("fieldset", { className: "vm-chips" }, make("legend", { className: "vm-hidden" }, "Which machine"),
-    ...frame.machines.map((one) => make("label", { className: "vm-chip" },
-      make("input", { type: "radio", name: id, value: one.id, onchange: () => become({ machine: one.id, pressed: 0 }) }),
-      make("span", {}, one.title))));
+  const go = make("button", {
+    type: "button",
+    className: "vm-button vm-main vm-first-go",
+    onclick: () => {
+      const { pressed } = model.get("state");
+      become({ pressed: pressed < machine().runs.length ? pressed + 1 : 0 });
+    },
+  });
+  const machines = make(
+    "fieldset",
+    { className: "vm-chips" },
+    make("legend", { className: "vm-hidden" }, "Which machine"),
+    ...frame.machines.map((one) =>
+      make(
+        "label",
+        { className: "vm-chip" },
+        make("input", {
+          type: "radio",
+          name: id,
+          value: one.id,
+          onchange: () => become({ machine: one.id, pressed: 0 }),
+        }),
+        make("span", {}, one.title),
+      ),
+    ),
+  );
   const runs = make("ol", { className: "vm-first-runs" });
   const asked = make("p", { className: "vm-first-asked" });
-  const key = make("ul", { className: "vm-first-key", "aria-label": "What the marks mean" },
-    ...frame.legend.map((one) => make("li", {}, make("b", {}, one.mark), ` ${one.text}`)));
+  const key = make(
+    "ul",
+    { className: "vm-first-key", "aria-label": "What the marks mean" },
+    ...frame.legend.map((one) => make("li", {}, make("b", {}, one.mark), ` ${one.text}`)),
+  );
   const status = make("p", { className: "vm-hidden", role: "status", "aria-live": "polite" });
   const twin = make("pre", { tabIndex: 0, role: "group", "aria-label": "The view as text" });
-  const root = make("section", { className: "vm vm-first", "aria-label": "One VM-Enter, three times", onkeydown: keepKeys },
-    make("h3", {}, frame.question), make("div", { className: "vm-first-row" }, go, machines), status, runs, asked, key,
+  const root = make(
+    "section",
+    { className: "vm vm-first", "aria-label": "One VM-Enter, three times", onkeydown: keepKeys },
+    make("h3", {}, frame.question),
+    make("div", { className: "vm-first-row" }, go, machines),
+    status,
+    runs,
+    asked,
+    key,
     make("p", { className: "vm-first-model" }, frame.model),
-    make("details", { className: "vm-more" }, make("summary", {}, "As text"), twin));
+    make("details", { className: "vm-more" }, make("summary", {}, "As text"), twin),
+  );
 
   function makeRun() {
     return make("li", {}, make("h4"), make("p"), make("div"), make("p", { className: "vm-first-steps" }));
@@ -57,7 +90,10 @@ function render({ model, el }) {
     asked.hidden = !done;
     const last = shown[shown.length - 1];
     say(status, last ? `${last.title}. ${last.sentence} ${last.said.join(" ")}` : "");
-    const lines = shown.flatMap((run, at) => [`${at + 1}. ${run.title}. ${run.sentence}`, ...run.said.map((line) => `   ${line}`)]);
+    const lines = shown.flatMap((run, at) => [
+      `${at + 1}. ${run.title}. ${run.sentence}`,
+      ...run.said.map((line) => `   ${line}`),
+    ]);
     const next = done ? machine().asked : `Next: ${all[pressed].button}`;
     say(twin, [`${frame.question} (${machine().title})`, ...lines, next, frame.model].join("\n"));
   }

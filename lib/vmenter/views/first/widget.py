@@ -6,25 +6,23 @@ as was pressed for.
 
 from base64 import b64encode
 from html import escape
-from typing import Any
 
-import anywidget
 import traitlets
 
 from vmenter import LabError
 from vmenter.views.first.frame import frame, machine_of, twin
 from vmenter.views.first.picture import still
-from vmenter.views.view import read
+from vmenter.views.view import Twin, module, read
 
 
-class FirstMinute(anywidget.AnyWidget):
+class FirstMinute(Twin):
     """Three VM-Enters, one after the other: ``FirstMinute()`` of an Intel server, ``FirstMinute("amd")`` of AMD's.
 
     `state` is which machine, and how often the button was pressed. `text` is the twin of what is shown. Where
     there are no widgets stands a picture of all three. Raises `LabError` for a machine that there is not.
     """
 
-    _esm = read("views/common.js", "views/first/widget.js")
+    _esm = module("views/first/widget.js")
     _css = read("views/common.css", "views/first/widget.css")
 
     state = traitlets.Dict().tag(sync=True)
@@ -57,11 +55,8 @@ class FirstMinute(anywidget.AnyWidget):
     def __repr__(self) -> str:
         return self.whole
 
-    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Add to the widget what viewers without widgets show."""
-        data, metadata = super()._repr_mimebundle_(**options) or ({}, {})
+    def _html(self) -> str:
+        """Return what viewers without widgets show."""
         picture = b64encode(self.picture.encode()).decode()
-        html = (
-            f'<img style="max-width: 100%" alt="{escape(self.whole)}" src="data:image/svg+xml;base64,{picture}">'
-        )
-        return {**data, "text/html": html}, metadata
+        alternative = escape(self.whole)
+        return f'<img style="max-width: 100%" alt="{alternative}" src="data:image/svg+xml;base64,{picture}">'

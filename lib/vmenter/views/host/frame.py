@@ -24,8 +24,8 @@ from vmenter.hosts.explain_text import (
 from vmenter.hosts.verdict import FINE
 from vmenter.story.promise import VCpuState
 from vmenter.views.entry.frame import state_of
+from vmenter.views.view import Frame
 
-Frame = dict[str, Any]
 DEFAULT = "four-flaws"
 HERE = "The machine that this notebook's kernel runs on, read now"
 PASTED = "What you pasted"
@@ -93,12 +93,6 @@ def frame_of(state: Mapping[str, Any], found: Explanation) -> Frame:
         "text": [source, *text_lines(found)],
         "error": None,
     }
-
-
-def twin(shown: Frame) -> str:
-    """Return the text twin of a frame: all that the page shows, in words."""
-    wrong = [f"not shown: {shown['error']}", "Still shown: the last good report.", ""] if shown["error"] else []
-    return "\n".join((*wrong, *shown["text"]))
 
 
 def explorer_state(found: Explanation) -> dict[str, Any] | None:

@@ -1,6 +1,20 @@
+// @ts-check
 // HostView in the page: draws the frames that Python makes and sends back which report the reader wants.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, makeSvg, say, list, keepKeys, unique and within come from common.js; explorer is EntryExplorer's own module.
+
+import {
+  drawPairs,
+  field,
+  keepKeys,
+  list,
+  make,
+  makeRoom,
+  makeSvg,
+  makeTail,
+  options,
+  say,
+  unique,
+} from "../common.js";
 
 const LIVE = "@live";
 const OWN = "@pasted";
@@ -13,16 +27,25 @@ const OUTLINES = {
 };
 
 function outline(letter) {
-  const text = makeSvg("text", { x: letter === "D" ? 18 : 16, y: letter === "V" ? 26 : 21, "text-anchor": "middle" }, letter);
-  return makeSvg("svg", { viewBox: "0 0 32 32", class: "vm-shape", "aria-hidden": "true" },
-    makeSvg("polygon", { points: OUTLINES[letter] }), text);
+  const text = makeSvg(
+    "text",
+    { x: letter === "D" ? 18 : 16, y: letter === "V" ? 26 : 21, "text-anchor": "middle" },
+    letter,
+  );
+  return makeSvg(
+    "svg",
+    { viewBox: "0 0 32 32", class: "vm-shape", "aria-hidden": "true" },
+    makeSvg("polygon", { points: OUTLINES[letter] }),
+    text,
+  );
 }
 
 function badge(letter, text) {
   return make("span", { className: "vm-says", "data-letter": letter }, outline(letter), make("span", {}, text));
 }
 
-function render({ model, el }) {
+/** @param {View} view */
+function render({ model, el, host: page }) {
   const id = unique("vm-host");
   const frame = () => model.get("frame");
 
@@ -33,22 +56,40 @@ function render({ model, el }) {
 
   // --- which report --------------------------------------------------------------------------------------
 
-  const which = make("select", { id: `${id}-which`, onchange: () => choose({ sample: which.value, pasted: null, live: false }) });
-  const here = make("button", {
-    type: "button", className: "vm-button", onclick: () => choose({ sample: null, pasted: null, live: true }),
-  }, "Read the machine this notebook runs on");
+  const which = make("select", {
+    id: `${id}-which`,
+    onchange: () => choose({ sample: which.value, pasted: null, live: false }),
+  });
+  const here = make(
+    "button",
+    {
+      type: "button",
+      className: "vm-button",
+      onclick: () => choose({ sample: null, pasted: null, live: true }),
+    },
+    "Read the machine this notebook runs on",
+  );
   const how = make("pre", { tabIndex: 0, role: "group", "aria-label": "The line to run on the other machine" });
   const about = make("p", { className: "vm-soft" });
   const paste = make("textarea", {
-    id: `${id}-paste`, rows: 6, spellcheck: false, autocomplete: "off",
-    onkeydown: (event) => { if (event.key === "Enter" && event.ctrlKey) explain(event); },
+    id: `${id}-paste`,
+    rows: 6,
+    spellcheck: false,
+    autocomplete: "off",
+    onkeydown: (event) => {
+      if (event.key === "Enter" && event.ctrlKey) explain(event);
+    },
   });
-  const other = make("details", { className: "vm-more" },
+  const other = make(
+    "details",
+    { className: "vm-more" },
     make("summary", {}, "Another machine"),
     make("p", {}, "Run this line there and paste what it prints. The output of lscpu will do, but tells less."),
-    how, about,
-    make("div", { className: "vm-field" }, make("label", { htmlFor: paste.id }, "What it printed"), paste),
-    make("button", { type: "button", className: "vm-button vm-main", onclick: explain }, "Explain it"));
+    how,
+    about,
+    field("What it printed", paste),
+    make("button", { type: "button", className: "vm-button vm-main", onclick: explain }, "Explain it"),
+  );
 
   function explain(event) {
     event.preventDefault();
@@ -61,12 +102,8 @@ function render({ model, el }) {
     const live = Boolean(model.get("state").live);
     const own = sample === null ? [[live ? LIVE : OWN, source]] : [];
     const pairs = [...own, ...samples.map((one) => [one.id, `Recorded: ${one.title}`])];
-    list(which, pairs, () => make("option"), (option, [name, text]) => {
-      option.value = name;
-      option.disabled = name.startsWith("@");
-      say(option, text);
-    });
-    which.value = sample ?? own[0][0];
+    options(which, pairs, sample ?? own[0][0]);
+    for (const option of which.children) option.disabled = option.value.startsWith("@");
     say(how, frame().how);
     say(about, frame().about_how);
   }
@@ -76,18 +113,43 @@ function render({ model, el }) {
   const title = make("h3");
   const notes = make("ul", { className: "vm-notes" });
   const rows = make("tbody", { role: "rowgroup" });
-  const table = make("table", { className: "vm-files", role: "table", "aria-label": "Vulnerabilities files: what the kernel says and what the model says" },
-    make("thead", { role: "rowgroup" }, make("tr", { role: "row" },
-      ...["Flaw", "The kernel says", "The model says"].map((text) => make("th", { scope: "col", role: "columnheader" }, text)))),
-    rows);
+  const table = make(
+    "table",
+    {
+      className: "vm-files",
+      role: "table",
+      "aria-label": "Vulnerabilities files: what the kernel says and what the model says",
+    },
+    make(
+      "thead",
+      { role: "rowgroup" },
+      make(
+        "tr",
+        { role: "row" },
+        ...["Flaw", "The kernel says", "The model says"].map((text) =>
+          make("th", { scope: "col", role: "columnheader" }, text),
+        ),
+      ),
+    ),
+    rows,
+  );
   const legend = make("ul", { className: "vm-says-key", "aria-label": "What the marks mean" });
 
   function makeRow() {
-    return make("tr", { role: "row" },
+    return make(
+      "tr",
+      { role: "row" },
       make("th", { scope: "row", role: "rowheader" }, make("div"), make("code")),
       make("td", { role: "cell" }, make("div"), make("code"), make("p", { className: "vm-soft" })),
-      make("td", { role: "cell" }, make("div"), make("p"), make("p", { className: "vm-cause" }),
-        make("details", { className: "vm-fine" }, make("summary", {}, "Why"), make("dl", { className: "vm-reasons" }))));
+      make(
+        "td",
+        { role: "cell" },
+        make("div"),
+        make("p"),
+        make("p", { className: "vm-cause" }),
+        make("details", { className: "vm-fine" }, make("summary", {}, "Why"), make("dl", { className: "vm-reasons" })),
+      ),
+    );
   }
 
   function mark(place, letter, text) {
@@ -109,20 +171,35 @@ function render({ model, el }) {
     model_.children[2].hidden = !one.cause;
     const more = model_.children[3];
     more.hidden = !one.why.length;
-    list(more.lastChild, one.why, () => make("div", {}, make("dt"), make("dd")), (pair, [subject, outcome, reason]) => {
-      say(pair.firstChild, `${subject}: ${outcome}`);
-      say(pair.lastChild, reason);
-    });
+    list(
+      more.lastChild,
+      one.why,
+      () => make("div", {}, make("dt"), make("dd")),
+      (pair, [subject, outcome, reason]) => {
+        say(pair.firstChild, `${subject}: ${outcome}`);
+        say(pair.lastChild, reason);
+      },
+    );
   }
 
   function drawLines() {
     say(title, frame().title);
-    list(notes, frame().notes, () => make("li"), (item, text) => say(item, text));
+    list(
+      notes,
+      frame().notes,
+      () => make("li"),
+      (item, text) => say(item, text),
+    );
     notes.hidden = !frame().notes.length;
     list(rows, frame().rows, makeRow, drawRow);
-    list(legend, frame().legend, () => make("li"), (item, one) => {
-      if (!item.firstChild) item.append(badge(one.letter, one.text));
-    });
+    list(
+      legend,
+      frame().legend,
+      () => make("li"),
+      (item, one) => {
+        if (!item.firstChild) item.append(badge(one.letter, one.text));
+      },
+    );
   }
 
   // --- the host ------------------------------------------------------------------------------------------
@@ -131,116 +208,113 @@ function render({ model, el }) {
   const known = make("dl", { className: "vm-pairs vm-sources" });
   const unknown = make("dl", { className: "vm-pairs vm-sources" });
 
-  function drawPairs(parent, pairs) {
-    list(parent, pairs, () => make("div", {}, make("dt"), make("dd")), (row, [name, ...values]) => {
-      say(row.firstChild, name);
-      say(row.lastChild, values.join(": "));
-    });
-  }
-
   // --- VM-Enter ------------------------------------------------------------------------------------------
 
   const word = make("span", { className: "vm-badge" });
   const sentences = make("div", { className: "vm-sentences" });
   const next = make("dl", { className: "vm-commands" });
-  const open = make("button", { type: "button", className: "vm-button vm-main", onclick: show }, "Open this host in the EntryExplorer");
+  const open = make(
+    "button",
+    { type: "button", className: "vm-button vm-main", onclick: () => room.open(frame().explorer) },
+    "Open this host in the EntryExplorer",
+  );
 
   function drawEntry() {
     const { kept, mark, word: verdict } = frame();
     word.className = `vm-badge ${kept === null ? "" : kept ? "vm-good" : "vm-bad"}`;
     say(word, `${mark} ${verdict}`);
-    list(sentences, frame().sentences, () => make("p"), (item, text) => say(item, text));
-    list(next, frame().commands, () => make("div", {}, make("dt"), make("dd", {}, make("code"))), (row, [name, command]) => {
-      say(row.firstChild, name);
-      say(row.lastChild.firstChild, command);
-    });
+    list(
+      sentences,
+      frame().sentences,
+      () => make("p"),
+      (item, text) => say(item, text),
+    );
+    list(
+      next,
+      frame().commands,
+      () => make("div", {}, make("dt"), make("dd", {}, make("code"))),
+      (row, [name, command]) => {
+        say(row.firstChild, name);
+        say(row.lastChild.firstChild, command);
+      },
+    );
     open.hidden = !frame().explorer;
   }
 
   // --- the explorer below --------------------------------------------------------------------------------
 
-  const place = make("div");
-  const heading = make("h4", { tabIndex: -1 }, "A VM-Enter of this host");
-  const room = make("section", { className: "vm-room", "aria-label": "EntryExplorer of this host", hidden: true },
-    make("div", { className: "vm-row" }, heading, make("button", { type: "button", className: "vm-button", onclick: hide }, "Close")), place);
-  let clean = null;
-  let arriving = false;
-
-  function show() {
-    arriving = true;
-    model.set("explorer_state", frame().explorer);
-    model.save_changes();
-    drawRoom();
-  }
-
-  function hide() {
-    model.set("explorer_state", {});
-    model.save_changes();
-    open.focus();
-  }
-
-  function drawRoom() {
-    const shown = model.get("explorer_frame");
-    room.hidden = !shown.sides;
-    if (shown.sides && !clean) clean = explorer.render({ model: within(model, "explorer"), el: place });
-    if (!shown.sides && clean) {
-      clean();
-      clean = null;
-      place.replaceChildren();
-    }
-    if (!arriving || !shown.sides) return;
-    arriving = false;
-    heading.focus({ preventScroll: true });
-    room.scrollIntoView({ block: "nearest", behavior: "auto" });
-  }
+  const room = makeRoom(
+    { model, el, host: page },
+    { label: "EntryExplorer of this host", close: "Close", leave: () => open.focus() },
+  );
 
   // --- the whole -----------------------------------------------------------------------------------------
 
-  const status = make("p", { className: "vm-hidden", role: "status", "aria-live": "polite" });
-  const mistake = make("p", { className: "vm-mistake", role: "alert" });
-  const twin = make("pre", { tabIndex: 0, role: "group", "aria-label": "The view as text" });
-  const root = make("section", { className: "vm vm-host", "aria-label": "A machine explained", onkeydown: keepKeys },
-    make("div", { className: "vm-which" },
-      make("div", { className: "vm-field" }, make("label", { htmlFor: which.id }, "Report of"), which), here),
-    other, status, mistake, title, notes, table, legend,
-    make("div", { className: "vm-both" },
-      make("section", { "aria-label": "The host" }, make("h4", {}, "The host, as far as it can be inferred"), host,
+  const tail = makeTail();
+  const root = make(
+    "section",
+    { className: "vm vm-host", "aria-label": "A machine explained", onkeydown: keepKeys },
+    make("div", { className: "vm-which" }, field("Report of", which), here),
+    other,
+    tail.status,
+    tail.mistake,
+    title,
+    notes,
+    table,
+    legend,
+    make(
+      "div",
+      { className: "vm-both" },
+      make(
+        "section",
+        { "aria-label": "The host" },
+        make("h4", {}, "The host, as far as it can be inferred"),
+        host,
         make("details", { className: "vm-fine" }, make("summary", {}, "Inferred from what"), known),
-        make("details", { className: "vm-fine" }, make("summary", {}, "What nothing here tells"), unknown)),
-      make("section", { "aria-label": "VM-Enter" }, make("h4", {}, "What a VM-Enter does here"), word, sentences, next, open)),
-    room,
-    make("details", { className: "vm-more" }, make("summary", {}, "As text"), twin));
+        make("details", { className: "vm-fine" }, make("summary", {}, "What nothing here tells"), unknown),
+      ),
+      make(
+        "section",
+        { "aria-label": "VM-Enter" },
+        make("h4", {}, "What a VM-Enter does here"),
+        word,
+        sentences,
+        next,
+        open,
+      ),
+    ),
+    room.section,
+    tail.details,
+  );
 
   function drawAll() {
-    const { error, text } = frame();
     drawWhich();
     drawLines();
     drawPairs(host, frame().host);
     drawPairs(known, frame().known);
     drawPairs(unknown, frame().unknown);
     drawEntry();
-    say(status, frame().said);
-    say(mistake, error ? `${error} \u2014 below, the last good report.` : "");
-    mistake.hidden = !error;
-    const wrong = error ? [`not shown: ${error}`, "Still shown: the last good report.", ""] : [];
-    const opened = model.get("explorer_frame").said;
-    say(twin, [...wrong, ...text, ...(opened ? [`Opened: ${opened}`] : [])].join("\n"));
+    drawTold();
+  }
+
+  function drawTold() {
+    tail.draw(frame(), model.get("opened").line);
   }
 
   function drawOpened() {
-    drawRoom();
-    drawAll();
+    room.draw();
+    drawTold();
   }
 
   drawAll();
-  drawRoom();
+  room.draw();
   el.append(root);
   model.on("change:frame", drawAll);
-  model.on("change:explorer_frame", drawOpened);
+  model.on("change:opened", drawOpened);
   return () => {
     model.off?.("change:frame", drawAll);
-    model.off?.("change:explorer_frame", drawOpened);
-    clean?.();
+    model.off?.("change:opened", drawOpened);
+    room.stop();
   };
 }
 

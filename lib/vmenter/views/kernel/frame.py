@@ -27,8 +27,8 @@ from vmenter.patching.other_patchers import marked
 from vmenter.patching.text import written_too
 from vmenter.views.patch.bench import NOT, Bench
 from vmenter.views.patch.words import count
+from vmenter.views.view import Frame
 
-Frame = dict[str, Any]
 PAGE = 20  # rows
 WIDTH = 110  # of a line of the twin
 ALWAYS = "ALWAYS"  # a feature that every CPU has
@@ -286,12 +286,6 @@ def frame(of: Table, state: Mapping[str, Any], note: str = "") -> Frame:
     shown["said"] = _said(shown)
     shown["text"] = [*_head(shown, state, on), *_lines(page)]
     return shown
-
-
-def twin(shown: Frame) -> str:
-    """Return the text twin of a frame."""
-    wrong = [f"not shown: {shown['error']}", "Still shown: the last good page.", ""] if shown["error"] else []
-    return "\n".join((*wrong, *shown["text"]))
 
 
 def _direction(state: Mapping[str, Any], column: str) -> str:

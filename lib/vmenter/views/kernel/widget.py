@@ -7,37 +7,26 @@ notebook.
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import anywidget
-import traitlets
+from typing import Any
 
 from vmenter import LabError
 from vmenter.code.image import Image, from_bytes
 from vmenter.kernels import recorded
+from vmenter.kernels.census import KERNEL
 from vmenter.patching.alternative_table import Engine
 from vmenter.patching.lab import lab_object
-from vmenter.views.kernel.frame import Frame, Table, frame, table, twin
-from vmenter.views.patch.widget import next_frame
-from vmenter.views.view import read
-
-if TYPE_CHECKING:
-    from vmenter.views.patch.bench import Bench
+from vmenter.views.drawings.diagram import Diagram
+from vmenter.views.kernel.frame import Table, frame, table
+from vmenter.views.kernel.still import picture
+from vmenter.views.patch.widget import PatchBench
+from vmenter.views.view import Frame, Opener, View, module, read
 
 LAB = "patching"  # the lab's own image that is shown where none is given
 FILTERS = ("feature", "function", "text", "changed")
 
 
-def _module() -> str:
-    """Return the page's module. PatchBench's is a function in it, so that their names do not meet."""
-    bench, _ = read("views/patch/widget.js").split("export default")
-    wrapped = f"const bench = (() => {{\n{bench}\nreturn {{ render }};\n}})();"
-    return "\n".join((read("views/common.js"), wrapped, read("views/kernel/widget.js")))
-
-
-class KernelBrowser(anywidget.AnyWidget):
+class KernelBrowser(Opener):
     """The alternatives of an image: ``KernelBrowser()`` shows the lab's, ``KernelBrowser.live()`` a kernel's.
 
     Give ``KernelBrowser(image)`` any image, `cpu` a name of `cpus.PRESETS`, or `features` that are on; `feature`,
@@ -45,13 +34,10 @@ class KernelBrowser(anywidget.AnyWidget):
     read live: of that the repr says nothing. Raises `LabError` for what it cannot show.
     """
 
-    _esm = _module()
-    _css = read("views/common.css", "views/patch/widget.css", "views/kernel/widget.css")
-
-    state = traitlets.Dict().tag(sync=True)
-    frame = traitlets.Dict().tag(sync=True)
-    bench_state = traitlets.Dict().tag(sync=True)  # PatchBench's, and "site"; empty while it is closed
-    bench_frame = traitlets.Dict().tag(sync=True)
+    still = "page"
+    named = "Alternatives of an image"
+    _esm = module("views/kernel/widget.js")
+    _css = read("views/common.css", "views/kernel/widget.css")
 
     def __init__(
         self,
@@ -82,69 +68,47 @@ class KernelBrowser(anywidget.AnyWidget):
             "top": 0,
         }
         self._table = lab_table() if image is None else table(image, engine, names, nops)
-        self._site: Bench | None = None
         self._live, self._note = live, note
-        super().__init__(state=state, frame=frame(self._table, state, note))
-        self.observe(self._follow, "state")
-        self.observe(self._open, "bench_state")
+        super().__init__(state)
 
     @classmethod
     def live(cls, path: str | Path | None = None, module: str = "kvm-intel.ko", **options: Any) -> "KernelBrowser":
         """Show a module of a kernel on this machine, the running one if it can; `path` as for `kernels.find`.
 
-        Where none is found it shows the lab's image, and says why; without filters, which would fit nothing there.
+        A kernel without that module, and a vmlinuz, is shown itself; ``module="vmlinuz"`` asks for it. Where none
+        is found it shows the lab's image, and says why; without filters, which would fit nothing there.
         """
         try:
-            found = recorded.module(path, module)
+            found = recorded.module(path, module, KERNEL)
             return cls(found.load(), live=True, note=found.name, **options)
         except LabError as error:
             kept = {name: value for name, value in options.items() if name not in FILTERS}
             return cls(live=True, note=f"No kernel of yours, so the lab's own code: {error}", **kept)
 
-    def _follow(self, change: Mapping[str, Any]) -> None:
-        """Make the frame of a new state; whatever the page sent, the last good frame stays."""
-        try:
-            self.frame = frame(self._table, change["new"], self._note)
-        except LabError as error:
-            self.frame = {**self.frame, "error": str(error)}
-        except (
-            TypeError,
-            AttributeError,
-            KeyError,
-            ValueError,
-            OverflowError,
-        ) as error:  # no state that our page would send
-            self.frame = {**self.frame, "error": f"this state makes no sense: {error}"}
+    def _picture(self) -> Diagram | None:
+        return None if self._live else picture(self.frame)
 
-    def _open(self, change: Mapping[str, Any]) -> None:
-        """Show one site on the bench, or close it; a site that there is not leaves it as it was."""
-        state = change["new"]
-        if not state:
-            self._site, self.bench_frame = None, {}
-            return
-        try:
-            site = self._table.bench(int(str(state.get("site")), 16))
-        except (LabError, ValueError) as error:
-            self.frame = {**self.frame, "error": f"this site cannot be opened: {error}"}
-            return
-        if self._site is None or self._site.site != site.site:
-            self._site = site
-        self.bench_frame = next_frame(state, self._site, self.bench_frame)
+    def _made(self, state: Mapping[str, Any]) -> Frame:
+        return frame(self._table, state, self._note)
 
-    @property
-    def text(self) -> str:
-        """The text twin: what the picture shows, in words."""
-        opened = self.bench_frame.get("title")
-        return twin(self.frame) + (f"\nOpened: {opened}" if opened else "")
+    def _opening(self, asked: Mapping[str, Any]) -> View:
+        """Put one site on the bench: {"site": its address, …} and what else a PatchBench's state has."""
+        state = {name: value for name, value in asked.items() if name != "site"}
+        site = self._table.bench(int(str(asked.get("site")), 16))
+        if not isinstance(self.inner, PatchBench):
+            return PatchBench.on(site, state)
+        self.inner.put(site, state)
+        return self.inner
+
+    def _about(self, inner: View) -> dict[str, Any]:
+        title = inner.frame["title"]
+        site = inner.site if isinstance(inner, PatchBench) else None
+        address = None if site is None else f"{site.site.address:#x}"
+        return {"heading": f"On the bench: {title}", "line": f"Opened: {title}", "site": address}
 
     def __repr__(self) -> str:
         """Return the twin; of a kernel read live, what stands in for it wherever it is stored."""
         return "[A kernel of your own: shown when you run this cell]" if self._live else self.text
-
-    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Add to the widget what viewers without widgets show."""
-        data, metadata = super()._repr_mimebundle_(**options) or ({}, {})
-        return {**data, "text/html": f"<pre>{escape(repr(self))}</pre>"}, metadata
 
 
 @cache

@@ -1,5 +1,9 @@
+// @ts-check
 // LeakGame: host, CPU and guest, step by step. All answers are in the frame; the page keeps where the learner is.
 
+import { keepKeys, list, make, say } from "../common.js";
+
+/** @param {View} view */
 function render({ model, el }) {
   const frame = model.get("frame");
   const state = () => model.get("state");
@@ -13,19 +17,32 @@ function render({ model, el }) {
   // --- the host ------------------------------------------------------------------------------------------
 
   const deeds = make("ol", { className: "vm-leak-deeds" });
-  const next = make("button", { type: "button", className: "vm-button vm-main", onclick: () => {
-    become({ step: state().step + 1 });
-    if (state().step > now().deeds.length) values.querySelector("input")?.focus({ preventScroll: true });
-  } }, "Next step");
+  const next = make(
+    "button",
+    {
+      type: "button",
+      className: "vm-button vm-main",
+      onclick: () => {
+        become({ step: state().step + 1 });
+        if (state().step > now().deeds.length) values.querySelector("input")?.focus({ preventScroll: true });
+      },
+    },
+    "Next step",
+  );
 
   function drawHost() {
     const { step } = state();
     const texts = [...now().deeds.map((text) => `The host ${text}`), frame.enter];
-    list(deeds, texts, () => make("li", {}, make("span", { className: "vm-hidden" }), make("span")), (item, text, at) => {
-      item.dataset.now = at < step ? "done" : at === step ? "next" : "then";
-      say(item.firstChild, `${item.dataset.now}: `);
-      say(item.lastChild, text);
-    });
+    list(
+      deeds,
+      texts,
+      () => make("li", {}, make("span", { className: "vm-hidden" }), make("span")),
+      (item, text, at) => {
+        item.dataset.now = at < step ? "done" : at === step ? "next" : "then";
+        say(item.firstChild, `${item.dataset.now}: `);
+        say(item.lastChild, text);
+      },
+    );
     next.disabled = step > now().deeds.length;
   }
 
@@ -37,11 +54,16 @@ function render({ model, el }) {
 
   function drawSlots(place, held, least, covered) {
     const slots = covered ? Array(least).fill("?") : [...held, ...Array(Math.max(0, least - held.length)).fill("")];
-    list(place, slots, () => make("li"), (slot, name) => {
-      slot.dataset.held = name && !covered ? "yes" : "no";
-      say(slot, name);
-      slot.setAttribute("aria-label", covered ? "covered" : name || "empty");
-    });
+    list(
+      place,
+      slots,
+      () => make("li"),
+      (slot, name) => {
+        slot.dataset.held = name && !covered ? "yes" : "no";
+        say(slot, name);
+        slot.setAttribute("aria-label", covered ? "covered" : name || "empty");
+      },
+    );
   }
 
   function drawCpu() {
@@ -60,12 +82,22 @@ function render({ model, el }) {
   const values = make("ol", { className: "vm-leak-values" });
   const lesson = make("p", { className: "vm-leak-lesson" });
   const read = make("button", { type: "button", className: "vm-button vm-main", onclick: answer }, "That is my answer");
-  const on = make("button", { type: "button", className: "vm-button vm-main", onclick: () => {
-    const { round } = state();
-    const over = round + 1 === frame.rounds.length;
-    become({ round: over ? 0 : round + 1, step: 0, marked: [], checked: false, ...(over ? { points: 0, asked: 0 } : {}) });
-    next.focus({ preventScroll: true });
-  } });
+  const on = make("button", {
+    type: "button",
+    className: "vm-button vm-main",
+    onclick: () => {
+      const { round } = state();
+      const over = round + 1 === frame.rounds.length;
+      become({
+        round: over ? 0 : round + 1,
+        step: 0,
+        marked: [],
+        checked: false,
+        ...(over ? { points: 0, asked: 0 } : {}),
+      });
+      next.focus({ preventScroll: true });
+    },
+  });
 
   function answer() {
     const { points, asked, marked } = state();
@@ -81,7 +113,12 @@ function render({ model, el }) {
   function makeValue() {
     const box = make("input", { type: "checkbox" });
     box.addEventListener("change", () => mark(box.value, box.checked));
-    return make("li", {}, make("label", { className: "vm-chip" }, box, make("span")), make("p", { className: "vm-leak-why" }));
+    return make(
+      "li",
+      {},
+      make("label", { className: "vm-chip" }, box, make("span")),
+      make("p", { className: "vm-leak-why" }),
+    );
   }
 
   function told(value, marked) {
@@ -93,7 +130,10 @@ function render({ model, el }) {
     const { step, checked, marked, round } = state();
     const entered = step > now().deeds.length;
     say(tells, now().tells);
-    say(question, entered ? "Mark what you can get. Nothing at all is an answer, too." : "First let the host work: Next step.");
+    say(
+      question,
+      entered ? "Mark what you can get. Nothing at all is an answer, too." : "First let the host work: Next step.",
+    );
     question.hidden = checked;
     list(values, now().values, makeValue, (item, value) => {
       const [label, why] = item.children;
@@ -118,31 +158,67 @@ function render({ model, el }) {
   const points = make("p", { className: "vm-leak-points" });
   const status = make("p", { className: "vm-hidden", role: "status", "aria-live": "polite" });
   const twin = make("pre", { tabIndex: 0, role: "group", "aria-label": "The view as text" });
-  const root = make("section", { className: "vm vm-leak", "aria-label": "You are the guest: a game", onkeydown: keepKeys },
-    make("div", { className: "vm-leak-top" }, title, points), status,
-    make("div", { className: "vm-leak-three" },
+  const root = make(
+    "section",
+    { className: "vm vm-leak", "aria-label": "You are the guest: a game", onkeydown: keepKeys },
+    make("div", { className: "vm-leak-top" }, title, points),
+    status,
+    make(
+      "div",
+      { className: "vm-leak-three" },
       make("section", { "aria-label": "Host" }, make("h4", {}, "Host: what it touches passes on \u2192"), deeds, next),
-      make("section", { "aria-label": "CPU, a model" },
-        make("h4", {}, "\u2192 CPU, a model: the buffers (MDS reads here \u2192)"), buffers, make("h4", {}, "and the L1 data cache (L1TF reads here \u2192)"), cache, cover),
-      make("section", { "aria-label": "Guest" }, make("h4", {}, "\u2192 Guest: you"), tells, question, values, read, lesson, on)),
+      make(
+        "section",
+        { "aria-label": "CPU, a model" },
+        make("h4", {}, "\u2192 CPU, a model: the buffers (MDS reads here \u2192)"),
+        buffers,
+        make("h4", {}, "and the L1 data cache (L1TF reads here \u2192)"),
+        cache,
+        cover,
+      ),
+      make(
+        "section",
+        { "aria-label": "Guest" },
+        make("h4", {}, "\u2192 Guest: you"),
+        tells,
+        question,
+        values,
+        read,
+        lesson,
+        on,
+      ),
+    ),
     make("p", { className: "vm-leak-model" }, frame.model),
-    make("details", { className: "vm-more" }, make("summary", {}, "As text"), twin));
+    make("details", { className: "vm-more" }, make("summary", {}, "As text"), twin),
+  );
 
   function text() {
     const { round, step, checked, marked, points: won, asked } = state();
     const total = now().deeds.length;
     const word = (at) => (at < step ? "done" : at === step ? "next" : "then");
     const moment = now().moments[Math.min(step, total)];
-    const held = now().covered && !checked
-      ? "Buffers and cache are covered until you have answered."
-      : `Buffers: ${moment.buffers.join(" ") || "empty"}. L1 data cache: ${moment.cache.join(" ") || "empty"}.`;
+    const held =
+      now().covered && !checked
+        ? "Buffers and cache are covered until you have answered."
+        : `Buffers: ${moment.buffers.join(" ") || "empty"}. L1 data cache: ${moment.cache.join(" ") || "empty"}.`;
     const last = checked
-      ? [...now().values.map((one) => told(one, marked.includes(one.name)).replace(": ", `: ${one.name}: `)), now().lesson]
-      : [`Which of these can you get? ${now().values.map((one) => `${one.name} (${one.what})`).join(", ")}`];
+      ? [
+          ...now().values.map((one) => told(one, marked.includes(one.name)).replace(": ", `: ${one.name}: `)),
+          now().lesson,
+        ]
+      : [
+          `Which of these can you get? ${now()
+            .values.map((one) => `${one.name} (${one.what})`)
+            .join(", ")}`,
+        ];
     return [
       `You are the guest. Round ${round + 1} of ${frame.rounds.length}: ${now().title}. Points: ${won} of ${asked}.`,
-      now().tells, ...now().deeds.map((one, at) => `${word(at)}: the host ${one}`), `${word(total)}: ${frame.enter}`,
-      held, ...last, frame.model,
+      now().tells,
+      ...now().deeds.map((one, at) => `${word(at)}: the host ${one}`),
+      `${word(total)}: ${frame.enter}`,
+      held,
+      ...last,
+      frame.model,
     ].join("\n");
   }
 

@@ -19,8 +19,8 @@ from vmenter.patching.text import written_too
 from vmenter.views.drawings import decision
 from vmenter.views.patch import words
 from vmenter.views.patch.bench import SAMPLES, Bench, TypedError, sample, typed
+from vmenter.views.view import Frame
 
-Frame = dict[str, Any]
 NOP = b"\x90"
 WIDTH = 100  # of a line of the twin
 COLUMNS = 8  # byte cells a row, at least
@@ -48,17 +48,27 @@ def frame(state: Mapping[str, Any], site: Bench | None = None, last: Frame | Non
     except LabError as error:
         if last is None:
             raise
-        return {**last, "error": _error(error, state)}
+        return mistaken(last, error, state)
 
 
 def twin(shown: Frame, step: int | None) -> str:
     """Return the text twin of a frame at one step. What the steps lead to is told with the last."""
     steps = shown["steps"]
     index = len(steps) - 1 if step is None else max(0, min(step, len(steps) - 1))
-    error = shown["error"]
-    mistake = f"\n\nnot assembled: {error['text']}\nStill shown: the last good state." if error else ""
-    foot = ("", *shown["foot"]) if index == len(steps) - 1 else ()
-    return "\n".join((*shown["head"], "", *steps[index]["text"], *foot)) + mistake
+    return "\n".join((*shown.get("wrong", ()), *steps[index]["twin"]))
+
+
+def mistaken(last: Frame, error: LabError, state: Mapping[str, Any]) -> Frame:
+    """Return the last good frame with a mistake in it: where, what, and the line with a caret under it."""
+    shown = _error(error, state)
+    where = (shown["place"], *(f"{what} {shown[what]}" for what in ("line", "column") if shown.get(what)))
+    said = ": ".join(filter(None, (", ".join(filter(None, where)), shown["message"])))
+    return {
+        **last,
+        "error": shown,
+        "mistake": f"{said} \u2014 above, the last good state.",
+        "wrong": [f"not assembled: {shown['text']}", "Still shown: the last good state.", ""],
+    }
 
 
 def _bench(state: Mapping[str, Any], site: Bench | None) -> Bench:
@@ -88,6 +98,10 @@ def _frame(bench: Bench, state: Mapping[str, Any], own: Bench | None) -> Frame:
     matching = decision.matches(made, features)
     chain = decision.decision_text(made, bench.feature, matching, engine)
     steps = [_step(bench, made, index, features, engine, after) for index in range(len(made.steps))]
+    head = _head(bench, features, engine, chain)
+    foot = [*wrap(said, WIDTH), *(line for one in compared for line in _told(one))]
+    for step in steps:
+        step["twin"] = [*head, "", *step.pop("text"), *(("", *foot) if step is steps[-1] else ())]
     text = bench.text
     return {
         "title": bench.title,
@@ -121,8 +135,6 @@ def _frame(bench: Bench, state: Mapping[str, Any], own: Bench | None) -> Frame:
             "after": text.after,
         },
         "error": None,
-        "head": _head(bench, features, engine, chain),
-        "foot": [*wrap(said, WIDTH), *(line for one in compared for line in _told(one))],
     }  # fmt: skip
 
 
@@ -199,6 +211,7 @@ def _step(
     heading = f"step {index + 1} of {len(made.steps)}: {step.name}{f' (entry {entry})' if entry else ''}"
     return {
         "name": step.name,
+        "heading": heading,
         "entry": entry,
         "said": said,
         "rows": rows,

@@ -1,7 +1,11 @@
+// @ts-check
 // PatchBench in the page: draws the frames that Python makes and sends back what the reader chooses.
 // It knows nothing about patching. The model needs get, set, save_changes and on; no kernel is assumed.
-// make, say, list, keepKeys and unique come from common.js.
 
+import { chip, drawChip, keepKeys, list, make, makeTail, options, paint, say, showDrawing, unique } from "../common.js";
+import { makeEditor } from "./editor.js";
+
+/** @param {View} view */
 function render({ model, el }) {
   const id = unique("vm-bench");
   const state = () => model.get("state");
@@ -35,7 +39,7 @@ function render({ model, el }) {
     id: `${id}-sample`,
     onchange: () => {
       const value = select.value;
-      if (value === "@typed") choose({ sample: null, typed: typed ?? editorText() });
+      if (value === "@typed") choose({ sample: null, typed: typed ?? editor.text() });
       else if (value === "@own") choose({ sample: null, typed: null });
       else choose({ sample: value, step: 0 });
     },
@@ -48,49 +52,35 @@ function render({ model, el }) {
   let typed = state().typed;
 
   function drawChoices() {
-    const { samples, own, source, title } = frame();
-    const options = samples.map((one) => [one.id, one.id]);
-    if (own) options.unshift(["@own", own]);
-    if (typed) options.push(["@typed", "your code"]);
-    list(select, options, () => make("option"), (option, [value, text]) => {
-      option.value = value;
-      say(option, text);
-    });
-    select.value = state().sample ?? (state().typed ? "@typed" : "@own");
+    const { samples, own } = frame();
+    const pairs = samples.map((one) => [one.id, one.id]);
+    if (own) pairs.unshift(["@own", own]);
+    if (typed) pairs.push(["@typed", "your code"]);
+    options(select, pairs, state().sample ?? (state().typed ? "@typed" : "@own"));
     say(about, `${frame().about} ${frame().where}${frame().also ? ` Also ${frame().also}.` : ""}`);
     list(
       features,
       frame().features,
-      (index) => make("label", { className: "vm-chip" },
-        make("input", { type: "checkbox", onchange: () => toggle(index) }), make("span")),
+      (index) => chip("checkbox", { onchange: () => toggle(index) }),
       (label, one) => {
-        label.firstChild.checked = one.on;
+        drawChip(label, one.on, one.name);
         label.firstChild.disabled = one.fixed; // every CPU has it
-        say(label.lastChild, one.name);
       },
     );
     nopSet.hidden = !frame().nops.length;
     list(
       nops,
       frame().nops,
-      (index) => make("label", { className: "vm-chip" },
-        make("input", { type: "radio", name: `${id}-nops`, onchange: () => choose({ nops: frame().nops[index].id }) }),
-        make("span")),
-      (label, one) => {
-        label.firstChild.checked = one.on;
-        say(label.lastChild, one.id);
-      },
+      (index) => chip("radio", { name: `${id}-nops`, onchange: () => choose({ nops: frame().nops[index].id }) }),
+      (label, one) => drawChip(label, one.on, one.id),
     );
     list(
       engines,
       frame().engines,
-      (index) => make("label", { className: "vm-chip" },
-        make("input", { type: "radio", name: `${id}-engine`, onchange: () => choose({ engine: frame().engines[index].id }) }),
-        make("span")),
+      (index) => chip("radio", { name: `${id}-engine`, onchange: () => choose({ engine: frame().engines[index].id }) }),
       (label, one) => {
-        label.firstChild.checked = one.on;
+        drawChip(label, one.on, `${one.id}, ${one.versions}`);
         label.title = one.rule;
-        say(label.lastChild, `${one.id}, ${one.versions}`);
       },
     );
   }
@@ -104,26 +94,50 @@ function render({ model, el }) {
 
   // --- steps ---------------------------------------------------------------------------------------------
 
-  const back = make("button", { type: "button", className: "vm-button", onclick: () => go(shown() - 1) }, "\u2190 Back");
-  const next = make("button", { type: "button", className: "vm-button", onclick: () => go(shown() + 1) }, "Next \u2192");
+  const back = make(
+    "button",
+    { type: "button", className: "vm-button", onclick: () => go(shown() - 1) },
+    "\u2190 Back",
+  );
+  const next = make(
+    "button",
+    { type: "button", className: "vm-button", onclick: () => go(shown() + 1) },
+    "Next \u2192",
+  );
   const tabs = make("ol", { className: "vm-steps" });
   const slider = make("input", {
-    type: "range", min: 0, step: 1, className: "vm-slider", "aria-label": "Step",
+    type: "range",
+    min: 0,
+    step: 1,
+    className: "vm-slider",
+    "aria-label": "Step",
     oninput: () => go(Number(slider.value)),
   });
   const heading = make("strong");
   const said = make("span");
   const status = make("p", { className: "vm-status", role: "status", "aria-live": "polite" }, heading, " ", said);
-  const stepper = make("div", {
-    className: "vm-stepper", role: "group", "aria-label": "Steps of the patch. Arrow keys, Home and End move.",
-    onkeydown: onStepKey,
-  }, make("div", { className: "vm-stepline" }, back, tabs, next), slider);
+  const stepper = make(
+    "div",
+    {
+      className: "vm-stepper",
+      role: "group",
+      "aria-label": "Steps of the patch. Arrow keys, Home and End move.",
+      onkeydown: onStepKey,
+    },
+    make("div", { className: "vm-stepline" }, back, tabs, next),
+    slider,
+  );
 
   function drawSteps() {
     list(
-      tabs, steps(),
-      (index) => make("li", {}, make("button", { type: "button", className: "vm-step", onclick: () => go(index) },
-        make("b"), make("span"))),
+      tabs,
+      steps(),
+      (index) =>
+        make(
+          "li",
+          {},
+          make("button", { type: "button", className: "vm-step", onclick: () => go(index) }, make("b"), make("span")),
+        ),
       (item, one, index) => {
         const button = item.firstChild;
         say(button.firstChild, String(index + 1));
@@ -135,41 +149,71 @@ function render({ model, el }) {
     const last = steps().length - 1;
     slider.max = last;
     slider.value = shown();
-    slider.setAttribute("aria-valuetext", steps()[shown()].text[0]);
+    slider.setAttribute("aria-valuetext", steps()[shown()].heading);
     // Not `disabled`: a button that has the focus must not lose it at the end of the way.
     back.setAttribute("aria-disabled", String(shown() === 0));
     next.setAttribute("aria-disabled", String(shown() === last));
     const step = steps()[shown()];
-    const [first, ...rest] = step.text[0];
+    const [first, ...rest] = step.heading;
     say(heading, `${first.toUpperCase()}${rest.join("")}.`);
     say(said, step.said);
   }
 
-  const twice = () => new Set(steps().map((one) => one.entry).filter(Boolean)).size > 1;
+  const twice = () =>
+    new Set(
+      steps()
+        .map((one) => one.entry)
+        .filter(Boolean),
+    ).size > 1;
 
   // --- bytes ---------------------------------------------------------------------------------------------
 
   const site = make("tbody", { role: "rowgroup" });
   const after = make("tbody", { role: "rowgroup", className: "vm-after" });
   const columns = make("th", { role: "columnheader", scope: "col" }, "Bytes and their origin");
-  const table = make("table", { role: "table", className: "vm-bytes" },
+  const table = make(
+    "table",
+    { role: "table", className: "vm-bytes" },
     make("caption", { className: "vm-hidden" }, "The bytes of the site after this step, one row an instruction"),
-    make("thead", { role: "rowgroup" }, make("tr", { role: "row" },
-      make("th", { role: "columnheader", scope: "col" }, "At"), columns,
-      make("th", { role: "columnheader", scope: "col" }, "Instruction"))),
-    site, after);
-  const region = make("div", {
-    className: "vm-scroll", role: "region", tabIndex: 0, "aria-label": "Bytes of the site",
-    onkeydown: onStepKey,
-  }, table);
+    make(
+      "thead",
+      { role: "rowgroup" },
+      make(
+        "tr",
+        { role: "row" },
+        make("th", { role: "columnheader", scope: "col" }, "At"),
+        columns,
+        make("th", { role: "columnheader", scope: "col" }, "Instruction"),
+      ),
+    ),
+    site,
+    after,
+  );
+  const region = make(
+    "div",
+    {
+      className: "vm-scroll",
+      role: "region",
+      tabIndex: 0,
+      "aria-label": "Bytes of the site",
+      onkeydown: onStepKey,
+    },
+    table,
+  );
   const legend = make("ul", { className: "vm-legend", "aria-label": "Letters: where a byte came from" });
 
   function drawRows(body, rows) {
     const meanings = Object.fromEntries(frame().legend.map((one) => [one.letter, one.text]));
     list(
-      body, rows,
-      () => make("tr", { role: "row" }, make("th", { role: "rowheader", scope: "row" }),
-        make("td", { role: "cell", className: "vm-text" }, make("code"), make("span", { className: "vm-note" }))),
+      body,
+      rows,
+      () =>
+        make(
+          "tr",
+          { role: "row" },
+          make("th", { role: "rowheader", scope: "row" }),
+          make("td", { role: "cell", className: "vm-text" }, make("code"), make("span", { className: "vm-note" })),
+        ),
       (row, one) => {
         say(row.firstChild, `+${one.at}`);
         const text = row.lastChild;
@@ -194,7 +238,9 @@ function render({ model, el }) {
     say(cell.children[1], byte ? byte.hex : "");
     say(cell.children[2], byte ? byte.letter + byte.by : "");
     if (!byte) return cell.removeAttribute("aria-label");
-    const origin = byte.letter ? `, ${meanings[byte.letter]}${byte.by ? `, entry ${byte.by}` : ""}` : ", behind the site";
+    const origin = byte.letter
+      ? `, ${meanings[byte.letter]}${byte.by ? `, entry ${byte.by}` : ""}`
+      : ", behind the site";
     cell.setAttribute("aria-label", `byte ${byte.at}: ${byte.hex}${origin}${byte.new ? ", new" : ""}`);
   }
 
@@ -204,13 +250,16 @@ function render({ model, el }) {
     drawRows(site, steps()[shown()].rows);
     drawRows(after, frame().after);
     const used = new Set(steps().flatMap((step) => step.rows.flatMap((row) => row.cells.map((cell) => cell.letter))));
-    list(legend, frame().legend.filter((one) => used.has(one.letter)),
+    list(
+      legend,
+      frame().legend.filter((one) => used.has(one.letter)),
       () => make("li", {}, make("b"), make("span")),
       (item, one) => {
         item.firstChild.className = `vm-byte vm-from-${one.letter}`;
         say(item.firstChild, one.letter);
         say(item.lastChild, one.text);
-      });
+      },
+    );
   }
 
   // --- decision and engines ------------------------------------------------------------------------------
@@ -220,172 +269,103 @@ function render({ model, el }) {
   const figure = make("figure", { className: "vm-decision" }, verdict, drawing);
   const compared = make("tbody");
   let drawn = "";
+  let groups = new Map();
 
   function drawDecision() {
     if (drawn !== frame().diagram) {
       drawn = frame().diagram;
-      drawing.innerHTML = drawn; // laid out by our own Python; only when the site or the engine is another
-      for (const group of drawing.querySelectorAll("[data-key]")) {
-        group.dataset.base = group.getAttribute("class");
-        for (const text of group.querySelectorAll("text")) text.dataset.base = text.textContent;
-      }
+      groups = showDrawing(drawing, drawn); // only when the site or the engine is another
     }
     const svg = drawing.firstElementChild;
     svg.removeAttribute("aria-labelledby");
     svg.setAttribute("aria-label", `The decision. ${frame().decision}`);
-    for (const group of svg.querySelectorAll("[data-key]")) {
-      const mark = frame().marks[group.dataset.key];
-      const name = `${group.dataset.base} ${mark?.class ?? ""}`.trim();
-      if (group.getAttribute("class") !== name) group.setAttribute("class", name);
-      const lines = mark?.text?.split("\n") ?? [];
-      group.querySelectorAll("text").forEach((text, index) => {
-        say(text, lines[index] === undefined || lines[index] === "\0" ? text.dataset.base : lines[index]);
-      });
-    }
+    paint(groups, frame().marks);
     say(verdict, frame().verdict);
-    list(compared, frame().engines,
+    list(
+      compared,
+      frame().engines,
       () => make("tr", {}, make("th", { scope: "row" }), make("td"), make("td")),
       (row, one) => {
         row.className = one.on ? "vm-current" : "";
         say(row.children[0], one.id);
         say(row.children[1], one.versions);
         say(row.children[2], one.said);
-      });
+      },
+    );
   }
 
-  // --- code of one's own ---------------------------------------------------------------------------------
-
-  const area = (name, rows) => make("textarea", { rows, spellcheck: false, autocomplete: "off", "data-place": name });
-  const original = area("original", 2);
-  const behind = area("after", 1);
-  const replacements = make("div", { className: "vm-replacements" });
-  const add = make("button", { type: "button", className: "vm-button", onclick: () => fillReplacements([...typedReplacements(), ["", known()[0]]]) }, "Add a replacement");
-  const drop = make("button", { type: "button", className: "vm-button", onclick: () => fillReplacements(typedReplacements().slice(0, -1)) }, "Remove the last");
-  const mistake = make("div", { className: "vm-mistake", id: `${id}-mistake`, role: "alert" }, make("p"), make("pre"));
-  const form = make("form", {
-    className: "vm-editor",
-    onsubmit: (event) => { event.preventDefault(); assemble(); },
-    onkeydown: (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); event.stopPropagation(); assemble(); } },
-  },
-  field("Original code at the site", original), replacements, field("Code behind the site (not patched)", behind),
-  make("div", { className: "vm-row" }, make("button", { type: "submit", className: "vm-button vm-main" }, "Assemble and show"), add, drop,
-    make("span", { className: "vm-hint" }, "Ctrl+Enter does the same. GNU assembler syntax; verw_selector and helper are there to use.")),
-  mistake);
-  const editor = make("details", { className: "vm-more" }, make("summary", {}, "Type your own code"), form);
-
-  function field(text, control) {
-    return make("label", { className: "vm-field" }, make("span", {}, text), control);
-  }
-
-  function known() { return frame().known; }
-
-  function fillReplacements(pairs) {
-    list(replacements, pairs,
-      (index) => make("fieldset", { className: "vm-replacement" }, make("legend", {}, `Replacement ${index + 1}`),
-        field("Code", area(`replacement ${index + 1}`, 3)),
-        make("div", { className: "vm-row" }, field("Feature", make("select")),
-          make("label", { className: "vm-check" }, make("input", { type: "checkbox" }), make("span", {}, "where it is absent")))),
-      (set, [code, feature]) => {
-        const [menu, absent] = [set.querySelector("select"), set.querySelector("input")];
-        list(menu, known(), () => make("option"), (option, name) => { option.value = name; say(option, name); });
-        const box = set.querySelector("textarea");
-        if (box.value !== code) box.value = code;
-        box.rows = Math.max(...pairs.map(([one]) => one.split("\n").length), 3);
-        menu.value = feature.replace(/^NOT /, "");
-        absent.checked = feature.startsWith("NOT ");
-      });
-    add.disabled = pairs.length >= 3;
-    drop.disabled = pairs.length <= 1;
-  }
-
-  function typedReplacements() {
-    return [...replacements.children].map((set) => [
-      set.querySelector("textarea").value,
-      (set.querySelector("input").checked ? "NOT " : "") + set.querySelector("select").value,
-    ]);
-  }
-
-  function editorText() {
-    return { original: original.value, replacements: typedReplacements(), after: behind.value };
-  }
+  const editor = makeEditor(() => frame().known, assemble);
 
   function assemble() {
-    typed = editorText();
+    typed = editor.text();
     choose({ sample: null, typed, step: 0 });
-  }
-
-  function fillEditor(text) {
-    if (!text) text = { original: "", replacements: [["", known()[0]]], after: "" };
-    original.value = text.original;
-    behind.value = text.after;
-    fillReplacements(text.replacements);
-  }
-
-  function drawMistake() {
-    const error = frame().error;
-    form.classList.toggle("vm-wrong", Boolean(error));
-    mistake.hidden = !error;
-    const where = error ? [error.place, error.line && `line ${error.line}`, error.column && `column ${error.column}`] : [];
-    say(mistake.firstChild, error ? `${where.filter(Boolean).join(", ")}${error.place ? ": " : ""}${error.message} \u2014 above, the last good state.` : "");
-    say(mistake.lastChild, error?.source ?? "");
-    mistake.lastChild.hidden = !error?.source;
-    for (const control of form.querySelectorAll("textarea")) {
-      const here = Boolean(error) && control.dataset.place === error.place;
-      if (here) {
-        control.setAttribute("aria-invalid", "true");
-        control.setAttribute("aria-describedby", mistake.id);
-      } else {
-        control.removeAttribute("aria-invalid");
-        control.removeAttribute("aria-describedby");
-      }
-    }
-    if (error) editor.open = true;
   }
 
   // --- the whole -----------------------------------------------------------------------------------------
 
-  const twin = make("pre", { tabIndex: 0, role: "group", "aria-label": "The view as text" });
-  const root = make("section", { className: "vm vm-bench", "aria-label": "Patch bench", onkeydown: keepKeys },
-    make("div", { className: "vm-head" },
+  const tail = makeTail();
+  const root = make(
+    "section",
+    { className: "vm vm-bench", "aria-label": "Patch bench", onkeydown: keepKeys },
+    make(
+      "div",
+      { className: "vm-head" },
       make("div", { className: "vm-what" }, make("label", { htmlFor: select.id }, "Site"), select, about),
       make("fieldset", { className: "vm-set" }, make("legend", {}, "Features of the CPU"), features),
       make("fieldset", { className: "vm-set" }, make("legend", {}, "The kernel\u2019s patcher"), engines),
-      nopSet),
-    stepper, status,
-    region, legend,
-    make("div", { className: "vm-outcome" }, figure,
-      make("details", { className: "vm-more vm-compared" }, make("summary", {}, "The same site under each patcher"), make("table", { className: "vm-compare" },
-        make("caption", { className: "vm-hidden" }, "The same site under each patcher"),
-        make("thead", {}, make("tr", {}, ...["Patcher", "Kernels", "Outcome"].map((text) => make("th", { scope: "col" }, text)))),
-        compared))),
-    editor,
-    make("details", { className: "vm-more" }, make("summary", {}, "As text"), twin));
+      nopSet,
+    ),
+    stepper,
+    status,
+    region,
+    legend,
+    make(
+      "div",
+      { className: "vm-outcome" },
+      figure,
+      make(
+        "details",
+        { className: "vm-more vm-compared" },
+        make("summary", {}, "The same site under each patcher"),
+        make(
+          "table",
+          { className: "vm-compare" },
+          make("caption", { className: "vm-hidden" }, "The same site under each patcher"),
+          make(
+            "thead",
+            {},
+            make("tr", {}, ...["Patcher", "Kernels", "Outcome"].map((text) => make("th", { scope: "col" }, text))),
+          ),
+          compared,
+        ),
+      ),
+    ),
+    editor.details,
+    tail.details,
+  );
 
   function draw() {
     drawSteps();
     drawBytes();
-    const { head, foot, error } = frame();
-    const wrong = error ? ["", `not assembled: ${error.text}`, "Still shown: the last good state."] : [];
-    const atTheEnd = shown() === steps().length - 1;
-    verdict.hidden = !atTheEnd; // what the steps lead to comes after them
-    say(twin, [...head, "", ...steps()[shown()].text, ...(atTheEnd ? ["", ...foot] : []), ...wrong].join("\n"));
+    verdict.hidden = shown() < steps().length - 1; // what the steps lead to comes after them
+    tail.draw({ ...frame(), text: steps()[shown()].twin });
   }
 
   function drawAll() {
     drawChoices();
     draw();
     drawDecision();
-    drawMistake();
+    editor.draw(frame());
   }
 
   let filled = null;
   function onFrame() {
     drawAll();
-    if (state().sample && filled !== state().sample) fillEditor(frame().source);
+    if (state().sample && filled !== state().sample) editor.fill(frame().source);
     filled = state().sample;
   }
 
-  fillEditor(typed ?? frame().source);
+  editor.fill(typed ?? frame().source);
   filled = state().sample;
   drawAll();
   el.append(root);

@@ -4,24 +4,22 @@ A thin widget: what it shows is `frame.frame` of a small state; the page (widget
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
-
-import anywidget
-import traitlets
 
 from vmenter import LabError
 from vmenter.code.image import Image
 from vmenter.patching.alternative_table import Engine, Site, nops_of
 from vmenter.patching.lab import feature_names, feature_numbers
 from vmenter.patching.other_patchers import marked
+from vmenter.views.drawings.diagram import Diagram
 from vmenter.views.patch.bench import Bench
-from vmenter.views.patch.frame import Frame, frame, twin
-from vmenter.views.view import read
+from vmenter.views.patch.frame import frame, mistaken, twin
+from vmenter.views.patch.still import picture
+from vmenter.views.view import Frame, View, module, read
 
 
-class PatchBench(anywidget.AnyWidget):
+class PatchBench(View):
     """One site on a bench: choose it or type it, toggle features, step, compare the engines.
 
     ``PatchBench(sample="three_way", features=("CLEAR_CPU_BUF_VM",), engine="once", step=0)`` shows a sample
@@ -29,11 +27,9 @@ class PatchBench(anywidget.AnyWidget):
     or k8, is what the early patcher writes: up to v5.12 the CPU decides. Its text twin is its `repr`.
     """
 
-    _esm = read("views/common.js", "views/patch/widget.js")
+    named = "Patch bench"
+    _esm = module("views/patch/widget.js")
     _css = read("views/common.css", "views/patch/widget.css")
-
-    state = traitlets.Dict().tag(sync=True)
-    frame = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
@@ -57,13 +53,11 @@ class PatchBench(anywidget.AnyWidget):
         if nops is not None:
             state["nops"] = str(nops)
         self._site = site
-        first = frame(state, site)
-        known = {*feature_numbers(), *(one["name"] for one in first["features"])}
+        super().__init__(state)
+        known = {*feature_numbers(), *(one["name"] for one in self.frame["features"])}
         for name in names:
             if name not in known:
                 raise LabError(f"no feature is called {name!r}; this site knows {', '.join(sorted(known))}")
-        super().__init__(state=state, frame=first)
-        self.observe(self._follow, "state")
 
     @classmethod
     def typed(
@@ -90,9 +84,28 @@ class PatchBench(anywidget.AnyWidget):
         bench = Bench(title, about, image, site, known, nops=nops_of(image.kernel))
         return cls(features=features, site=bench, **options)
 
-    def _follow(self, change: Mapping[str, Any]) -> None:
-        """Make the frame of a new state; whatever the page sent, the last good frame stays."""
-        self.frame = next_frame(change["new"], self._site, self.frame)
+    @classmethod
+    def on(cls, site: Bench, state: Mapping[str, Any]) -> "PatchBench":
+        """Show a site for a state as the page keeps it, whatever features it has on."""
+        bench = cls(site=site, engine=state.get("engine") or Engine.ONCE, nops=state.get("nops"))
+        bench.state = {**bench.state, **state}
+        return bench
+
+    def put(self, site: Bench, state: Mapping[str, Any]) -> None:
+        """Put another site on the bench."""
+        self._site = site
+        if self.state == state:
+            self._follow({"new": state})
+        self.state = dict(state)
+
+    def _picture(self) -> Diagram:
+        return picture(self.frame, self.state.get("step"))
+
+    def _made(self, state: Mapping[str, Any]) -> Frame:
+        return frame(state, self._site)
+
+    def _mistaken(self, error: LabError, state: Mapping[str, Any]) -> Frame:
+        return mistaken(self.frame, error, state)
 
     @property
     def site(self) -> Bench | None:
@@ -103,23 +116,3 @@ class PatchBench(anywidget.AnyWidget):
     def text(self) -> str:
         """The text twin: what the picture shows, in words."""
         return twin(self.frame, self.state.get("step"))
-
-    def __repr__(self) -> str:
-        return self.text
-
-    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Add to the widget what viewers without widgets show."""
-        data, metadata = super()._repr_mimebundle_(**options) or ({}, {})
-        return {**data, "text/html": f"<pre>{escape(self.text)}</pre>"}, metadata
-
-
-def next_frame(state: Mapping[str, Any], site: Bench | None, last: Frame) -> Frame:
-    """Return the frame of a state, or the last one with the mistake in it.
-
-    Raises `LabError` where there is no last one.
-    """
-    try:
-        return frame(state, site, last)
-    except (TypeError, AttributeError, KeyError, IndexError) as error:  # no state that our page would send
-        text = f"this state makes no sense: {error}"
-        return {**last, "error": {"text": text, "message": text, "place": "", "line": None, "source": ""}}
