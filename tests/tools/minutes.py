@@ -39,7 +39,7 @@ ROOM = 1.25  # as long as that in a room, with questions and the slowest third
 STEP = 5
 ALL, SHORT = 7 * 60, 150  # what the whole course, and the short way, may take
 SHORT_WAY: dict[str, tuple[int, int] | None] = {  # notebooks, and their sections if not all
-    "00": None, "01": (1, 6), "02": (1, 3), "03": (1, 4), "05": (1, 9), "06": (1, 4), "07": (1, 5),
+    "00": None, "01": (1, 6), "02": (1, 3), "03": (1, 4), "05": (1, 9), "06": (1, 4), "07": (1, 7),
 }  # fmt: skip
 
 DEEPER = re.compile(r"\bdeeper\b", re.IGNORECASE)

@@ -10,6 +10,7 @@ from vmenter.course.exercises import exercise, nb03_read, nb04_stubs
 from vmenter.course.exercises.nb02_engine import lab_table, moves
 from vmenter.kernels import booted
 from vmenter.patching.alternatives import patch
+from vmenter.views.patch import bench
 
 # Each excerpt of 03-4: of which recording, and of how many of its VM-Enters it is the end, at least.
 EXCERPTS = {"A": "v2", "B": "v12", "C": "v10", "D": "v8", "E": "v10"}
@@ -44,7 +45,7 @@ def test_the_excerpts_are_all_that_the_answer_has_letters_for():
 def test_the_table_in_the_text_is_the_module_that_is_judged(letter):
     original, entries = nb03_read.MODULES[letter]
     (part,) = re.findall(rf"^{letter}  old: ((?:.+\n?)(?: .+\n?)*)", exercise("03-5").task, re.MULTILINE)
-    words = {"": "nothing", nb03_read.CLEAR: "VERW", nb03_read.CLEAR_IF_MMIO: "TEST, JZ, VERW"}
+    words = {"": "nothing", bench.CLEAR: "VERW", bench.CLEAR_IF_MMIO: "TEST, JZ, VERW"}
     told = re.findall(r"\d\. ([A-Z_ ]+): (.+)", part)
     assert part.split()[0] == words[original]
     assert told == [(feature, words[code]) for code, feature in entries]
