@@ -2,7 +2,7 @@
 
 import json
 
-from vmenter import cli
+from vmenter.cli.shared import progress_bar
 from vmenter.story.history import ERAS
 
 
@@ -55,7 +55,7 @@ def test_audit_of_an_unknown_era_is_one_line_and_2(run):
 def test_audit_shows_a_bar_on_a_terminal_only(run, monkeypatch):
     assert run("audit", "--era", "before-mds")[2] == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    with cli._bar() as bar:
+    with progress_bar() as bar:
         bar("before-mds: machine states", 1, 2)
     assert "before-mds" in run("audit", "--era", "before-mds")[2]
 

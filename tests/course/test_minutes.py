@@ -90,7 +90,8 @@ def test_each_question_and_each_review_question_counts():
 def test_an_exercise_takes_what_its_file_says_or_its_kind():
     assert code('exercise("01-2")').exercises == every()["01-2"].minutes == 2  # a letter
     assert every()["01-1"].minutes == 4  # one line
-    assert every()["04-3"].minutes == 8  # code
+    assert every()["10-2"].minutes == 8  # code
+    assert every()["04-3"].minutes == 6  # what its file says
     assert code('check("01-2", answer)').exercises == 0
 
 

@@ -31,12 +31,15 @@ COMMITS = {
         Cited("5b76a3cff011", (BONZINI,)),
         Cited("650b68a0622f", (GLEIXNER,), "v5.2", (("authored", "2019-02"), ("public", "2019-05-14"))),
         Cited("1b42f017415b", (GUPTA,), "v5.4", (("public", "2019-11"),)),
+        Cited("23c1ad538f4f", release="v5.13"),
+        Cited("a89dfde3dc3c", release="v5.13"),
         Cited("8cb861e9e3c9", (GUPTA,), "v5.19", (("authored", "2022-05"), ("public", "2022-06-14"))),
         Cited("027bbb884be0", release="v5.19"),
         Cited("8bd200d23ec4", release="v5.19"),
         Cited("5d1dd961e743", release="v6.3"),
         Cited("da3db168fb67", release="v6.4"),
         Cited("270a69c4485d", (ZIJLSTRA,), "v6.5"),
+        Cited("6becb5026b81", (ZIJLSTRA,), "v6.5"),
         Cited("6613d82e617d", (GUPTA,), "v6.8", (("posted", "2024-02-13"),)),
         Cited("706a189dcf74", (CHRISTOPHERSON,), "v6.8", (("posted", "2024-02-13"),)),
         Cited("43fb862de8f6", (GUPTA,), "v6.8", (("posted", "2024-02-13"), ("committed", "2024-02-19"))),
@@ -61,6 +64,7 @@ def _mail(ref: str, who: str | None = None, day: str | None = None, *others: str
 MAILS = {
     one.ref: one
     for one in (
+        _mail("20230208171431.253636689@infradead.org", ZIJLSTRA, "2023-02-08"),
         # Pawan Gupta's answer; it quotes what Sean Christopherson had seen.
         _mail("20231026204810.chvljddk6noxsuqi@desk", GUPTA, "2023-10-26", CHRISTOPHERSON),
         _mail("20231027-delay-verw-v4-6-9a3622d4bcf7@linux.intel.com", GUPTA, "2023-10-27"),

@@ -1,0 +1,58 @@
+"""The command line, `vmenter`: for people who have a kernel and a question.
+
+Exit status: 0 fine, 1 a finding, 2 bad input (one line on standard error, never a traceback).
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from vmenter import LabError
+from vmenter.cli.course import doctor, lab
+from vmenter.cli.host import host
+from vmenter.cli.kernels import fetch, inspect, sites
+from vmenter.cli.models import audit, enter, select
+from vmenter.cli.shared import drop_output
+from vmenter.code.visible import visible
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and leave with its exit status."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # it was closed before we were started
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  (as long as we run)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        status = commands.main(args=arguments, prog_name="vmenter", standalone_mode=False)
+    except (LabError, click.ClickException) as error:
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        print("vmenter:", visible(" ".join(message.split())), file=sys.stderr)
+        status = 2
+    except OSError as error:  # where click prints; all that is read or written elsewhere has its LabError
+        drop_output()
+        print("vmenter: standard output cannot be written:", error.strerror or error, file=sys.stderr)
+        status = 2
+    except MemoryError:
+        print("vmenter: this input asks for more memory than there is", file=sys.stderr)
+        status = 2
+    except (KeyboardInterrupt, click.Abort):
+        print("vmenter: interrupted", file=sys.stderr)
+        status = 130
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+@click.version_option(package_name="vmenter", message="vmenter %(version)s")
+@click.pass_context
+def commands(context: click.Context) -> None:
+    """See what Linux does right before it enters a guest."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+for command in (doctor, lab, sites, select, enter, audit, fetch, host, inspect):
+    commands.add_command(command)
