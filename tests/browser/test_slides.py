@@ -21,7 +21,11 @@ OUTSIDE = """() => {
   const over = parts.filter(part => part.getBoundingClientRect().bottom > foot.top + 1
     || part.getBoundingClientRect().right > edge.right || part.scrollWidth > part.clientWidth + 1);
   const squeezed = document.querySelector("figure").getBoundingClientRect().height < 190;
-  return [...over.map(part => part.className || part.tagName), ...(squeezed ? ["no room for the picture"] : [])];
+  const [text, sources] = [".text", ".sources"].map(one => sheet.querySelector(one).getBoundingClientRect());
+  const covered = text.bottom > sources.top || [...sheet.querySelectorAll(".text > section")].some(
+    part => part.getBoundingClientRect().bottom > sources.top);
+  return [...over.map(part => part.className || part.tagName), ...(covered ? ["text on the sources"] : []),
+    ...(squeezed ? ["no room for the picture"] : [])];
 }"""
 
 

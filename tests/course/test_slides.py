@@ -144,6 +144,31 @@ def test_an_exercise_shows_its_task_and_a_check_is_left_out():
     assert "three hints" not in task.html
 
 
+def task(*lines):
+    text = "\n".join(["Exercise 1-1: Do", *lines, "(three hints)"])
+    output = nbformat.v4.new_output("execute_result", {"text/plain": text})
+    (section,) = blocks.sections(notebook(code('exercise("1-1")', outputs=[output])))
+    return [BeautifulSoup(block.html, "html.parser") for block in section.blocks]
+
+
+def test_indented_code_in_a_task_keeps_its_columns():
+    (page,) = task("Which is it?", "   `0f 00   verw (%rax)`", "   `c3      retq`", "Say `why`.")
+    assert page.find("pre").get_text() == "0f 00   verw (%rax)\nc3      retq"
+    assert [p.get_text() for p in page.find_all("p")][:2] == ["Which is it?", "Say why."]
+
+
+@pytest.mark.parametrize(("count", "slides"), [(3, 1), (4, 2), (12, 4)])
+def test_a_task_higher_than_a_slide_goes_on_whole_and_in_order(count, slides):
+    parts = task(*(line for n in range(count) for line in (f"Way {n}", *(f"   `{n} {m}`" for m in range(3)))))
+    assert len(parts) == slides
+    said = [p.get_text() for page in parts for p in page.select("p:not(.more)")]
+    assert said == [f"Way {n}" for n in range(count)]
+    coded = [pre.get_text() for page in parts for pre in page.find_all("pre")]
+    assert coded == ["\n".join(f"{n} {m}" for m in range(3)) for n in range(count)]
+    assert all(page.find("div").find_all(["p", "pre"], recursive=False)[0].name == "p" for page in parts)
+    assert [bool(page.select(".more")) for page in parts] == [False] * (slides - 1) + [True]
+
+
 @given(st.lists(st.builds(Block, st.uuids().map(str), st.integers(10, ROOM + 100), leads=st.booleans())))
 def test_packing_loses_nothing_keeps_the_order_and_no_slide_is_too_full(found):
     packed = pack(found)

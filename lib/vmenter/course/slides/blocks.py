@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
+from itertools import groupby
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ LONG = 15  # longer outputs are cut
 CUT = 12  # … to so many lines,
 CUT_TWIN = 9  # those of a widget to fewer: they only recall it
 FULL = ROOM  # the height of a block that gets a slide to itself
+FRAME = 130  # what a task has around it: its box, its title, the line on hints
 FLAT = 330  # … of a drawing that leaves room for some text; it grows where there is more
 
 
@@ -159,7 +161,7 @@ def _code(cell: Any) -> Iterator[tuple[None, Block]]:
     source = cell.source.strip()
     if re.search(r"^check\(", source, re.MULTILINE):
         return
-    shown = [block for output in cell.get("outputs", []) if (block := _output(output, source))]
+    shown = [block for output in cell.get("outputs", []) for block in _output(output, source)]
     drawn = any("svg+xml" in block.html for block in shown)
     if not drawn and not re.search(r"^exercise\(", source, re.MULTILINE):
         yield None, _source(source, leads=bool(shown))
@@ -179,21 +181,21 @@ def _source(source: str, *, leads: bool) -> Block:
     )
 
 
-def _output(output: Any, source: str) -> Block | None:
-    """Return what an output shows: a drawing, a task, a widget's twin, or text."""
+def _output(output: Any, source: str) -> list[Block]:
+    """Return what an output shows: a drawing, a task, a widget's twin, or text; nothing if it is empty."""
     data = output.get("data", {})
     drawn = BeautifulSoup(data.get("text/html", ""), "html.parser").find("img")
     if isinstance(drawn, Tag) and str(drawn.get("src", "")).startswith("data:image/svg+xml;base64,"):
-        return drawing(str(drawn["src"]), str(drawn.get("alt", "")))
+        return [drawing(str(drawn["src"]), str(drawn.get("alt", "")))]
     text = (output.get("text") or data.get("text/plain") or "").rstrip()
     if not text:
-        return None
+        return []
     if re.search(r"^exercise\(", source, re.MULTILINE):
         return _task(text)
     html = data.get("text/html", "")
     if html and "highlight" not in html:
-        return _text(text, "twin", "As text, from the widget or picture in the notebook:")
-    return _text(text, "out", "")
+        return [_text(text, "twin", "As text, from the widget or picture in the notebook:")]
+    return [_text(text, "out", "")]
 
 
 def _text(text: str, kind: str, label: str) -> Block:
@@ -211,15 +213,50 @@ def _text(text: str, kind: str, label: str) -> Block:
     return Block(html, 42 + rows * line + 30 * bool(left) + 30 * bool(label))
 
 
-def _task(text: str) -> Block:
-    """Show an exercise: title and task, and where hints and solution are."""
+def _task(text: str) -> list[Block]:
+    """Show an exercise: title and task, and where hints and solution are.
+
+    A task that is higher than a slide is set smaller; one that is still higher goes on, on slides of its own.
+    """
     title, *task = text.split("\n")[:-1]  # the last line tells of hints
-    body = "".join(f"<p>{_rich(line)}</p>" for line in task if line.strip())
-    more = '<p class="more">Hints, a check and a solution: in the notebook</p>'
-    height = 150 + sum(8 + 32 * ceil(len(line) / 84) for line in task)
-    kind = "task long" if height > FULL else "task"  # a long task is set smaller, so that it stays on one slide
-    html = f'<div class="{kind}"><h3>{escape(title)}</h3>{body}{more}</div>'
-    return Block(html, min(height, FULL))
+    small = 150 + sum(8 + 32 * ceil(len(line) / 84) for line in task) > FULL
+    parts: list[list[tuple[str, int]]] = [[]]
+    for piece in _pieces(task, small=small):
+        if parts[-1] and FRAME + sum(height for _, height in (*parts[-1], piece)) > FULL:
+            parts.append([])
+        parts[-1].append(piece)
+    kind = "task long" if small else "task"
+    shown = []
+    for number, part in enumerate(parts, 1):
+        again = f" · {number}" if number > 1 else ""
+        more = '<p class="more">Hints, a check and a solution: in the notebook</p>' if number == len(parts) else ""
+        body = "".join(html for html, _ in part)
+        html = f'<div class="{kind}"><h3>{escape(title)}{again}</h3>{body}{more}</div>'
+        shown.append(Block(html, min(FRAME + sum(height for _, height in part), FULL)))
+    return shown
+
+
+def _pieces(task: list[str], *, small: bool) -> Iterator[tuple[str, int]]:
+    """Yield what a task is made of, with heights: a paragraph, or indented code with the line that leads to it."""
+    line, room = (25, 108) if small else (32, 84)
+    lead, high = "", 0
+    for coded, lines in groupby((one for one in task if one.strip()), key=_is_code):
+        if coded:
+            code = [one.strip().strip("`") for one in lines]
+            yield f"{lead}<pre>{escape(chr(10).join(code))}</pre>", high + 34 + (22 if small else 27) * len(code)
+            lead, high = "", 0
+            continue
+        for one in lines:
+            if lead:
+                yield lead, high
+            lead, high = f"<p>{_rich(one)}</p>", 8 + line * ceil(len(one) / room)
+    if lead:
+        yield lead, high
+
+
+def _is_code(line: str) -> bool:
+    """Tell whether a line of a task is indented code and nothing else."""
+    return bool(re.fullmatch(r"\s+`[^`]+`\s*", line))
 
 
 def _rich(text: str) -> str:

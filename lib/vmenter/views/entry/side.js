@@ -109,6 +109,7 @@ export function makeSide(id, index, inStep) {
   node("way", "p", { className: "vm-hidden", id: `${id}-way-${index}` });
   node("canvas", "div", { className: "vm-canvas", role: "region", tabIndex: 0, "aria-describedby": parts.way.id });
   new ResizeObserver(() => begin(parts)).observe(parts.canvas);
+  new ResizeObserver(() => turn(parts)).observe(parts.events);
   parts.flow = panel(
     "The way through the code",
     "vm-flow",
@@ -215,13 +216,21 @@ function drawSelection(parts, { why, on: chosen, sysfs }) {
 function drawEvents(parts, { start, items, nothing, owed }, seeks) {
   const all = items.flatMap((item) => [{ gap: item }, item]);
   if (owed) all.splice(1, 0, { missing: true }, { gap: null });
-  parts.strip.classList.toggle("vm-many", items.length > 3);
+  parts.many = items.length > 3;
   parts.strip.replaceChildren(
     make("li", { className: "vm-start" }, make("code", {}, start)),
     ...all.map((one) => (one.missing ? missing() : "gap" in one ? gap(one.gap) : happened(parts, one, seeks))),
   );
+  turn(parts);
   say(parts.nothing, nothing ?? "");
   parts.nothing.hidden = !nothing || owed;
+}
+
+/** Let the strip read from top to bottom where it has many events, or is wider than its panel. */
+function turn(parts) {
+  parts.strip.classList.remove("vm-many");
+  const wide = parts.strip.offsetWidth > parts.events.clientWidth;
+  parts.strip.classList.toggle("vm-many", parts.many || wide);
 }
 
 function gap(to) {
