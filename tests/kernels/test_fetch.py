@@ -232,14 +232,18 @@ def test_a_damaged_download_is_not_kept(machine, run):
 
 
 def served(machine, monkeypatch):
-    """Serve the mirror over http on loopback. What was asked for goes into the dict returned, and by whose process."""
+    """Serve the mirror over http on loopback. What was asked for goes into the dict returned, and by whose process.
+
+    A port alone does not tell the process: connections to other servers may have the same one, and those that are
+    over are listed with account 0. So both ends are looked for; a socket that nobody holds (inode 0) tells nothing.
+    """
     asked = {}
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
             rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-            here = f"0100007F:{self.client_address[1]:04X}"
-            asked[self.path] = next((int(row[7]) for row in rows if row[1] == here), None)
+            ends = [f"0100007F:{port:04X}" for port in (self.client_address[1], server.server_port)]
+            asked.update((self.path, int(row[7])) for row in rows if row[1:3] == ends and row[9] != "0")
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=machine / "mirror"))
     threading.Thread(target=server.serve_forever, daemon=True).start()
