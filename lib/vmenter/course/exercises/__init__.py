@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from html import escape
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from vmenter import LabError
 from vmenter.course import progress
 from vmenter.course.exercises.limited import text_of
 from vmenter.course.exercises.plain import plain
+from vmenter.course.exercises.variants import AFTER_A_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,14 +149,22 @@ def check(id: str, answer: Any) -> Feedback:  # noqa: A002
     return feedback
 
 
-def own_era(id: str, answer: Any) -> Era:  # noqa: A002
+def own_era(id: str, answer: Any, after_the_flush: str | None = None) -> Era:  # noqa: A002
     """Return the lab kernel that an answer makes: to audit it, or to enter a guest and look.
 
-    Raises `LabError` for what cannot be assembled, and for exercises whose answer is no code of a kernel.
+    `after_the_flush`, for an answer that calls the L1D flush: how that leaves flags and free registers, one of
+    `variants.AFTER_A_CALL`; None: as it happens to. Raises `LabError` for what cannot be assembled, and for
+    exercises whose answer is no code of a kernel, or calls no flush.
     """
     exercise(id)
     module = import_module(f"vmenter.course.exercises.nb{id[:2]}")
-    build: Callable[[Any], Era] | None = getattr(module, "OWN", {}).get(id)
+    build: Callable[..., Era] | None = getattr(module, "OWN", {}).get(id)
     if build is None:
         raise LabError(f"the answer to {id} is no code that could stand in an era's place")
-    return build(answer)
+    if after_the_flush is None:
+        return build(answer)
+    if "after_the_flush" not in signature(build).parameters:
+        raise LabError(f"the answer to {id} calls no flush that could leave registers this way or that")
+    if after_the_flush not in AFTER_A_CALL:
+        raise LabError(f"after_the_flush should be one of {AFTER_A_CALL}; it is {after_the_flush!r}")
+    return build(answer, after_the_flush)

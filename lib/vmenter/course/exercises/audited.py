@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vmenter.story.eras import State
     from vmenter.story.history import Era
 
-INSTRUCTIONS = 2_000_000  # for all runs of one audit; the eras' own code takes up to 640,000
+INSTRUCTIONS = 4_000_000  # for all runs of one audit; the solution of 08-3 takes 1,264,200
 SECONDS = 8.0  # of the CPU: the last resort, for code that is slow in some way not thought of
 OBJECT = 256 << 10  # bytes of a learner's object; the lab's have 5,000
 LINES = 12  # of the way to VM-Enter that are shown
@@ -144,11 +144,13 @@ def audited(
     space: Space = DEFAULT,
     cases: Cases | None = None,
     surroundings: Surroundings | None = None,
+    made: str = "",
 ) -> Counterexample | None:
     """Hold an answer's code against demands in every configuration of a space; None if it meets them all.
 
-    `id_` is the exercise, for the line that shows the counterexample; `cases` are the states of the code and
-    what they stand for, if not those of `audit.reached`; `surroundings`, if given, are gone through once all
+    `id_` is the exercise, for the line that shows the counterexample, and `made` what else `own_era` has to be
+    told there to make this era of the answer (such as `after_the_flush='…'`); `cases` are the states of the code
+    and what they stand for, if not those of `audit.reached`; `surroundings`, if given, are gone through once all
     configurations are right. Raises `LabError` for code that is too large or takes
     too long.
     """
@@ -174,7 +176,8 @@ def audited(
         lines += [
             "The way to VM-Enter, its jumps and clears:",
             *way(first.trace),
-            *_to_see(id_, first.tally, space),
+            f'All of it: print(check("{id_}", answer).trace.text)',
+            *(() if first.around else _in_colour(id_, first.tally, space, made)),
         ]
     return Counterexample("\n".join(lines), first.trace)
 
@@ -306,9 +309,8 @@ def _decisions(trace: Trace) -> Iterator[tuple[str, str]]:
             writer = instruction.text
 
 
-def _to_see(id_: str, tally: Tally, space: Space) -> Iterator[str]:
-    """Yield how to look at the configuration more closely."""
-    yield f'All of it: print(check("{id_}", answer).trace.text)'
+def _in_colour(id_: str, tally: Tally, space: Space, made: str) -> Iterator[str]:
+    """Yield how to look at the configuration more closely, if a host and a vCPU can show it."""
     if any(space.dimensions[d].part is Part.INVENTED for d, _ in tally.smallest):
         return
     host, vcpu = space.machine(tally.smallest)
@@ -324,4 +326,5 @@ def _to_see(id_: str, tally: Tally, space: Space) -> Iterator[str]:
     }
     usual = {"cmdline": "", "ept": True, "mmio": "none", **dict.fromkeys(FLAGS, False)}
     words = [f"{name}={value!r}" for name, value in given.items() if name not in usual or value != usual[name]]
-    yield f'In colour: EntryExplorer(own_era("{id_}", answer), {", ".join(words)})'
+    era = f'own_era("{id_}", answer{made and ", "}{made})'
+    yield f"In colour: EntryExplorer({era}, {', '.join(words)})"

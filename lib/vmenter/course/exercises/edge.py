@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vmenter.course.exercises.asks import touches
-from vmenter.emulator.memory import STACK, STACK_SIZE, Owner
+from vmenter.emulator.memory import GS_BASE, STACK, STACK_SIZE, VCPU, VCPU_SIZE, Owner
 
 if TYPE_CHECKING:
     from vmenter.course.exercises.entering import Entered
@@ -34,10 +34,27 @@ def late(entered: Entered, *, run_flags_too: bool = False) -> list[str]:
             continue
         verb = "writes" if write else "reads"
         plural = "s" * (size != 1)
-        found.append((step, f"{verb} {size} byte{plural} of {owner(trace, address, entered)} at {address:#x}"))
+        found.append(
+            (step, f"{verb} {size} byte{plural} of {owner(trace, address, entered)} at {named(entered, address)}")
+        )
     unseen = (step for step in range(last + 1, len(trace.steps)) if step not in seen)
     found += [(step, "touches a line of memory") for step in unseen if touches(trace.instructions[step])]
     return [f"{trace.where(step)}, {trace.instructions[step].text} {what}" for step, what in sorted(found)]
+
+
+def named(entered: Entered, address: int) -> str:
+    """Return a name for an address: a label, or how far it is from something that a reader knows.
+
+    What is read through GS, a CPU's own copy, has the variable's name.
+    """
+    if STACK <= address < STACK + STACK_SIZE:
+        return f"{address - entered.registers['rsp']:#x}(%rsp)"
+    if VCPU <= address < VCPU + VCPU_SIZE:
+        return f"{address - VCPU:#x} of the vCPU"
+    image = entered.trace.image
+    place = address - GS_BASE if address >= GS_BASE else address
+    label, section = image.label(place), image.section_at(place)
+    return f"{section.name}+{place - section.address:#x}" if section and label == f"{place:#x}" else label
 
 
 def owner(trace: Trace, address: int, entered: Entered) -> Owner:

@@ -130,7 +130,7 @@ def _judge_repair(answer: Any) -> Counterexample | None:
     demands = (keeps_the_promise, enters_right, clears_nothing_needlessly, clears_once)
     wrong = audited("08-2", repaired(answer), demands, surroundings=Surroundings(era_of(CHAIN_ERA), AROUND))
     for how in () if wrong else AFTER_A_CALL:
-        if wrong := audited("08-2", repaired(answer, how), demands):
+        if wrong := audited("08-2", repaired(answer, how), demands, made=f"after_the_flush={how!r}"):
             return Counterexample(
                 f"Where the flush leaves flags and free registers otherwise: {wrong}", wrong.trace
             )
