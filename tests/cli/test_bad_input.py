@@ -9,6 +9,7 @@ import json
 import lzma
 import os
 import shutil
+import shlex
 import subprocess
 import sys
 import time
@@ -117,7 +118,7 @@ def test_a_full_disk_is_one_line(run, tmp_path):
 
 @pytest.mark.parametrize(("closed", "status"), [("<&-", 2), (">&-", 2), ("2>&-", 2), (">&- 2>&- <&-", 2)])
 def test_streams_that_are_closed_do_no_harm(closed, status):
-    command = f"{sys.executable} -m vmenter host --from - {closed}"
+    command = f"{shlex.quote(sys.executable)} -m vmenter host --from - {closed}"
     done = subprocess.run(
         ["sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
