@@ -8,8 +8,8 @@ import io
 import json
 import lzma
 import os
-import shutil
 import shlex
+import shutil
 import subprocess
 import sys
 import time
