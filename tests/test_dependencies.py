@@ -5,9 +5,9 @@ import re
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from places import ROOT
+
 DECLARED = tomllib.loads((ROOT / "lib" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LIBRARY, TESTS = ([*(ROOT / name).rglob("*.py")] for name in ("lib", "tests"))
 # Programs that are called, not imported.

@@ -13,11 +13,11 @@ import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from places import ROOT
 
 from vmenter import LabError
 from vmenter.course import copies
 
-ROOT = Path(__file__).parent.parent.parent
 COURSE = sorted((ROOT / "notebooks").glob("*.ipynb"))
 DAY = date(2026, 11, 28)
 FIVE = "notebooks/05-2019-else-if.ipynb"
