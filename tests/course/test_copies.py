@@ -262,6 +262,38 @@ def test_a_deleted_copy_comes_anew_and_files_of_the_learners_own_stay(course):
     assert (own / "notebooks" / "mine.ipynb").read_text(encoding="utf-8") == "{}"
 
 
+def test_what_the_course_has_no_longer_goes_unless_it_was_touched(course):
+    source, own = course
+    copies.update(own, source, DAY)
+    (source / FIVE).rename(source / "notebooks/05-renamed.ipynb")
+    (source / "notebooks" / "glossary.md").unlink()
+    change(own / FIVE, 0, "mine")
+    done = copies.update(own, source, DAY)
+    assert (done.made, done.removed, done.left) == (
+        ("notebooks/05-renamed.ipynb",),
+        ("notebooks/glossary.md",),
+        (FIVE,),
+    )
+    assert "glossary.md" in done.text
+    assert "05-2019-else-if.ipynb is as you left it. The course has it no longer." in done.text
+    assert "".join(read(own / FIVE)["cells"][0]["source"]).endswith("mine")
+    assert not (own / "notebooks" / "glossary.md").exists()
+    assert copies.update(own, source, DAY).left == ()
+
+
+@pytest.mark.parametrize("path", ["../mine", "/mine", "mine", "notebooks/deep/mine", "notebooks/../../mine"])
+def test_a_memory_that_names_what_was_never_a_copy_removes_nothing(course, path):
+    source, own = course
+    copies.update(own, source, DAY)
+    mine = (own / path) if path != "/mine" else own / "mine"
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    mine.write_text("mine", encoding="utf-8")
+    state = {path: copies._mark(path, b"mine")}
+    (own / copies.STATE).write_text(json.dumps(state), encoding="utf-8")
+    assert copies.update(own, source, DAY).removed == ()
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+
 @pytest.mark.parametrize("state", ["", "[]", "{", '{"notebooks/05-2019-else-if.ipynb": 3}', None])
 def test_without_its_memory_it_takes_every_difference_for_the_learners(course, state):
     source, own = course

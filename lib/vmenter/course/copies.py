@@ -30,12 +30,17 @@ PARTS = {"notebooks": (".ipynb", ".md"), "images": (".svg", ".png")}
 
 @dataclass(frozen=True)
 class Update:
-    """What became of the copies in `folder`, by their path in it: new, replaced, and kept → laid beside."""
+    """What became of the copies in `folder`, by their path in it: new, replaced, and kept → laid beside.
+
+    What the course has no longer was removed if it was untouched, or is left where it is.
+    """
 
     folder: Path
     made: tuple[str, ...]
     replaced: tuple[str, ...]
     kept: dict[str, str]
+    removed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -45,6 +50,9 @@ class Update:
             lines.append(f"New: {len(self.made)} files.")
         if self.replaced:
             lines.append(f"Brought up to date: {', '.join(map(_name, self.replaced))}.")
+        if self.removed:
+            lines.append(f"Removed, for the course has it no longer: {', '.join(map(_name, self.removed))}.")
+        lines += [f"{_name(own)} is as you left it. The course has it no longer." for own in self.left]
         lines += [
             f"{_name(own)} is as you left it. The course has a new one; it stands beside yours: {_name(beside)}."
             for own, beside in self.kept.items()
@@ -140,8 +148,18 @@ def _written(folder: Path, files: dict[str, bytes], today: date) -> Update:
         else:
             kept[path] = _beside(folder, path, content, today)
         recorded[path] = mark
+    removed, left = [], []
+    for path in sorted(recorded.keys() - files.keys()):
+        own, mark = folder / path, recorded.pop(path)
+        if PurePosixPath(path).parts[:-1] not in ((part,) for part in PARTS):
+            continue  # no name that the course ever gave
+        if own.is_file() and _mark(path, own.read_bytes()) == mark:
+            own.unlink()
+            removed.append(path)
+        elif own.is_file():
+            left.append(path)
     _write(folder / STATE, (json.dumps(recorded, indent=1) + "\n").encode())
-    return Update(folder, tuple(made), tuple(replaced), kept)
+    return Update(folder, tuple(made), tuple(replaced), kept, tuple(removed), tuple(left))
 
 
 def _beside(folder: Path, path: str, content: bytes, today: date) -> str:
