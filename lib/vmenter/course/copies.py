@@ -151,7 +151,7 @@ def _written(folder: Path, files: dict[str, bytes], today: date) -> Update:
     removed, left = [], []
     for path in sorted(recorded.keys() - files.keys()):
         own, mark = folder / path, recorded.pop(path)
-        if PurePosixPath(path).parts[:-1] not in ((part,) for part in PARTS):
+        if str(PurePosixPath(path).parent) not in PARTS:
             continue  # no name that the course ever gave
         if own.is_file() and _mark(path, own.read_bytes()) == mark:
             own.unlink()
