@@ -75,6 +75,17 @@ def test_a_copy_has_the_code_of_the_original_and_nothing_that_came_out(fresh, pa
     nbformat.validate(nbformat.from_dict(copy))
 
 
+def test_what_is_marked_deeper_is_folded_and_nothing_else(fresh):
+    folded = set()
+    for path in (fresh / "notebooks").glob("*.ipynb"):
+        for cell in read(path)["cells"]:
+            title = "".join(cell["source"]).partition("\n")[0]
+            deeper = cell["cell_type"] == "markdown" and "# " in title and "Deeper:" in title
+            assert cell["metadata"].get("jp-MarkdownHeadingCollapsed", False) == deeper, title
+            folded |= {path.stem[:2]} if deeper else set()
+    assert folded >= {"01", "02", "03", "04", "05", "06", "07", "08", "09", "10"}
+
+
 def test_every_relative_link_of_a_copy_works_and_the_leaders_page_stays_behind(fresh):
     links = set()
     for path in (fresh / "notebooks").iterdir():
@@ -97,6 +108,19 @@ def test_every_relative_link_of_a_copy_works_and_the_leaders_page_stays_behind(f
 @pytest.mark.parametrize("path", COURSE, ids=lambda path: path.stem)
 def test_no_learners_cell_needs_a_name_that_only_an_assertion_brings(path):
     assert list(giveaway.borrowed(read(path))) == []
+
+
+@pytest.mark.parametrize("path", COURSE, ids=lambda path: path.stem)
+def test_nothing_later_needs_a_section_that_is_marked_deeper(path):
+    assert list(giveaway.borrowed_from_deeper(read(path))) == []
+
+
+def test_a_name_that_only_a_deeper_section_brings_is_found_out():
+    deeper = nbformat.v4.new_markdown_cell("## 2. Deeper: why")
+    later = nbformat.v4.new_markdown_cell("## 3. Then")
+    bind, use = nbformat.v4.new_code_cell("a = 1"), nbformat.v4.new_code_cell("print(a)")
+    assert list(giveaway.borrowed_from_deeper({"cells": [deeper, bind, use, later, use]})) == ["a"]
+    assert list(giveaway.borrowed_from_deeper({"cells": [later, bind, deeper, bind, later, use]})) == []
 
 
 # --- what a copy must not tell -------------------------------------------------------------------------------------

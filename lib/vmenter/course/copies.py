@@ -9,6 +9,7 @@ stands as a hash in `.vmenter-copies.json`, in the folder itself.
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ FOLDER = "vmenter-lab"  # under the learner's home
 FIRST = "notebooks/00-start-here.ipynb"
 STATE = ".vmenter-copies.json"
 FOR_LEADERS = {"INSTRUCTOR.md"}
+DEEPER = re.compile(r"^#+ (\d+\. )?Deeper: ")  # a section for the curious, which a copy folds
 ASSERTION = "assertion"  # the tag of cells that only hold the prose to what the lab computes
 PARTS = {"notebooks": (".ipynb", ".md"), "images": (".svg", ".png")}
 
@@ -88,9 +90,12 @@ def derived(course: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def learners_copy(notebook: dict[str, Any]) -> dict[str, Any]:
-    """Return a notebook as a learner first meets it: no outputs, no numbers, no cells that only assert."""
+    """Return a notebook as a learner first meets it: no outputs, no numbers, no cells that only assert.
+
+    Sections marked *deeper* are folded, as JupyterLab folds: a click opens them, and so does Shift+Enter.
+    """
     cells = [
-        {**cell, "outputs": [], "execution_count": None} if cell["cell_type"] == "code" else cell
+        {**cell, "outputs": [], "execution_count": None} if cell["cell_type"] == "code" else _folded(cell)
         for cell in notebook["cells"]
         if ASSERTION not in cell["metadata"].get("tags", ())
     ]
@@ -119,6 +124,13 @@ def open_lab(folder: Path, arguments: Sequence[str] = ()) -> None:
 
         sys.exit(subprocess.call([*command, *arguments]))
     os.execv(sys.executable, [*command, *arguments])  # noqa: S606
+
+
+def _folded(cell: dict[str, Any]) -> dict[str, Any]:
+    """Fold the section that this cell of prose begins, if it is a deeper one."""
+    if not DEEPER.match("".join(cell["source"])):
+        return cell
+    return {**cell, "metadata": {**cell["metadata"], "jp-MarkdownHeadingCollapsed": True}}
 
 
 # --- one file ----------------------------------------------------------------------------------------------------
