@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vmenter import LabError
-from vmenter.course import progress
+from vmenter.course import language, progress
 from vmenter.course.exercises.limited import text_of
 from vmenter.course.exercises.plain import plain
 from vmenter.course.exercises.variants import AFTER_A_CALL
@@ -130,7 +130,8 @@ def every() -> dict[str, Exercise]:
     found = {}
     for file in sorted(Path(__file__).parent.glob("*.toml")):
         judges = import_module(f"vmenter.course.exercises.nb{file.stem}").JUDGES
-        for id_, texts in tomllib.loads(file.read_text(encoding="utf-8")).items():
+        for id_, own in tomllib.loads(file.read_text(encoding="utf-8")).items():
+            texts = language.exercise(file.stem, id_, own)
             minutes = texts.get("minutes") or _minutes(texts["solution"])
             plain = {key: text.strip() for key, text in texts.items() if key not in ("hints", "judge", "minutes")}
             first, second, third = (" ".join(hint.split()) for hint in texts["hints"])
