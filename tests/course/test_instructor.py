@@ -32,14 +32,15 @@ class Row(NamedTuple):
     minutes: int
     what: str
     how: str
+    slides: str
     cut: str
 
 
 AGENDAS = {
     name: [
-        Row(at, int(minutes), what.strip(), how.strip(), cut.strip())
-        for at, minutes, what, how, cut in re.findall(
-            r"^\| (\d+:\d\d) \| (\d+) \|([^|]+)\|([^|]*)\|([^|]*)\|$", body, re.MULTILINE
+        Row(at, int(minutes), what.strip(), how.strip(), shown.strip(), cut.strip())
+        for at, minutes, what, how, shown, cut in re.findall(
+            r"^\| (\d+:\d\d) \| (\d+) \|([^|]+)\|([^|]*)\|([^|]*)\|([^|]*)\|$", body, re.MULTILINE
         )
     ]
     for name, body in re.findall(r"^### (90 minutes|[^\n]*day)\n(.*?)(?=^##)", TEXT, re.MULTILINE | re.DOTALL)
@@ -51,13 +52,16 @@ def section(heading):
     return re.search(rf"^(#+) {heading}\n(.*?)(?=^\1 |\Z)", TEXT, re.MULTILINE | re.DOTALL)[2]
 
 
+def numbers_in(text):
+    """The numbers that a text such as "2, 5 to 7" names."""
+    spread = re.sub(r"(\d+) to (\d+)", lambda m: ",".join(map(str, range(int(m[1]), int(m[2]) + 1))), text)
+    return [int(one) for one in re.findall(r"\d+", spread)]
+
+
 def sections_of(what):
     """The sections that a row names: numbers."""
     named = re.search(r"sections? ([\d to,and]+)", what)
-    if not named:
-        return []
-    text = re.sub(r"(\d+) to (\d+)", lambda m: ",".join(map(str, range(int(m[1]), int(m[2]) + 1))), named[1])
-    return [int(one) for one in re.findall(r"\d+", text)]
+    return numbers_in(named[1]) if named else []
 
 
 def alone(number, wanted):
@@ -161,6 +165,36 @@ def test_the_rehearsal_adds_up():
     assert sum(map(int, re.findall(r"^\d\. \*\((\d+)\)\*", text, re.MULTILINE))) == int(
         re.search(r"(\d+) minutes", text)[1]
     )
+
+
+def test_the_slides_that_a_row_names_are_there_and_whole():
+    from vmenter.course.slides.files import made
+
+    decks = {number: made(path)[0] for number, path in NOTEBOOKS.items()}
+    named = 0
+    for rows in AGENDAS.values():
+        for row in rows:
+            number, _, wanted = row.slides.rpartition(": ")
+            if row.slides in ("", "all"):
+                assert row.slides == "all" or row.what[:2] not in PARTS
+                continue
+            deck = decks[number or row.what[:2]]
+            numbers = numbers_in(wanted)
+            named += 1
+            assert all(1 < one <= len(deck) for one in numbers), row
+            kinds = {one: deck[one - 1].kind for one in numbers}
+            assert not [one for one, kind in kinds.items() if kind == "question" and one + 1 not in numbers], row
+            if guess := re.search(r"guess (\d\d-\w)", row.what):
+                assert guess[1] in [deck[one - 1].about for one in numbers]
+    assert named > 10
+
+
+def test_the_truth_of_05_a_is_not_shown_before_the_room_has_looked_for_it():
+    from vmenter.course.slides.files import made
+
+    deck, _, _ = made(NOTEBOOKS["05"])
+    looked = next(number for number, one in enumerate(deck) if "<strong>05-1</strong>" in one.body)
+    assert looked < next(number for number, one in enumerate(deck) if one.about == "05-a")
 
 
 def test_slide_six_of_05_is_the_way_that_missed_both():

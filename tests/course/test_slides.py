@@ -51,7 +51,7 @@ def text_of(html):
 
 def test_every_notebook_gives_slides_notes_and_a_handout_and_the_index_leads_to_all(folder):
     names = {path.name for path in folder}
-    assert names == {"index.html", "answers.html"} | {
+    assert names == {"index.html", "answers.html", "sheets.html"} | {
         f"{path.stem}{kind}.html" for path in NOTEBOOKS for kind in KINDS
     }
     index = BeautifulSoup(folder[0].read_text(encoding="utf-8"), "html.parser")
@@ -75,6 +75,17 @@ def test_links_lead_to_what_is_made_beside_or_to_a_cited_page(folder):
     for path in folder:
         for link in BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser").find_all("a", href=True):
             assert link["href"] in names or link["href"].startswith("https://"), (path.name, link["href"])
+
+
+def test_the_sheets_have_the_questions_and_not_their_answers(folder):
+    page = next(path for path in folder if path.name == "sheets.html").read_text(encoding="utf-8")
+    sheets = leader.sheets(files.NOTEBOOKS)
+    assert (len(sheets.questions), len(sheets.feedback)) == (3, 5)
+    assert text_of(page).count(text_of(render.inline(sheets.questions[1]))) == 2
+    assert text_of(page).count(text_of(render.inline(sheets.feedback[0]))) == 1
+    assert "What to look for" not in page
+    with pytest.raises(LabError, match="no list under"):
+        leader.sheets(files.ROOT)
 
 
 def test_without_notebooks_there_is_one_clear_error(tmp_path):

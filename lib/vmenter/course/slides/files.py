@@ -9,7 +9,7 @@ from vmenter import LabError
 from vmenter.course.slides.answers import Key, key
 from vmenter.course.slides.deck import Slide, Source, slides
 from vmenter.course.slides.handout import Handout, handout
-from vmenter.course.slides.leader import part
+from vmenter.course.slides.leader import part, sheets
 from vmenter.course.slides.render import inline, read
 
 HERE = Path(__file__).parent
@@ -35,6 +35,7 @@ def build(folder: Path = OUTPUT, notebooks: Path = NOTEBOOKS) -> list[Path]:
         keys.append(answers)
     listed = [(one.title, path.stem) for one, path in zip(keys, found, strict=True)]
     texts = {"index.html": _page("index.html.j2", listed=listed), **texts}
+    texts["sheets.html"] = _page("sheets.html.j2", sheets=sheets(notebooks))
     texts["answers.html"] = _page("answers.html.j2", keys=keys)
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8")

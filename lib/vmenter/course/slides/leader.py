@@ -11,6 +11,14 @@ NAME = "INSTRUCTOR.md"
 
 
 @dataclass(frozen=True)
+class Sheets:
+    """What goes on paper: the questions before and after, the lines of the feedback form; Markdown."""
+
+    questions: tuple[str, ...]
+    feedback: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Part:
     """One notebook's part. `tasks`: exercise → what goes wrong there; `guessing`: how to ask for guesses."""
 
@@ -39,3 +47,17 @@ def part(notebooks: Path, number: str) -> Part:
     plain = {name: " ".join(said.split()) for name, said in items.items()}
     tasks = {name[:4]: said for name, said in plain.items() if re.match(r"\d\d-\d ", name)}
     return Part(int(found[1]), plain["Goes wrong"], plain["Ask"], plain["Show"], tasks, " ".join(lead[1].split()))
+
+
+def sheets(notebooks: Path) -> Sheets:
+    """Read what goes on paper. `LabError` if INSTRUCTOR has it not."""
+    path = notebooks / NAME
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    lists = []
+    for lead in ("Before, and after", "Feedback form"):
+        listed = r"((?:\d\. [^\n]*\n(?:   [^\n]*\n)*)+)"
+        found = re.search(rf"^\*\*{lead}\.\*\*.*?\n\n{listed}", text, re.MULTILINE | re.DOTALL)
+        if not found:
+            raise LabError(f"{path}: no list under \u201c{lead}.\u201d is there")
+        lists.append(tuple(" ".join(one.split()) for one in re.split(r"^\d\. ", found[1], flags=re.MULTILINE)[1:]))
+    return Sheets(*lists)
