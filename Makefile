@@ -72,7 +72,7 @@ records: setup  ## record anew what notebooks 09 and 10 show of the real kernels
 images: setup  ## draw the pictures of README and notebooks anew, those that are out of date
 	@$(PY) -m vmenter.course.pictures
 
-slides: setup  ## make slides and a one-page handout of every notebook, in build/slides
+slides: setup  ## make slides with notes, handouts and the answer key, in build/slides
 	@$(PY) -m vmenter.course.slides
 
 site: setup  ## build the course as pages that need no kernel, in build/site
