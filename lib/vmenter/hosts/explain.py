@@ -167,6 +167,7 @@ def explain(report: Report) -> Explanation:
         kept=kept,
         open_lines=tuple(line.file for line in lines if line.finding),
         differing=tuple(line.file for line in lines if line.agrees is False and not line.threads_only),
+        mixed=(*report.mixed, *((inference.entering.against,) if inference.entering.against else ())),
     )
     return Explanation(report, inference, tuple(lines), entries, tsa, found)
 
