@@ -8,7 +8,7 @@ import textwrap
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from places import DATA
+from places import DATA, ROOT
 
 from vmenter import LabError
 from vmenter.hosts.explain import explain
@@ -225,3 +225,19 @@ def test_no_flaw_is_free_unless_a_line_or_a_bugs_line_says_so(lines):
             assert found.report.line(file) == "Not affected" or found.report.bugs is not None
     if found.outcome.status == 0 and found.inference.entering.by in {"VMLAUNCH or VMRESUME", None}:
         assert not any(one.state == "not told" for file, one in found.inference.told.items() if file != "tsa")
+
+
+PROSE = [
+    line
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+    for line in (ROOT / name).open(encoding="utf-8")
+]
+
+
+@given(st.sampled_from(READABLE), st.integers(0, len(PROSE) - 1), st.integers(1, 40), st.data())
+def test_prose_among_the_lines_never_makes_a_verdict_safe(text, first, many, data):
+    lines = text.splitlines(keepends=True)
+    at = data.draw(st.integers(0, len(lines)))
+    noisy = "".join([*lines[:at], *PROSE[first : first + many], *lines[at:]])
+    if status(noisy) == 0:
+        assert status(text) == 0 or not text.endswith("\n")

@@ -68,7 +68,7 @@ _VMX_OFF = ("KVM: Mitigation: VMX unsupported", "KVM: Mitigation: VMX disabled")
 
 @dataclass(frozen=True)
 class Entering:
-    """`by`: `VMX`, `SVM`, `NONE`, or None if nothing tells. `why`: from what; `against`: what speaks against it."""
+    """`by`: `VMX`, `SVM`, `NONE`; None if nothing tells. `why`: from what; `against`: what speaks for another."""
 
     by: str | None
     why: str

@@ -229,6 +229,8 @@ def _word_list(place: Place, name: str, value: str) -> Found:
         if more in FILES and at + 1 < len(lines) and lines[at + 1].startswith(BEGINNINGS):
             break  # a file's name over its text
         glued, apart = f"{value}{more}", f"{value} {more}"
+        if name == "bugs" and max(_count(glued, known), _count(apart, known)) <= _count(value, known):
+            break  # no bug's name is in it
         gained = _count(glued, known) - _count(apart, known)
         full = taken > 1 and len(raw[at - 1]) == len(raw[number])  # a hard wrap leaves lines of one length
         value = glued if gained > 0 or (gained == 0 and full) else apart
@@ -243,15 +245,17 @@ def _may_be_cut(place: Place, value: str, taken: int) -> bool:
     """Tell whether more names may have followed a bugs line: what is missing in one that is cut says nothing."""
     raw, lines, number = place
     last = number + taken - 1
-    if last == len(raw) - 1 or raw[last].rstrip(" |\"'`").endswith(("\u2026", "...", ">", "[")):
+    ends = (raw[at].rstrip(" |\"'`") for at in range(number, last + 1))
+    if last == len(raw) - 1 or any(end.endswith(("\u2026", "...", ">", "[")) for end in ends):
         return True
     words = re.findall(r"\w+", value)
     if words and words[-1] not in BUGS and any(bug.startswith(words[-1]) for bug in BUGS):
         return True
-    near = range(max(0, number - FOLDED), last + 1)
     # No x86-64 CPU has so few flags that they fill a line of a terminal and no more.
-    folded = taken > 1 or any(_FOLD.fullmatch(lines[at]) or _fills_a_line(raw[at]) for at in near)
-    return folded and len(raw[last]) > max(len(raw[at]) for at in near) - len("spec_store_bypass")
+    near = range(max(0, number - FOLDED), number)
+    folded = [len(raw[at]) for at in near if _FOLD.fullmatch(lines[at]) or _fills_a_line(raw[at])]
+    folded += [len(raw[at]) for at in range(number, last)]
+    return len(raw[last]) > max(folded, default=LONGEST) - len("spec_store_bypass")
 
 
 def _fills_a_line(line: str) -> bool:

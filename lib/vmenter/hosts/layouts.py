@@ -66,7 +66,9 @@ _BEFORE = re.compile(rf"(?:^|\s)({_LABEL})\s*:?\s*\Z")
 _BEHIND = re.compile(rf"\s+({_LABEL})\s*:")
 _CELLS = re.compile(r"(?:[\w.@-]{1,64}[,;\t][\"']?)+\Z|(?:[^|:]{1,40}\|\s*)+\Z")  # of a table, before the name
 _RULE = " \t-=#*~_+<>[]:`"
-_NAMES_IT = re.compile(r"(?:name|file|vulnerability|type|flaw|key|id)\s*[:=]\s*[\"']?([\w./-]+)[\"',]*\Z", re.IGNORECASE)
+_NAMES_IT = re.compile(
+    r"(?:name|file|vulnerability|type|flaw|key|id)\s*[:=]\s*[\"']?([\w./-]+)[\"',]*\Z", re.IGNORECASE
+)
 _ITS_TEXT = re.compile(r"(?:status|state|value|text|data)\s*[:=]\s*[\"']?", re.IGNORECASE)
 _DOTS: Final = ("\u2026", "...", ">")  # the last is what less -S shows of a line that goes on
 _TAIL = re.compile(r"==>\s*(\S+)\s*<==")

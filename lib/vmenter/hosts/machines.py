@@ -10,13 +10,11 @@ import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _ASKS = r"(?=.*\b(?:cat|[ef]?grep|lscpu|tail|head|inxi|dmesg|journalctl|for|uname|more|find)\b)(?!.*\bssh\b)"
 _NAMES: Final = {
-    "prompts": re.compile(
-        r"[\[(]?[\w.-]{1,40}@([\w.-]{1,60})(?:[:\s]\S{0,80})?[\])]?\s?[$#%>\u276f]\s" + _ASKS
-    ),
+    "prompts": re.compile(r"[\[(]?[\w.-]{1,40}@([\w.-]{1,60})(?:[:\s]\S{0,80})?[\])]?\s?[$#%>\u276f]\s" + _ASKS),
     "hosts in the log": re.compile(
         r"(?:<\d+>)?(?:\w{2,6}\.?\s+\d{1,2}\s+\d\d:[\d:.]+|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?)"
         r"\s+(\S{1,60})\s+kernel(?:\[\d+\])?:"
@@ -46,7 +44,7 @@ def of_lines(lines: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{kind} of {len(names)} machines" for kind, names in found.items() if len(names) > 1)
 
 
-def of_values(values: dict[str, Sequence[str]]) -> Iterator[str]:
+def of_values(values: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Yield what differs among values of which one machine has but one: field → all values that were read."""
     vendors = set(values.get("vendor_id", ()))
     if len(vendors) > 1:

@@ -186,7 +186,10 @@ def parse(text: str) -> Report:
         smt={"0": False, "1": True}.get(single.get("active", "")),
         notes=(
             *(f"{file} is there twice, with different texts: two machines, or two moments?" for file in twice),
-            *(f"{file} is there twice, once with what no kernel prints ({_shown(text)})" for file, text in other.items()),
+            *(
+                f"{file} is there twice, once with what no kernel prints ({_shown(text)})"
+                for file, text in other.items()
+            ),
             *(f"more than one machine or moment seems to be in it: {sign}" for sign in mixed),
             *(f"{file} was cut off, and taken for the one text that begins so" for file in reading.completed),
             *(f"{file} is cut off ({_shown(text)}) and counts as not told" for file, text in cut.items()),
@@ -228,7 +231,11 @@ def _shown(text: str) -> str:
 
 def _no_kvm(single: dict[str, str]) -> str | None:
     """Return what says that KVM enters no guest, besides the lines."""
-    x86 = "x86" in single or single.get("vendor_id") in VENDORS or {"vmx", "svm"} & {*single.get("flags", "").split()}
+    x86 = (
+        "x86" in single
+        or single.get("vendor_id") in VENDORS
+        or {"vmx", "svm"} & {*single.get("flags", "").split()}
+    )
     if "arch" in single and not x86:
         return f"this is no x86 ({single['arch']})"
     if "xen_pv" in single or ("Xen" in single.get("hypervisor", "") and "para" in single):

@@ -33,7 +33,9 @@ _TAGS = re.compile(
     re.IGNORECASE,
 )
 _ROWS = re.compile(r"<(?:br|/tr|/li|/p|/div|/pre)\b[^<>]*>", re.IGNORECASE)
-_NAMED_TAG = re.compile(r"<[\w:-]{1,40}\s[^<>]{0,80}?\b(?:name|id|key|file)=[\"']([\w./ -]{1,80})[\"'][^<>]{0,80}>")
+_NAMED_TAG = re.compile(
+    r"<[\w:-]{1,40}\s[^<>]{0,80}?\b(?:name|id|key|file)=[\"']([\w./ -]{1,80})[\"'][^<>]{0,80}>"
+)
 _FORUM = re.compile(  # BBCode and its kin
     r"\[/?(?:code|icode|quote|[biusp]|tt|pre|mono|spoiler|colou?r|size|font|list|table|t[drh])"
     r"(?:=[^\[\]\n]{0,80})?\]|\{(?:code|noformat)(?::\w{1,20})?\}",
@@ -62,10 +64,10 @@ _FRONT = re.compile(
     r"""
     \s+ | >+ \s? | \|+ \s* | ["'`]+ | \*\* | __ | [*+-]\s+
     | [\u2022\u00b7\u2023\u25e6\u25aa\u2013\u2014\u2502\u251c\u2514\u2500\u2570\u256d\u2551]+ \s*  # bullets
-    | ["']? (?: field | data | stdout | log | message | msg | output ) ["'] \s* : \s* | \{ \s* (?=["'])                                     # JSON
+    | ["']? (?: field | data | stdout | log | message | msg | output ) ["'] \s* : \s* | \{ \s* (?=["'])  # JSON
     | \d{1,6} [.):|] \s* (?=[^\d\s.])                                                               # numbers
     | \d{1,6} \s+ (?= / | [A-Z][a-z] | [a-z_]{3,}[:0-9\ ] )
-    | (?!cat:|e?grep:|head:|tail:|ls:|\w*sh:|exp|should|must|want|if\b|eg\b)[\w.@-]{1,64}              # who says so
+    | (?!cat:|e?grep:|head:|tail:|ls:|\w*sh:|exp|should|must|want|if\b|eg\b)[\w.@-]{1,64}  # who says so
       (?: \s?:\s+ | \s+\|\s+ ) (?= /sys/devices/system/cpu/vulnerabilities/ )
     """,
     re.VERBOSE,
