@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import platform
 import re
 import sys
@@ -143,12 +144,14 @@ def _text(name: str, data: bytes) -> dict[str, Any]:
 
 
 def _digest(stream: BinaryIO, file: str) -> tuple[int, str]:
-    size, digest = 0, hashlib.sha256()
-    while piece := stream.read(1 << 20):
-        size += len(piece)
+    size, digest = os.fstat(stream.fileno()).st_size, hashlib.sha256()
+    read = 0
+    while size <= MOST_KERNEL and (piece := stream.read(1 << 20)):
+        read += len(piece)
         digest.update(piece)
-        if size > MOST_KERNEL:
-            raise LabError(f"{file}: more than {MOST_KERNEL:,} bytes; no kernel and no package is that large")
+        size = max(size, read)
+    if size > MOST_KERNEL:
+        raise LabError(f"{file}: more than {MOST_KERNEL:,} bytes; no kernel and no package is that large")
     return size, digest.hexdigest()
 
 
