@@ -80,3 +80,26 @@ def test_what_is_told_of_two_machines_is_never_fine():
 )
 def test_lines_that_contradict_each_other_are_never_fine(text):
     assert explain(parse(text)).outcome.status == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("mds: Vulnerable: Clear CPU buffers attempted, no mi\n", 1),  # cut off, and yet
+        ("mds: Vulnerable, says somebody\n", 1),
+        ("mds: Vulnerable; SMT vulnerable\nmds: Not affected\n", 1),
+        ("mds: Not affected\n", 0),
+    ],
+)
+def test_a_text_that_calls_a_flaw_open_is_heard_even_where_no_guest_is_entered(text, status):
+    assert (
+        explain(parse(f"itlb_multihit: KVM: Mitigation: VMX disabled\n{text}l1tf: Not affected\n")).outcome.status
+        == status
+    )
+
+
+def test_objects_of_json_are_counted_if_they_name_files():
+    halves = '{"a": {"mds": "Not affected"}, "b": {"l1tf": "Not affected"}, "c": {"other": "Not affected"}}'
+    for text in (halves, f"a word\n{halves}\nand a [remark] behind", halves.replace('}, "b"', '}}\n{"b"')):
+        assert parse(text).mixed == ("2 objects of JSON that name files",)
+    assert parse('{"a": {"mds": "Not affected", "l1tf": "Not affected"}, "b": {"c": "d"}}').mixed == ()

@@ -78,7 +78,7 @@ _VERSION = r"([2-9]\.\d{1,3}(?:\.\d+)?[\w.+~-]*)"
 _NAMED = re.compile(
     r"(?:.*\b(?:kernel|osrelease)(?: version| release| is)?\s*[:=]?\s*)?"
     rf"Linux\s+(?:version\s+|(?!version)\S+\s+)?{_VERSION}(?:\s|\Z)"
-    rf"|(?:.*\s)?(?:kernel|osrelease|kernel version|kernel release)\s*[:=]\s*(?:Linux\s+)?{_VERSION}(?:\s|\Z)",
+    rf"|(?:.*\s)?(?:kernel|osrelease|kernel version|kernel release)\s*[:=]\s*(?:Linux\s+)?{_VERSION}(?:[\s)]|\Z)",
     re.IGNORECASE,
 )
 _ALONE = re.compile(r"([2-9]\.\d{1,3}\.\d{1,4}(?![.\d])[\w.+~-]*|[2-9]\.\d{1,3}-[\w.+~-]+)(?: x86_64)?")

@@ -15,7 +15,7 @@ from typing import Final
 
 from vmenter.hosts import fields, machines
 from vmenter.hosts.structured import from_json
-from vmenter.hosts.texts import BEGINNINGS, FILES, TEXTS, beginning, completed, key, whole
+from vmenter.hosts.texts import BEGINNINGS, FILES, TEXTS, beginning, completed, is_open, key, whole
 from vmenter.hosts.unwrapping import raw_lines, unwrapped
 
 JOINED: Final = 6  # lines that a text may be folded over
@@ -112,11 +112,13 @@ class Reading:
 def read(text: str) -> Reading:
     """Read a paste."""
     found = from_json(text)
-    reader = _Reader(text if found is None else found)
+    reader = _Reader(text if found is None else found.text)
     if found is not None:
         reader.found.layouts.append("JSON")
     reader.run()
     reader.found.machines = machines.of_lines(reader.raw)
+    if found is not None and found.tellers > 1:
+        reader.found.machines += (f"{found.tellers} objects of JSON that name files",)
     reader.found.layouts += [
         name for name, sign in _LOOKS if sign.search(text) and name not in reader.found.layouts
     ]
@@ -279,7 +281,8 @@ class _Reader:
                 self.found.cut.setdefault(file, begun)
             return seen
         if sure:
-            self.found.strange.setdefault(file, text)
+            if file not in self.found.strange or is_open(text):
+                self.found.strange[file] = text
             return 1
         return 0
 

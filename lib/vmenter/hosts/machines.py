@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from vmenter.hosts.texts import FILES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -22,19 +24,28 @@ _NAMES: Final = {
     "names before the lines": re.compile(
         r"([\w.-]{1,60})\s?:\s+/(?:sys/devices/system/cpu/vulnerabilities|proc)/"
     ),
+    "first columns": re.compile(rf"([\w.-]{{1,60}})([,;|\t])[\"']?(?:{'|'.join(FILES)})[\"']?\2", re.IGNORECASE),
     "hosts of Ansible": re.compile(
         r"([\w.-]{1,60}) \| (?:CHANGED|SUCCESS)\b|(?:ok|changed|skipping): \[([\w.-]{1,60})\]"
     ),
 }
 _EARLY: Final = frozenset(("localhost", "(none)", "kernel", "unknown"))  # before a machine knows its name
 _PROGRAMS: Final = frozenset(("cat", "grep", "egrep", "fgrep", "head", "tail", "ls", "bash", "sh"))
+_ABOVE = re.compile(r"([\w.-]{1,60}):")  # as Salt has a machine's name over its lines
+_WITH_PATH = re.compile(r"\s+(?:/sys/devices/system/cpu/vulnerabilities/|vendor_id\s*:)")
 _MODEL = re.compile(r"(?<![\w.])(?!\d+th\b)[A-Za-z]*-?\d[\w-]*\b(?!\.\d|\s*(?:GHz|MHz|-Core))")
 
 
 def of_lines(lines: Iterable[str]) -> tuple[str, ...]:
     """Return what shows, in the lines as they came, that several machines speak."""
-    found: dict[str, set[str]] = {kind: set() for kind in _NAMES}
+    found: dict[str, set[str]] = {kind: set() for kind in (*_NAMES, "headings")}
+    above: str | None = None
     for line in lines:
+        if line and not line[0].isspace():
+            match = _ABOVE.fullmatch(line)
+            above = match[1].casefold() if match else None
+        elif above and _WITH_PATH.match(line):
+            found["headings"].add(above)
         text = line[:400].lstrip(" \t>|")
         for kind, sign in _NAMES.items():
             if match := sign.match(text):

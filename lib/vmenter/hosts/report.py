@@ -19,7 +19,7 @@ from vmenter import LabError
 from vmenter.boot.options import split_cmdline
 from vmenter.hosts import layouts, machines
 from vmenter.hosts.fields import CPU_FIELDS, FLAGS, OPTIONS, PARAMETERS, VENDORS
-from vmenter.hosts.texts import BEGINNINGS, FILES, key
+from vmenter.hosts.texts import BEGINNINGS, FILES, JUDGED, is_open, key
 
 SAMPLES: Final = Path(__file__).with_name("samples")
 _VULNERABILITIES = "sys/devices/system/cpu/vulnerabilities"
@@ -54,6 +54,7 @@ class Report:
     nothing was taken from what stands there. `present`: files whose bug the kernel's log says is there. `no_kvm`:
     what says that KVM enters no guest here. `virtualization`: "VT-x" or "AMD-V", as lscpu has it. `mixed`: what
     shows that more than one machine, or one at two times, is in it. `bugs_cut`: more names may follow in `bugs`.
+    `open`: files of which any text, understood or not, says Vulnerable or Unknown.
     """
 
     release: str | None = None
@@ -71,6 +72,7 @@ class Report:
     virtualization: str | None = None
     mixed: tuple[str, ...] = ()
     bugs_cut: bool = False
+    open: tuple[str, ...] = ()
 
     @property
     def vendor(self) -> str | None:
@@ -205,6 +207,12 @@ def parse(text: str) -> Report:
         virtualization=single.get("virtualization"),
         mixed=mixed,
         bugs_cut="bugs_cut" in single,
+        open=tuple(
+            file
+            for file in JUDGED
+            if any(name == file and is_open(text) for name, text in reading.pairs)
+            or any(is_open(texts.get(file, "")) for texts in (reading.cut, reading.strange))
+        ),
     )
 
 

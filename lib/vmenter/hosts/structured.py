@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vmenter.hosts.texts import FILES
 
@@ -19,27 +19,47 @@ _CARRIERS: Final = frozenset(("log", "message", "msg", "stdout", "output", "line
 """Keys of what somebody printed: their strings are lines of a paste, not the text of a name."""
 _STATES: Final = ("status", "state", "value", "text", "data", "mitigation")
 _METRIC = re.compile(
-    r'\w*vulnerabilit\w*\{(?=[^}]*?codename="(?P<name>\w+)")(?=[^}]*?state="(?P<state>[\w ]*)")'
+    r'\w*cpu_vuln\w*\{(?=[^}]*?codename="(?P<name>\w+)")(?=[^}]*?state="(?P<state>[\w ]*)")'
     r'(?:[^}]*?mitigation="(?P<more>[^"}]*)")?[^}]*\}.*'
 )
 
 
-def from_json(text: str, deep: int = 0) -> str | None:
-    """Return JSON, lscpu's or any other, as lines "name: text"; None for a text that has none in it.
+class Undone(NamedTuple):
+    """JSON as lines "name: text", and how many of its objects have vulnerabilities files: machines, or moments."""
+
+    text: str
+    tellers: int
+
+
+def from_json(text: str, deep: int = 0) -> Undone | None:
+    """Undo JSON, lscpu's or any other; None for a text that has none in it.
 
     One object a line, as logs have them, is undone line by line.
     """
     start, end = min((text.find(sign) for sign in "{[" if sign in text), default=-1), max(map(text.rfind, "}]"))
     if start < 0 or end < start or '"' not in text[start:end]:
         return None
-    lines = _lines(text[start : end + 1], deep)
+    whole = text[start : end + 1]
+    lines = _lines(whole, deep)
     if lines is not None:
-        return "\n".join((text[:start], *lines, text[end + 1 :])) if lines else None
+        return Undone("\n".join((text[:start], *lines, text[end + 1 :])), _tellers(whole)) if lines else None
     rows = text.split("\n")
     undone = [_lines(row.strip(), deep) if row.strip().startswith("{") else None for row in rows]
     if not any(undone):
         return None
-    return "\n".join("\n".join(more) if more else row for row, more in zip(rows, undone, strict=True))
+    joined = "\n".join("\n".join(more) if more else row for row, more in zip(rows, undone, strict=True))
+    return Undone(joined, sum(_tellers(row.strip()) for row, more in zip(rows, undone, strict=True) if more))
+
+
+def _tellers(text: str) -> int:
+    return sum(bool({*FILES} & {key.replace("-", "_") for key in one}) for one in _objects(json.loads(text)))
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _objects(one)
 
 
 def from_metric(line: str) -> str:
@@ -71,7 +91,7 @@ def _flat(value: Any, name: str, deep: int) -> Iterator[str]:
         lines = value.splitlines()
         if name.lower() in _CARRIERS:
             inner = from_json(value, deep + 1) if deep < DEEPEST else None
-            yield from lines if inner is None else inner.split("\n")
+            yield from lines if inner is None else inner.text.split("\n")
         else:
             yield from (f"{name}: {value}",) if name and len(lines) == 1 else lines
 

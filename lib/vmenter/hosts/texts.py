@@ -131,6 +131,11 @@ def completed(file: str, text: str) -> str | None:
     return only if 2 * len(begun) > len(key(only)) else None
 
 
+def is_open(text: str) -> bool:
+    """Tell whether a text, be it cut off or none of the kernel's, begins as those do that call a flaw open."""
+    return key(text).startswith(("vulnerable", "unknown"))
+
+
 def plain(file: str, text: str) -> str:
     """Return a text in today's words: what the old wordings of L1TF said says the new one."""
     text = _SAME_WORDS.get(text, text) if file == "l1tf" else text

@@ -64,7 +64,8 @@ _FRONT = re.compile(
     r"""
     \s+ | >+ \s? | \|+ \s* | ["'`]+ | \*\* | __ | [*+-]\s+
     | [\u2022\u00b7\u2023\u25e6\u25aa\u2013\u2014\u2502\u251c\u2514\u2500\u2570\u256d\u2551]+ \s*  # bullets
-    | ["']? (?: field | data | stdout | log | message | msg | output ) ["'] \s* : \s* | \{ \s* (?=["'])  # JSON
+    | ["']? (?: field | data | stdout | log | message | msg | output ) ["'] \s* : \s* | \{ \s* (?=["':])  # JSON
+    | : (?= [a-z]\w+ \s? => )                                                                       # Ruby
     | \d{1,6} [.):|] \s* (?=[^\d\s.])                                                               # numbers
     | \d{1,6} \s+ (?= / | [A-Z][a-z] | [a-z_]{3,}[:0-9\ ] )
     | (?!cat:|e?grep:|head:|tail:|ls:|\w*sh:|exp|should|must|want|if\b|eg\b)[\w.@-]{1,64}  # who says so
