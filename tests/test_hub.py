@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
-from vmenter.course import copies
+from vmenter.course import copies, opening
 
 LEARNER = ROOT / ".hub" / "learner.py"
 PINNED = re.compile(r"^([a-z0-9-]+)==(\S+)( ; .+)?$")
@@ -41,7 +41,7 @@ def test_a_server_keeps_progress_beside_the_learners_notebooks(tmp_path, environ
     (tmp_path / "told.py").write_text(
         "import json, os, resource, sys\n"
         "print(json.dumps([sys.argv[1:], os.environ['VMENTER_PROGRESS'], os.environ['JUPYTER_RUNTIME_DIR'],"
-        " resource.getrlimit(resource.RLIMIT_DATA)[0], os.nice(0), resource.getrlimit(resource.RLIMIT_NPROC), os.umask(0)]))",
+        " resource.getrlimit(resource.RLIMIT_DATA)[0], os.nice(0), resource.getrlimit(resource.RLIMIT_NPROC), os.umask(0), os.environ['PATH']]))",
         encoding="utf-8",
     )
     own = {name: value for name, value in os.environ.items() if name != "VMENTER_PROGRESS"}
@@ -53,11 +53,12 @@ def test_a_server_keeps_progress_beside_the_learners_notebooks(tmp_path, environ
         text=True,
         check=True,
     )
-    arguments, progress, runtime, limit, nice, processes, umask = json.loads(done.stdout)
+    arguments, progress, runtime, limit, nice, processes, umask, path = json.loads(done.stdout)
     folder = tmp_path / "vmenter-lab"
     assert (folder / "notebooks" / "00-start-here.ipynb").is_file()
     assert done.stderr.startswith(f"Your copies of the course are in {folder}.")
-    assert arguments == [f"--ServerApp.root_dir={folder}", "--port=1"]
+    assert arguments == [f"--ServerApp.root_dir={folder}", *opening.terminals(os.environ), "--port=1"]
+    assert path.startswith(f"{Path(sys.executable).parent}{os.pathsep}")
     assert progress == (str(folder / "progress.json") if expected == "home" else expected)
     assert stat.S_IMODE(Path(runtime).stat().st_mode) == 0o700
     assert limit == 1_000_000_000
