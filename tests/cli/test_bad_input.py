@@ -295,7 +295,7 @@ def test_any_command_line_and_any_host_get_an_answer_or_one_line(run, monkeypatc
     report(f"command lines and hosts: {fuzz.count('lines'):,}")
 
 
-def test_a_damaged_file_of_progress_is_read_or_put_aside(run, tmp_path, monkeypatch, report):
+def test_a_damaged_file_of_progress_is_read_or_put_aside(run, tmp_path, monkeypatch, report, capsys):
     random, aside = Random(4), 0
     good = json.dumps(
         {"exercises": {"05-1": {"passed": True, "tries": 2, "answer": "x"}}, "predictions": {"a": "b"}}
@@ -304,6 +304,7 @@ def test_a_damaged_file_of_progress_is_read_or_put_aside(run, tmp_path, monkeypa
         file = tmp_path / str(number) / "p.json"
         file.parent.mkdir()
         file.write_bytes(spoilt(good.encode(), random))
+        capsys.readouterr()  # what was said of the one before
         checked(run, "progress", str(file))
         checked(run, "progress", str(file.parent), "--json")
         monkeypatch.setenv("VMENTER_PROGRESS", str(file))
