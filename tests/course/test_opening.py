@@ -41,6 +41,19 @@ def test_terminals_are_no_login_shells_whatever_the_shell():
         assert found == shell or (shell is None and found.endswith("sh"))
 
 
+def test_an_option_that_the_learner_gives_stands_in_place_of_ours(tmp_path):
+    """JupyterLab refuses to start if an option comes twice."""
+    for given in (["--ip=0.0.0.0"], ["--ip", "0.0.0.0"], ["--ServerApp.ip=0.0.0.0"]):
+        assert not [option for option in opening._defaults(tmp_path, given) if "127.0.0.1" in option]
+    assert "--ServerApp.ip=127.0.0.1" in opening._defaults(tmp_path, ["--port=1", "--ServerApp.ip_x=1"])
+    assert not [one for one in opening._defaults(tmp_path, ["--notebook-dir=/x"]) if "root_dir" in one]
+    arguments = ["--ip=0.0.0.0", "--ServerApp.terminado_settings={}", "--LabApp.default_url=/lab", "--allow-root"]
+    command = [sys.executable, "-m", "jupyterlab", *opening._defaults(tmp_path, arguments), *arguments]
+    done = subprocess.run([*command, "--show-config-json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ServerApp"]["ip"] == "0.0.0.0"
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """A JupyterLab opened by `vmenter lab` without a terminal and without our programs on PATH; its address."""

@@ -50,7 +50,8 @@ def mistakes() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(VMENTER_HUB_STATE=folder, ROOM_PASSWORD="long enough")
         alone = (HUB / "jupyterhub_config.py").read_text(encoding="utf-8")
-        for text in (alone, *choices):
+        example = (HUB / "examples" / "room.py").read_text(encoding="utf-8")
+        for text in (alone, example, *choices):
             config = loaded(text, Path(folder))
             for section, settings in config.items():
                 if section in ELSEWHERE:

@@ -47,11 +47,7 @@ def open_lab(folder: Path, arguments: Sequence[str] = ()) -> None:
         raise LabError(
             'JupyterLab is not installed here; install it with: python -m pip install "vmenter[course]"'
         )
-    command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--ServerApp.root_dir={folder}"]
-    command.append(f"--LabApp.default_url=/lab/tree/{FIRST}")  # so that the address it prints leads there, too
-    command += terminals(os.environ)
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        command.append("--allow-root")
+    command = [sys.executable, "-m", "jupyterlab", *_defaults(folder, arguments)]
     os.environ.update(surroundings(os.environ))
     os.chdir(folder)
     sys.stdout.flush()
@@ -60,6 +56,20 @@ def open_lab(folder: Path, arguments: Sequence[str] = ()) -> None:
 
         sys.exit(subprocess.call([*command, *arguments]))
     os.execv(sys.executable, [*command, *arguments])  # noqa: S606
+
+
+def _defaults(folder: Path, arguments: Sequence[str]) -> list[str]:
+    """Return our options, but for those that the learner gives: JupyterLab takes no option twice."""
+    ours = {
+        "--ServerApp.ip=127.0.0.1": ("--ip",),
+        f"--ServerApp.root_dir={folder}": ("--notebook-dir",),
+        f"--LabApp.default_url=/lab/tree/{FIRST}": (),  # so that the address it prints leads there, too
+        **dict.fromkeys(terminals(os.environ), ()),
+    }
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        ours["--allow-root"] = ()
+    given = {argument.partition("=")[0] for argument in arguments}
+    return [option for option, aliases in ours.items() if not given & {option.partition("=")[0], *aliases}]
 
 
 def _joined(*parts: str) -> str:
