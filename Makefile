@@ -59,8 +59,8 @@ fuzz: tools  ## try FUZZ=10000 bad inputs of all kinds (`make test` tries 2,000)
 		tests/kernels/test_packages.py tests/kernels/test_find.py tests/cli/test_bad_input.py \
 		tests/course/exercises/test_any_answer.py
 
-hub-test: setup  ## fill a real JupyterHub with LEARNERS=3 who work at once, and then do what must not be done
-	@sh .hub/setup
+hub-test:  ## fill a real JupyterHub with LEARNERS=3 who work at once, and then do what must not be done
+	@PYTHON="$(PYTHON)" sh .hub/setup
 	@cd tests && ../.hub/venv/bin/python -m hub --learners $(LEARNERS)
 
 notebooks: tools  ## run every notebook anew and store it as it is committed

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from places import ROOT
 
 from vmenter import LabError
 from vmenter.code.visible import visible
@@ -338,6 +340,20 @@ def test_what_could_not_be_read_beside_others_is_a_finding(run, homes):
     assert "Not read: " in out
     assert all(visible(line) == line for line in out.split("\n"))
     assert len(json.loads(run("progress", "--json", str(homes))[1])["unread"]) == 1
+
+
+def test_the_readmes_example_is_what_the_command_prints(run, tmp_path, monkeypatch):
+    shown = re.findall(
+        r"```\n\$ (vmenter progress --line.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    monkeypatch.setenv(
+        "VMENTER_PROGRESS", str(write(tmp_path / "p", {"01-1": TRIED, "05-1": TRIED, "05-2": PASSED}))
+    )
+    monkeypatch.chdir(tmp_path)
+    (first, line), (second, *rows) = (part.splitlines() for part in shown[0].split("$ "))
+    assert run(*first.split()[1:])[1] == f"{line}\n"
+    (tmp_path / "chat.txt").write_text(line)
+    assert run(*second.split()[1:])[1].splitlines() == rows
 
 
 def test_the_table_of_nobody_else_does_not_speak_of_most():
