@@ -14,6 +14,8 @@ c = get_config()  # noqa: F821
 c.JupyterHub.authenticator_class = "shared-password"
 c.SharedPasswordAuthenticator.user_password = os.environ["ROOM_PASSWORD"]
 c.Authenticator.allow_all = True
+# A learner's folder is /var/lib/NAME, and systemd would hand over what stands there already.
+c.Authenticator.blocked_users = {path.name for path in Path("/var/lib").iterdir() if not path.is_symlink()}
 
 c.JupyterHub.spawner_class = "systemd"
 c.SystemdSpawner.dynamic_users = True

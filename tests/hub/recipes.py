@@ -28,6 +28,11 @@ KNOWN = (
 )
 
 
+def taken() -> set[str]:
+    """Return names of folders in /var/lib that are the system's: systemd gives a learner the folder of the same name."""
+    return {name for name in ("apt", "dpkg", "private", "systemd") if Path("/var/lib", name).is_dir()}
+
+
 def loaded(text: str, folder: Path) -> Config:
     """Return the configuration that a room's file makes, as the hub reads it."""
     for name in ("jupyterhub_config.py", "node_modules"):
@@ -64,6 +69,8 @@ def mistakes() -> list[str]:
                 found.append("a recipe offers a test's authenticator or spawner")
             if text is alone and ("authenticator_class" in hub or config.Authenticator):
                 found.append("the recipe alone lets somebody in")
+            if hub.get("spawner_class") == "systemd" and not taken() <= set(config.Authenticator.blocked_users):
+                found.append("a learner of systemd's may have the name of a folder in /var/lib")
             if not str(hub.get("bind_url")).startswith("http://127.0.0.1:"):
                 found.append(f"the hub listens on {hub.bind_url}")
     return found
