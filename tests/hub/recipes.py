@@ -69,7 +69,9 @@ def mistakes() -> list[str]:
                 found.append("a recipe offers a test's authenticator or spawner")
             if text is alone and ("authenticator_class" in hub or config.Authenticator):
                 found.append("the recipe alone lets somebody in")
-            if hub.get("spawner_class") == "systemd" and not taken() <= set(config.Authenticator.blocked_users):
+            if hub.get("spawner_class") == "systemd" and not taken() <= set(
+                config.Authenticator.get("blocked_users", ())
+            ):
                 found.append("a learner of systemd's may have the name of a folder in /var/lib")
             if not str(hub.get("bind_url")).startswith("http://127.0.0.1:"):
                 found.append(f"the hub listens on {hub.bind_url}")
