@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -138,6 +139,18 @@ def test_binder_installs_the_pins_and_opens_the_course(tmp_path):
     assert opened == {f"{made[0]}/{copies.FIRST}"}
     assert (ROOT / copies.FIRST).is_file()
     assert (binder / "postBuild").stat().st_mode & 0o111
+
+
+def test_binders_terminals_and_kernels_find_vmenter(tmp_path):
+    """The image's Python is found there; programs beside it need not be."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    command = [ROOT / ".binder" / "start", "sh", "-c", "command -v vmenter; echo $0", "a b"]
+    done = subprocess.run(
+        command, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{Path(sys.executable).with_name('vmenter')}\na b\n"
 
 
 # --- the examples of .hub ------------------------------------------------------------------------------------------
