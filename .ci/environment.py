@@ -21,6 +21,7 @@ import time
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -121,13 +122,14 @@ def alone() -> Iterator[None]:
 def provide(where: Path, pins: Sequence[str]) -> None:
     """Let `where` be an environment with all of `pins`."""
     recover(where)
-    made_of = stamp(where)
-    if where.exists() and made_of is None:
+    found = stamp(where)
+    if where.exists() and found is None:
         complete(where, pins)
         return
-    lacking = [file for file in pins if (made_of or {}).get(file) != digest(file)]
-    wanted = os.environ.get("PYTHON") or ""
-    if not python_of(where).exists() or pins[0] in lacking or (wanted and made_of != {**made_of, **version()}):
+    made_of = found or {}
+    lacking = [file for file in pins if made_of.get(file) != digest(file)]
+    other = bool(os.environ.get("PYTHON")) and made_of.get("python") != version()
+    if not python_of(where).exists() or pins[0] in lacking or other:
         build(where, pins)
     elif lacking:
         tell = Telling()
@@ -142,6 +144,8 @@ def provide(where: Path, pins: Sequence[str]) -> None:
 
 def build(where: Path, pins: Sequence[str]) -> None:
     """Make a new environment beside `where`, and put it there when it is whole."""
+    if not all(map(find_spec, ("venv", "ensurepip"))):
+        raise TroubleError("This Python lacks venv. On Debian and Ubuntu: sudo apt-get install python3-venv")
     fresh, old = beside(where)
     tell = Telling()
     print(f"Setting up {name(where)} (once; needs the network; README says how large it gets) …", flush=True)
@@ -152,7 +156,7 @@ def build(where: Path, pins: Sequence[str]) -> None:
         run([sys.executable, "-m", "venv", f"--prompt={where.name}", fresh], "python -m venv")
         install(fresh, pins, tell)
         settle(fresh, where)
-        write_stamp(fresh, {**version(), **{file: digest(file) for file in pins}})
+        write_stamp(fresh, {"python": version(), **{file: digest(file) for file in pins}})
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
@@ -161,7 +165,9 @@ def build(where: Path, pins: Sequence[str]) -> None:
     if where.exists():
         where.rename(old)
     fresh.rename(where)
-    shutil.rmtree(old, ignore_errors=True)
+    if old.exists():
+        tell("removing the old one", now=True)
+        shutil.rmtree(old, ignore_errors=True)
     tell(f"done: {name(where)}", now=True)
 
 
@@ -297,9 +303,9 @@ def digest(file: str) -> str:
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
-def version() -> dict[str, str]:
-    """Return the Python that runs this, as a part of a stamp."""
-    return {"python": f"{sys.version_info[0]}.{sys.version_info[1]}"}
+def version() -> str:
+    """Return the Python that runs this, as a stamp has it."""
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def stamp(where: Path) -> dict[str, str] | None:
