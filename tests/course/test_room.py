@@ -11,7 +11,7 @@ from places import ROOT
 
 from vmenter import LabError
 from vmenter.code.visible import visible
-from vmenter.course import progress, room, room_text
+from vmenter.course import copies, progress, room, room_text
 from vmenter.course.exercises import every
 from vmenter.course.room import PASSED, TRIED, Learner
 
@@ -45,6 +45,15 @@ def test_learners_are_named_after_their_homes_wherever_their_files_stand_there(t
     assert names(tmp_path / "homes" / "ada") == ["ada"]
     assert names(tmp_path / "homes" / "ada" / place) == ["ada"]
     assert room.look([str(tmp_path / "homes" / "ada")]).learners[0].states == STATES
+
+
+def test_who_has_the_copies_and_tried_nothing_yet_is_there_too(tmp_path):
+    copies.update(tmp_path / "bob" / copies.FOLDER)
+    (tmp_path / "eve" / copies.FOLDER).mkdir(parents=True)  # a folder of that name alone says nothing
+    write(tmp_path / "ada" / "progress.json", STATES)
+    found = room.look([str(tmp_path)])
+    assert [(one.name, dict(one.states)) for one in found.learners] == [("ada", STATES), ("bob", {})]
+    assert found.unread == ()
 
 
 def test_a_file_sent_in_by_its_learner_is_named_after_itself(tmp_path):

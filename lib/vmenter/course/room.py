@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from vmenter import LabError
 from vmenter.code.files import read
-from vmenter.course import progress
+from vmenter.course import copies, progress
 from vmenter.course.exercises import every
 
 PASSED, TRIED = "passed", "tried"
@@ -151,6 +151,9 @@ def _folder(folder: Path) -> Iterator[Learner | Unread]:
                     yield one
                 else:
                     met = _both(met, one)
+        begun = home / copies.FOLDER  # the copies are there, and no exercise has been tried
+        if met is None and _plain(begun, folder=True) and _plain(begun / copies.STATE):
+            met = Learner(home.name[:LONGEST_NAME], {}, str(begun))
         if met:
             anybody = True
             yield met
