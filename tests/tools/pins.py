@@ -11,7 +11,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 COURSE, TESTS = ROOT / "requirements.txt", ROOT / "tests" / "requirements.txt"
-OPTIONS = ("--universal", "--python-version", "3.11", "--no-annotate", "--no-header", "--no-emit-index-url", "--quiet")
+OPTIONS = (
+    "--universal",
+    "--python-version",
+    "3.11",
+    "--no-annotate",
+    "--no-header",
+    "--no-emit-index-url",
+    "--quiet",
+)
 
 
 def resolved(asked: str, *options: str | Path) -> list[str]:
