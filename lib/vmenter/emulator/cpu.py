@@ -82,10 +82,28 @@ class Watcher(Protocol):
         """Say in `pause_at` when to ask again, or stop the CPU."""
 
 
+class Nobody:
+    """A watcher that does not watch."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.accesses: list[RawAccess] = []
+        self.plain: set[int] = set()
+        self.pause_at = 1 << 60
+
+    def arrived(self, address: int) -> None:
+        """Want to hear no more of it."""
+        self.plain.add(address)
+
+    def paused(self) -> None:
+        """Go on."""
+
+
 class Cpu(Protocol):
     """Something that executes x86-64 instructions. Registers go by name: `GENERAL`, rip, rflags, gs_base."""
 
     name: str
+    title: str  # the name with what a reader may want to know
 
     def map(self, address: int, size: int) -> None:
         """Give memory to whole pages; it holds zeros."""
