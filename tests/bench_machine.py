@@ -6,7 +6,7 @@ from collections.abc import Callable
 from lab_images import STUB, VM, VM_MMIO, code, lab, patched
 
 from vmenter.emulator.buffers import left
-from vmenter.emulator.cpu import NAMES, new_cpu
+from vmenter.emulator.choice import NAMES, new_cpu
 from vmenter.emulator.machine import Machine
 from vmenter.emulator.memory import FLUSH_PAGES, VCPU
 

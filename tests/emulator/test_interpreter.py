@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab_images import code
 
-from vmenter.emulator.cpu import GENERAL, NAMES, Fault, Trouble, new_cpu
+from vmenter.emulator.choice import NAMES, new_cpu
+from vmenter.emulator.cpu import GENERAL, Fault, Trouble
 from vmenter.emulator.interpreter import sse, system, table
 from vmenter.emulator.interpreter.parts import Parts
 from vmenter.emulator.memory import GDT, PAGE
@@ -158,7 +159,9 @@ movups (%rdi), %xmm0; movaps %xmm0, (%rdi); movdqu (%rdi), %xmm9; movdqa %xmm1, 
 movq %rax, %xmm3; movd (%rdi), %xmm1; movq (%rdi), %xmm1; movq %xmm1, (%rdi); movss (%rdi), %xmm4; movsd %xmm4, (%rdi)
 movss %xmm1, %xmm2; movsd %xmm1, %xmm2; pxor %xmm0, %xmm0; xorps %xmm1, %xmm1; pcmpeqd %xmm0, %xmm0; pcmpeqb (%rdi), %xmm1
 pcmpeqw %xmm1, %xmm2; andps %xmm1, %xmm2; andnps (%rdi), %xmm1; orps (%rdi), %xmm3; pand (%rdi), %xmm1; pandn %xmm1, %xmm2
-por (%rdi), %xmm5; movntdq %xmm1, (%rdi); movntps %xmm1, (%rdi)
+por (%rdi), %xmm5; movaps (%rdi), %xmm1; movups %xmm7, (%rdi); movdqa %xmm1, (%rdi); movdqu %xmm1, 3(%rdi); movdqa (%rdi), %xmm1
+movupd %xmm1, (%rdi); movsd %xmm1, 8(%rdi); movss %xmm1, 4(%rdi); movsd 8(%rdi), %xmm1; movd %xmm1, (%rdi); movq %xmm1, %xmm2
+ movntdq %xmm1, (%rdi); movntps %xmm1, (%rdi)
 """
 LINES = [line.strip() for line in re.split(r"[;\n]", KNOWN) if line.strip()]
 

@@ -113,7 +113,7 @@ def _decoder() -> Check:
 
 def _emulator() -> Check:
     def trial() -> str:
-        from vmenter.emulator.cpu import new_cpu  # noqa: PLC0415
+        from vmenter.emulator.choice import new_cpu  # noqa: PLC0415
 
         cpu = new_cpu()
         cpu.map(0x1000, 0x1000)
