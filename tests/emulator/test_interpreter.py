@@ -178,7 +178,7 @@ def assembled():
 @pytest.mark.parametrize("number", range(len(LINES)), ids=LINES)
 def test_a_line_does_what_it_does_in_unicorn(number):
     random = Random(number)
-    for _ in range(40 if OFTEN else 8):
+    for _ in range(20 if OFTEN else 5):
         registers = [chance(random) for _ in GENERAL]
         registers[1] = random.choice([0, 1, 5, 63, 64, random.getrandbits(64)])
         for number_ in (4, 6, 7):  # RSP, RSI, RDI
@@ -269,7 +269,7 @@ def states(draw):
     return registers, flags, Random(draw(st.integers(0, 1 << 32))).randbytes(SIZE)
 
 
-@settings(max_examples=5000 if OFTEN else 300)
+@settings(max_examples=3000 if OFTEN else 300)
 @given(instructions(), states())
 def test_any_instruction_that_is_known_does_what_it_does_in_unicorn(instruction, state):
     found, _ = differences(instruction, *state)

@@ -63,7 +63,7 @@ def test_the_answers_to_an_exercise_run_alike(both, id_):
     wrong = [answer for answer, _ in table.WRONG[id_]]
     answers = [cell(task.solution), *([cell(task.starter), *table.RIGHT[id_], *wrong] if ALWAYS else wrong[:1])]
     for answer in answers:
-        both.wanted = 40 if ALWAYS else 5
+        both.wanted = 15 if ALWAYS else 3
         eras.run.cache_clear()
         eras._runs.cache_clear()
         with suppress(Enough):
