@@ -75,6 +75,7 @@ class Surroundings(NamedTuple):
     own: Era
     arounds: tuple[Around, ...] = (Around(), *USUAL)
     later: Callable[[State, Promise], Promise] = lambda _, promise: promise  # of the next VM-Enter, in its state
+    spoilt: Era | None = None  # the answer among functions that leave free registers used
 
 
 Demand = Callable[[Run], "str | None"]
@@ -241,7 +242,9 @@ def _around(era: Era, demands: tuple[Demand, ...], cases: Cases, surroundings: S
             later = surroundings.later(entered.state, promise) if around.again else promise
             return _asked(demands, entered.state, later, entered)
 
-        if wrong := wrong_around(era, surroundings.own, state, demand, surroundings.arounds):
+        if wrong := wrong_around(
+            era, surroundings.own, state, demand, surroundings.arounds, spoilt=surroundings.spoilt
+        ):
             yield _Failure(wrong.text, tally, wrong.trace, final=True, around=wrong.around)
             return
 
