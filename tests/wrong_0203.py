@@ -129,9 +129,9 @@ for id_ in ("02-2", "02-3"):
         (right.replace("verw selector(%rip)", text), reason)
         for text, reason in (
             ("verw selector(%rip); verw selector(%rip)", "it runs 2 times"),
-            ("verw %ax", "it runs “never”"),
+            ("verw %ax", "VERW of a register (verw %ax) runs"),
             ("verw 8(%rsp)", "not selector"),
-            ("movw $0x18, %ax; verw %ax", "it runs “never”"),
+            ("movw $0x18, %ax; verw %ax", "VERW of a register (verw %ax) runs"),
             ("verr selector(%rip)", "it runs “never”"),
             ("jz 9f; verw selector(%rip); 9:", "flags set: VERW should run, once, but it runs “never”"),
             ("jc 9f; verw selector(%rip); 9:", "flags set: VERW should run, once, but it runs “never”"),

@@ -17,7 +17,7 @@ from vmenter.course.exercises.entering import written
 from vmenter.course.exercises.flags import instructions, leaves
 from vmenter.course.exercises.limited import given as called_with
 from vmenter.emulator.machine import Budget, Machine
-from vmenter.emulator.memory import VCPU
+from vmenter.emulator.memory import GS_BASE, VCPU
 from vmenter.emulator.trace import End, Trace
 from vmenter.kernels import amd_stub, census, xen
 from vmenter.patching.alternative_table import Engine, Rules, read
@@ -60,9 +60,9 @@ def _judge_only_vm(answer: Any) -> str | None:
 
 TO, FROM = VCPU + 0x2000, VCPU + 0x8000
 SIZES = (0, 1, 7, 8, 9, 64, 129, 2, 3, 4, 15, 16, 17, 31, 33, 65, 128, 255, 256, 257, 513)
-LONGER, ENDLESS = 4099, 0x1_0000_0003  # which a counter of 8, 16 or 32 bits would take for 3
+LONGER, ENDLESS = 0x1_0003, 0x1_0000_0003  # which a counter of 8, 16 or 32 bits would take for 3
 ENOUGH = 4_000  # instructions: what still copies after these has no such counter
-HALF = 0x1_0000  # bytes of room for either side of an endless copy
+HALF = 0x1_1000  # bytes of room for either side of a long copy
 TEXT = bytes((7 * index + 1) % 251 for index in range(HALF))
 FSRM = number("FSRM", "7.3.4")
 HOW = Rules(Engine.ONCE, 14, wide_nops=True)
@@ -104,9 +104,10 @@ def _wrong_copies(image: Image, machines: Mapping[bool, Machine]) -> str | None:
                 if wrong := _wrong_copy(machine, copy, name, flags, has=has):
                     return wrong
     for has, machine in machines.items():
-        copies = (Copy(TO, FROM, LONGER), Copy(room, room + HALF, ENDLESS))
+        high = GS_BASE + room  # the same room once more, where addresses have more than 32 bits
+        copies = (Copy(high, high + HALF, LONGER), Copy(room, room + HALF, ENDLESS))
         for copy in copies:
-            machine.budget = Budget(ENOUGH if copy.size == ENDLESS else 100 * ENOUGH)
+            machine.budget = Budget(ENOUGH if copy.size == ENDLESS else 200 * ENOUGH)
             if wrong := _wrong_copy(machine, copy, "all flags clear", 2, has=has):
                 return wrong
     return None
@@ -224,7 +225,8 @@ def _read(given: Any, like: Any, name: str) -> Any:
         return told.number(given)
     if isinstance(like, str):
         return told.one(given)
-    return sorted(told.features(given, f"{name}: {given!r} is not right; {_WHERE[name]}"))
+    should = f"{name}: {given!r} is not right; {_WHERE[name]}"
+    return sorted(one.upper().removeprefix(told.PREFIX) for one in told.names(given, should))
 
 
 # --- 10-4: Xen's record ------------------------------------------------------------------------------------------

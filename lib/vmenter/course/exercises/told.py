@@ -15,6 +15,7 @@ from vmenter import LabError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+PREFIX = "X86_FEATURE_"
 AROUND = " \n\t\r.,;:()[]{}'\"`"  # what may stand around a letter or a word
 
 
@@ -34,7 +35,7 @@ def names(answer: Any, should: str) -> list[str]:
 
 def features(answer: Any, should: str) -> frozenset[str]:
     """Return the features that are named, as the kernel's lists have them: without X86_FEATURE_."""
-    return frozenset(name.upper().removeprefix("X86_FEATURE_") for name in names(answer, should))
+    return frozenset(name.upper().removeprefix(PREFIX) for name in names(answer, should))
 
 
 def letters(answer: Any, known: str, should: str) -> set[str]:
