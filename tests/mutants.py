@@ -33,6 +33,10 @@ EQUIVALENT = {
     r"ret before ret": "the second one is never reached",
     r"twice (ALTERNATIVE|STATIC_LONG_JUMP|testl|btl|movq|nop|jz|rep movsb)": "says the same again",
     r"rep movsb -> rep rep movsb": "a prefix said twice",
+    r"twice jrcxz done": "says the same again",
+    # 05-3
+    r"movq %rbx, %rdi -> mov": "the vCPU is in RDI still: it is the function's own argument, and nothing was called before",
+    r"jmp .Lcleared -> jnc .Lcleared": "TEST leaves CF clear; where it has not run, CF may be set, and the judge sets it",
     r"ret before \.Lno_mmio": "it returns from there, where the next instruction would",
     r"(movl \$1, %eax|xorl %ecx, %ecx) before": "a function may use RAX and RCX (psABI, 3.2.1), where something is done",
     r"(.*) -> \1$": "the same, written otherwise",

@@ -274,7 +274,7 @@ WRONG["05-5"] = [
     ("ce", "who said that there is no such CPU"),
     ("abcdef", "a does not hold"),
     ("", "letters from 'a' to 'f'"),
-    ("xyz", "none of the letters"),
+    ("xyz", "letters from 'a' to 'f'"),
     (3, "letters from 'a' to 'f'"),
     ([1, 2], "letters from 'a' to 'f'"),
 ]

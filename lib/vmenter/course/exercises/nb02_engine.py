@@ -160,6 +160,12 @@ ALTERNATIVE "", "jmp 8f; movb $1, data(%rip); 8: nop", X86_FEATURE_SMAP
 ALTERNATIVE "", "testl $4, data(%rip); jne near", X86_FEATURE_SMAP
 ALTERNATIVE "", "movq %rax, %rbx; nop; stac", X86_FEATURE_SMAP
 ALTERNATIVE "", "verw data-0x1000(%rip); jmp 8f; nop; 8:", X86_FEATURE_SMAP
+"""
+# A jump out of the replacement by one byte, which an assembler would not write so: forwards and backwards.
+SHORT = """
+.include "alternative.inc"
+.include "features.inc"
+.text
 ALTERNATIVE "", "testl %eax, %eax; .byte 0x74, 0x18; nop", X86_FEATURE_SMAP
 ALTERNATIVE "", "nop; .byte 0x79, -0x12; incl %eax", X86_FEATURE_SMAP
 """
@@ -181,9 +187,8 @@ class Move(NamedTuple):
 @cache
 def moves() -> tuple[Move, ...]:
     """Return what 02-5 tries: replacements as the engine relocates them. A JMP that gets shorter is left out."""
-    own = from_bytes(assemble(SHAPES), "shapes")
-    samples, table = lab_table()
-    pairs = [(own, entry) for entry in read(own, HOW).entries] + [(samples, entry) for entry in table.entries]
+    images = [from_bytes(assemble(text), "shapes") for text in (SHAPES, SHORT)] + [lab_table()[0]]
+    pairs = [(image, entry) for image in images for entry in read(image, HOW).entries]
     return tuple(move for image, entry in pairs for move in _moves(image, entry))
 
 
