@@ -31,11 +31,12 @@ EQUIVALENT = {
     r"nop before": "does nothing",
     r"(testl %esp, %esp|cmpl %eax, %eax|stc|clc) before": "writes flags that nobody asks about behind it",
     r"ret before ret": "the second one is never reached",
-    r"twice (ALTERNATIVE|STATIC_LONG_JUMP|testl|btl|movq|nop|jz|rep movsb)": "says the same again",
+    r"twice (ALTERNATIVE|STATIC_LONG_JUMP|testl|btl|movq|cmpl|nop|jz|rep movsb)": "says the same again",
     r"rep movsb -> rep rep movsb": "a prefix said twice",
     r"twice jrcxz done": "says the same again",
     # 05-3
     r"movq %rbx, %rdi -> mov": "the vCPU is in RDI still: it is the function's own argument, and nothing was called before",
+    r"jz .Lno_flush -> jnc .Lno_flush": "the else left away altogether: VERW runs behind a flush as well, as the solution says",
     r"jmp .Lcleared -> jnc .Lcleared": "TEST leaves CF clear; where it has not run, CF may be set, and the judge sets it",
     r"ret before \.Lno_mmio": "it returns from there, where the next instruction would",
     r"(movl \$1, %eax|xorl %ecx, %ecx) before": "a function may use RAX and RCX (psABI, 3.2.1), where something is done",
@@ -44,7 +45,7 @@ EQUIVALENT = {
     r"\{features for .* < \{": "no kernel is asked about that has other features",
     # 06-1, behind a VMRESUME that failed, and before the guest's registers are loaded
     r"(xorl %ebx, %ebx|movq \$7, %r12|verw 8\(%rsp\)) before jmp .Lvmfail": "the host's registers are popped behind it",
-    r"movq \$7, %r12 before btl": "the host's R12 is on the stack by then, the guest's is loaded behind it",
+    r"movq \$7, %r12 before (btl|incq 0x30|ALTERNATIVE_2 \"\", stash_mmio)": "the host's R12 is on the stack by then, the guest's is loaded behind it",
     r"(xorl %ebx, %ebx|movq \$7, %r12) before load_guest_registers": "the host's are on the stack, the guest's come",
     r"movq \$0, 16\(%rsp\) before jmp .Lvmfail": "the lab does nothing with the vCPU once a VM-Enter has failed",
     r"swap STATIC_LONG_JUMP_IF_ON .Lverw, .* / STATIC_LONG_JUMP_IF_ON .Lmmio": "only one of the two keys is ever on",
