@@ -8,6 +8,7 @@ from typing import Any
 from vmenter import LabError
 from vmenter.boot.host import Host
 from vmenter.course.exercises import told
+from vmenter.course.exercises.audited import Counterexample, with_way
 from vmenter.course.exercises.choice import choice, holding
 from vmenter.course.exercises.entering import ENTER_EXIT, Around, Entered
 from vmenter.course.exercises.untouched import USUAL, entered_right, guest_loaded, wrong_around
@@ -145,16 +146,19 @@ AROUND = (
 )
 
 
-def _judge_chain(answer: Any) -> str | None:
+_OTHERWISE = "where the flush leaves flags and free registers otherwise, "
+
+
+def _judge_chain(answer: Any) -> Counterexample | None:
     own = history.era(CHAIN_ERA)
     usual = (Around(),)
     for after, arounds in ((None, usual), (None, AROUND), *((how, usual) for how in AFTER_A_CALL)):
         if wrong := _wrong_somewhere(repaired(answer, after), own, arounds):
-            return wrong + (", where the flush leaves flags and free registers otherwise" if after else "")
+            return Counterexample(f"{_OTHERWISE if after else ''}{wrong}", wrong.trace)
     return None
 
 
-def _wrong_somewhere(era: Era, own: Era, arounds: tuple[Around, ...]) -> str | None:
+def _wrong_somewhere(era: Era, own: Era, arounds: tuple[Around, ...]) -> Counterexample | None:
     for (resume, microcode), row in product(MACHINES, rows()):
         if arounds is AROUND and not microcode:
             continue  # the flush by reading is 5,000 instructions long; once is enough
@@ -167,7 +171,7 @@ def _wrong_somewhere(era: Era, own: Era, arounds: tuple[Around, ...]) -> str | N
         state = state_of(row, resume=resume, microcode=microcode)
         if wrong := wrong_around(era, own, state, demand, arounds):
             further = ", entered before" * resume + ", no microcode for the flush" * (not microcode)
-            return f"with {worded(row)}{further}{',' if wrong.around else ':'} {wrong.text}"
+            return with_way(f"with {worded(row)}{further}{',' if wrong.around else ':'} {wrong.text}", wrong.trace)
     return None
 
 

@@ -9,6 +9,7 @@ from vmenter import LabError
 from vmenter.boot.host import Host
 from vmenter.code.image import from_bytes
 from vmenter.course.exercises import told
+from vmenter.course.exercises.audited import Counterexample, with_way
 from vmenter.course.exercises.choice import choice
 from vmenter.course.exercises.edge import late
 from vmenter.course.exercises.entering import STUB, Around, Entered
@@ -101,7 +102,7 @@ AROUND = (
 )
 
 
-def _judge_stub(answer: Any) -> str | None:
+def _judge_stub(answer: Any) -> Counterexample | None:
     era, own = stubbed(answer), history.era(STUB_ERA)
     spoilt = stubbed(answer, AFTER_A_CALL[1])
     for arounds, clear, resume in product(((Around(),), AROUND), (False, True), (False, True)):
@@ -113,7 +114,7 @@ def _judge_stub(answer: Any) -> str | None:
             return _wrong_stub(entered, promise)
 
         if wrong := wrong_around(era, own, state, demand, arounds, spoilt=spoilt):
-            return f"{case}{',' if wrong.around else ':'} {wrong.text}"
+            return with_way(f"{case}{',' if wrong.around else ':'} {wrong.text}", wrong.trace)
     return None
 
 

@@ -9,6 +9,7 @@ from vmenter import LabError
 from vmenter.boot.host import Host
 from vmenter.code.assembler import AssemblyError
 from vmenter.course.exercises import told
+from vmenter.course.exercises.audited import Counterexample, with_way
 from vmenter.course.exercises.choice import holding
 from vmenter.course.exercises.edge import late
 from vmenter.course.exercises.entering import GUEST, STUB, Around, Entered
@@ -168,7 +169,7 @@ OF_THE_STUB = (
 )
 
 
-def _judge_stub(answer: Any) -> str | None:
+def _judge_stub(answer: Any) -> Counterexample | None:
     era, own = with_stub(answer), history.era("v4")
     spoilt = with_stub(answer, AFTER_A_CALL[1])
     for arounds, (selected, mode, vcpu, state) in product(((Around(),), USUAL, OF_THE_STUB), every_state(era)):
@@ -182,7 +183,7 @@ def _judge_stub(answer: Any) -> str | None:
 
         if wrong := wrong_around(era, own, state, demand, arounds, _counted, spoilt):
             case = state_text(switched(era, selected), mode, vcpu)
-            return f"{case}{';' if wrong.around else ':'} {wrong.text}"
+            return with_way(f"{case}{';' if wrong.around else ':'} {wrong.text}", wrong.trace)
     return None
 
 
@@ -255,7 +256,7 @@ NEAR = {"b": "what Fixes: is good for", "d": "the order of the two entries"}
 ALONE = (FAILS_IN_THE_STUB,)
 
 
-def _judge_apart(answer: Any) -> str | None:
+def _judge_apart(answer: Any) -> Counterexample | None:
     era, own = with_stub(answer), history.era("v4")
     spoilt = with_stub(answer, AFTER_A_CALL[1])
     for arounds, (selected, mode, vcpu, state) in product(((Around(),), USUAL, ALONE), every_state(era)):
@@ -270,7 +271,7 @@ def _judge_apart(answer: Any) -> str | None:
 
         if wrong := wrong_around(era, own, state, demand, arounds, spoilt=spoilt):
             case = state_text(switched(era, selected), mode, vcpu)
-            return f"{case}{';' if wrong.around else ':'} {wrong.text}"
+            return with_way(f"{case}{';' if wrong.around else ':'} {wrong.text}", wrong.trace)
     return None
 
 

@@ -12,7 +12,7 @@ from vmenter.boot.tsa import AmdHost
 from vmenter.code.image import Image
 from vmenter.course.exercises import told
 from vmenter.course.exercises._limited import PAIR
-from vmenter.course.exercises.calls import RFLAGS, USED, Call, breach, built, run, strangers
+from vmenter.course.exercises.calls import RFLAGS, USED, Call, breach, built, run, strangers, way
 from vmenter.course.exercises.entering import written
 from vmenter.course.exercises.flags import instructions, leaves
 from vmenter.course.exercises.limited import given as called_with
@@ -127,7 +127,7 @@ def _wrong_copy(machine: Machine, copy: Copy, state: str, flags: int, *, has: bo
     room = [range(copy.to - 64, copy.to + copy.size + 64)]
     verw = "VERW runs, which nothing here asks for" if called.trace.verw else None
     wrong = breach(called, room) or verw or _wrong_bytes(called.trace, copy, has=has)
-    return f"{case}: {wrong}" if wrong else None
+    return f"{case}: {wrong}. What ran: {way(called.trace)}" if wrong else None
 
 
 def _wrong_bytes(trace: Trace, copy: Copy, *, has: bool) -> str | None:
