@@ -33,7 +33,9 @@ EQUIVALENT = {
     r"ret before ret": "the second one is never reached",
     r"twice (ALTERNATIVE|STATIC_LONG_JUMP|testl|btl|movq|cmpl|nop|jz|rep movsb)": "says the same again",
     r"rep movsb -> rep rep movsb": "a prefix said twice",
-    r"twice jrcxz done": "says the same again",
+    r"twice (jrcxz done|movb)": "says the same again",
+    r"twice jmp": "the second one is never reached",
+    r"swap (movb %al, \(%rdi\) / incq %rsi|incq %rsi / incq %rdi|incq %rdi / decq %rcx)": "neither needs the other",
     # 05-3
     r"movq %rbx, %rdi -> mov": "the vCPU is in RDI still: it is the function's own argument, and nothing was called before",
     r"jz .Lno_flush -> jnc .Lno_flush": "the else left away altogether: VERW runs behind a flush as well, as the solution says",
@@ -44,7 +46,7 @@ EQUIVALENT = {
     r"(\w+) == '(\w+)' -> \1 (<=|>=|in) '\2'": "of the words that can come, no other is below it, or part of it",
     r"\{features for .* < \{": "no kernel is asked about that has other features",
     # 06-1, behind a VMRESUME that failed, and before the guest's registers are loaded
-    r"(xorl %ebx, %ebx|movq \$7, %r12|verw 8\(%rsp\)) before jmp .Lvmfail": "the host's registers are popped behind it",
+    r"(xorl %ebx, %ebx|movq \$7, %r12|verw 8\(%rsp\)) before (jmp .Lvmfail|stub_failed)": "the host's registers are popped behind it",
     r"movq \$7, %r12 before (btl|incq 0x30|ALTERNATIVE_2 \"\", stash_mmio)": "the host's R12 is on the stack by then, the guest's is loaded behind it",
     r"(xorl %ebx, %ebx|movq \$7, %r12) before load_guest_registers": "the host's are on the stack, the guest's come",
     r"movq \$0, 16\(%rsp\) before jmp .Lvmfail": "the lab does nothing with the vCPU once a VM-Enter has failed",

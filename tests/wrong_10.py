@@ -88,7 +88,7 @@ WRONG["10-2"] += [
     (altered("10-2", (MOVES, MOVES.replace("%al", "%bl"))), "RBX is the caller's"),
     (altered("10-2", ("done:\n", "done:\n    std\n")), "DF is left set"),
     (altered("10-2", ("    movq %rdx, %rcx\n", "    movzbl %dl, %ecx\n")), "256 bytes: byte 0 is not copied"),
-    (altered("10-2", ("    movq %rdx, %rcx\n", "    movzwl %dx, %ecx\n")), "4294967299 bytes"),
+    (altered("10-2", ("    movq %rdx, %rcx\n", "    movzwl %dx, %ecx\n")), "65539 bytes"),
     (
         altered("10-2", ("    movq %rdx, %rcx\n", "    movl %edx, %ecx\n")),
         "4294967299 bytes: byte 3 is not copied",
