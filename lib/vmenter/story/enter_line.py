@@ -50,12 +50,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def read_line(text: Any) -> Line:
-    """Read a line as it is typed into a terminal, with a prompt before it or not, or broken by ``\\`` at an end.
+    """Read a line as it is typed into a terminal, with a prompt before it or not, or broken by a backslash at an end.
 
     Raises `LabError` for what is none.
     """
     if not isinstance(text, str):
-        raise LabError(f"the line: text is needed that begins with “vmenter enter”; this is a {type(text).__name__}")
+        raise LabError(
+            f"the line: text is needed that begins with “vmenter enter”; this is a {type(text).__name__}"
+        )
     if len(text) > LONGEST:
         raise LabError(f"the line: it has {len(text):,} characters; {LONGEST:,} are enough")
     line = text.replace("\\\r\n", " ").replace("\\\n", " ").strip().lstrip(" $!%")
