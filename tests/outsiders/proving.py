@@ -278,7 +278,7 @@ def c(*changes: tuple[str, str]) -> str:
 
 
 WRONG["08-3"] = (
-    *at(CUCKOO, "    call vmx_l1d_flush", IN_C[:3] + IN_C[4:14:2] + IN_C[17:30:3]), *at(CUCKOO, "    load_guest_registers rax, 0", BEHIND_LOADS[:12:2] + BEHIND_LOADS[12:14]), *at(CUCKOO, "    ALTERNATIVE clear_if_flagged, clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM", BEHIND_LOADS[1:14:2]), *at(CUCKOO, "    vmresume", READS[::2], before=True), *at(CUCKOO, "    flag_mmio", IN_C[1:24:3]),
+    *at(CUCKOO, "    call vmx_l1d_flush", IN_C[:3] + IN_C[4:14:2] + IN_C[17:30:3]), *at(CUCKOO, "    load_guest_registers rax, 0", BEHIND_LOADS[:10:2] + BEHIND_LOADS[12:14]), *at(CUCKOO, "    ALTERNATIVE clear_if_flagged, clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF_VM", BEHIND_LOADS[1:14:2]), *at(CUCKOO, "    vmresume", READS[::2], before=True), *at(CUCKOO, "    flag_mmio", IN_C[1:24:3]),
     *(c(change) for change in (
         ("    flag_mmio\n", ""), ("    call vmx_l1d_flush\n", ""), ("jnz .Lno_cuckoo", "jz .Lno_cuckoo"), ("    testl $RUN_VMRESUME, %eax\n    jnz .Lno_cuckoo\n", ""), ("orl $RUN_CUCKOO", "orl $RUN_MMIO") if False else ("orl $RUN_CUCKOO, %eax", "movl $RUN_CUCKOO, %eax"), ("orl $RUN_CUCKOO, %eax", "xorl $RUN_VMRESUME, %eax"), ("(RUN_MMIO | RUN_CUCKOO)", "RUN_MMIO"), ("(RUN_MMIO | RUN_CUCKOO)", "RUN_CUCKOO"),
         ("jz .Lno_verw", "jnz .Lno_verw"), ("    jz .Lno_verw\n", ""), ("clear_if_flagged, clear_cpu_buffers", 'clear_if_flagged, ""'), ("clear_if_flagged, clear_cpu_buffers", "clear_cpu_buffers, clear_if_flagged"), ("testl $RUN_VMRESUME, 8", "testl $RUN_MMIO, 8"), ("jz .Lvmlaunch", "jnz .Lvmlaunch"), ("    vmresume\n", "    vmlaunch\n"), ("_CUCKOO\n    testl", "\n    testl"), ("CLEAR_CPU_BUF_VM\n    testl", "CLEAR_CPU_BUF_VM_MMIO\n    testl"),

@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def read_line(text: Any) -> Line:
-    """Read a line as it is typed into a terminal, with a prompt before it or not, or broken by a backslash at an end.
+    """Read a line as it is typed into a terminal, with a prompt or not, or broken by a backslash.
 
     Raises `LabError` for what is none.
     """
