@@ -2,8 +2,8 @@
 
 The assembler of choice is LLVM's, as llvmlite carries it. On a syntax error LLVM ends the process it runs in,
 which must not be a notebook's kernel; and text from a learner may loop or eat memory, so the child has limits.
-Where llvmlite cannot assemble for x86 (its wheels for other machines), clang or GNU as does; in a browser's tab, GNU
-as. What each says of a mistake is put into the same words.
+Where llvmlite cannot assemble for x86 (its wheels for other machines), clang or GNU as does; in a browser's tab,
+GNU as. What each says of a mistake is put into the same words.
 """
 
 import os
