@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vmenter.code.instructions import _capstone
 from vmenter.emulator.machine import ARITHMETIC_FLAGS, IA32_MCU_OPT_CTRL, VM_ENTERS, Machine
 from vmenter.emulator.memory import GS_BASE, PAGE, STACK, STACK_SIZE, VCPU, VCpu
+from vmenter.patching import alternatives, static_keys
 from vmenter.story import eras
 from vmenter.story.promise import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vmenter.code.image import Image
     from vmenter.emulator.trace import Trace
     from vmenter.story.eras import State
     from vmenter.story.history import Era
@@ -77,29 +79,18 @@ class Entered(NamedTuple):
         return word(self.trace, VCPU + HOST_RSP)
 
 
-def written(trace: Trace) -> dict[int, int]:
-    """Return address → byte of all that a run wrote, as it was at the end."""
-    found: dict[int, int] = {}
-    for _, address, size, write, value in trace.raw_accesses:
-        if write:
-            data = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
-            found.update(enumerate(data, address))
-    return found
-
-
 def changed(trace: Trace) -> dict[int, int]:
     """Return address → byte of what is not as it was when a run began, the stack apart."""
     return {
         at: byte
-        for at, byte in written(trace).items()
+        for at, byte in trace.written.items()
         if not STACK <= at < STACK + STACK_SIZE and byte != _before(trace, at)
     }
 
 
 def word(trace: Trace, address: int) -> int:
     """Return the 8 bytes that stand at an address when a run has ended."""
-    last = written(trace)
-    found = [last.get(at, _before(trace, at)) for at in range(address, address + 8)]
+    found = [trace.written.get(at, _before(trace, at)) for at in range(address, address + 8)]
     return int.from_bytes(bytes(found), "little")
 
 
@@ -122,35 +113,96 @@ def run_flags(state: State) -> int:
 
 
 def enter(era: Era, state: State, around: Around | None = None) -> Entered:
-    """Run an era's code once. Raises `LabError` where the machine cannot go on."""
+    """Run an era's code once. Raises `LabError` where the machine cannot go on.
+
+    What a run never touched cannot have mattered to it: what differs in nothing else is not run again.
+    """
     around = around or Around()
-    fields, memory = dict(around.fields), _pending(state)
+    fields, left = dict(around.fields), dict[int, int]()
+    pending = state.flush_pending
     if around.known:
         fields[CR2] = 0  # what the machine's has
         fields[HOST_RSP] = enter(era, state, Around(around.start, bits=around.bits)).host_rsp
     if around.again:
         before = enter(era, replace(state, resume=False), Around(around.start, bits=around.bits)).trace
-        left = changed(before)
-        memory.update({address: bytes([byte]) for address, byte in left.items()})
-        memory[VCPU + eras.OFFSETS["launched"]] = b"\1"
+        left = {**changed(before), VCPU + eras.OFFSETS["launched"]: 1}
         taken_back = left.get(GS_BASE + before.layout.address(eras.FLUSH_FLAG)) == 0
-        state = replace(state, resume=True, flush_pending=state.flush_pending and not taken_back)
-    machine, image = _machine(era), eras.patched(era, state.features, state.keys)
+        state = replace(state, resume=True, flush_pending=pending and not taken_back)
+    image = eras.patched(era, state.features, state.keys)
     image = _failing(image) if around.fails else image
+    registers = {**({"rflags": ALL_SET, **STALE} if around.stale else {}), **_arguments(state, around)}
+    # What is the same in all runs of one kind, and what differs: that need only agree where a run looked.
+    kind = (around.start, around.fails, *(tuple(sorted(one.items())) for one in (registers, fields, left)))
+    told = (*_told(state), pending, *_code_told(image, _sites(era)))
+    runs = _runs(era).setdefault(kind, {})
+    for touched, found in runs.items():
+        if known := found.get(tuple([told[number] for number in touched])):
+            return Entered(*known, state)
+    machine = _machine(era)
     if machine.image is not image:
         machine.load(image)
     trace = machine.run(
         around.start,
-        {**({"rflags": ALL_SET, **STALE} if around.stale else {}), **_arguments(state, around)},
+        registers,
         _structure(state.mmio, state.resume, state.disable_fb_clear, tuple(fields.items())),
-        memory=memory,
+        memory=_pokes(left, pending=pending),
         msrs={IA32_MCU_OPT_CTRL: 0},
     )
-    return Entered(trace, machine.registers(), state)
+    touched = _touched(trace, _sites(era))
+    known = trace, machine.registers()
+    runs.setdefault(touched, {})[tuple([told[number] for number in touched])] = known
+    return Entered(*known, state)
 
 
-def _pending(state: State) -> dict[str | int, int | bytes]:
-    return {eras.FLUSH_FLAG: b"\1"} if state.flush_pending else {}
+# --- what was run already ----------------------------------------------------------------------------------------
+
+_Known = tuple["Trace", dict[str, int]]
+_Runs = dict[tuple[Any, ...], dict[tuple[int, ...], dict[tuple[Any, ...], _Known]]]
+_PLACES = (
+    range(VCPU + eras.OFFSETS["launched"], VCPU + eras.OFFSETS["launched"] + 1),
+    range(VCPU + eras.OFFSETS["disable_fb_clear"], VCPU + eras.OFFSETS["disable_fb_clear"] + 1),
+    range(VCPU + eras.OFFSETS["host_mmio"], VCPU + eras.OFFSETS["host_mmio"] + 1),
+    range(VCPU + eras.VM + eras.ASSIGNED_DEVICES, VCPU + eras.VM + eras.ASSIGNED_DEVICES + 8),
+)
+
+
+@lru_cache(maxsize=4)
+def _runs(_era: Era) -> _Runs:
+    """Return the runs of one era so far: kind → what of the rest was touched → what stood there → the run."""
+    return {}
+
+
+def _told(state: State) -> tuple[bool, ...]:
+    """Return what a state puts into the vCPU's structure, in the order of `_PLACES`."""
+    return state.resume, state.disable_fb_clear, state.mmio is not Reach.NONE, state.mmio is Reach.ASSIGNED
+
+
+@lru_cache(maxsize=16)
+def _sites(era: Era) -> tuple[range, ...]:
+    """Return where patching and static branches make an era's code differ."""
+    image = eras.patched(era, frozenset(), frozenset())
+    patched = {range(one.site.address, one.site.address + one.site.length) for one in alternatives.patch_all(image, ())}
+    flipped = {range(one.site, one.site + one.length) for one in static_keys.branches(image)}
+    return tuple(sorted(patched | flipped, key=lambda place: (place.start, place.stop)))
+
+
+@lru_cache(maxsize=512)
+def _code_told(image: Image, sites: tuple[range, ...]) -> tuple[bytes, ...]:
+    """Return the code that stands at each site."""
+    return tuple(image.read(site.start, len(site)) for site in sites)
+
+
+def _touched(trace: Trace, sites: tuple[range, ...]) -> tuple[int, ...]:
+    """Return which of what is told a run executed, read or wrote, by number."""
+    flag = trace.layout.places(eras.FLUSH_FLAG) if trace.image.symbols.get(eras.FLUSH_FLAG) else ()
+    ran = {at for start in set(trace.steps) for at in range(start, trace.code[start].end)}
+    seen = ran.union(*(range(address, address + size) for _, address, size, *_ in trace.raw_accesses))
+    return tuple(n for n, place in enumerate((*_PLACES, flag, *sites)) if not place or not seen.isdisjoint(place))
+
+
+def _pokes(left: Mapping[int, int], *, pending: bool) -> dict[str | int, int | bytes]:
+    flag: dict[str | int, int | bytes] = {eras.FLUSH_FLAG: b"\1"} if pending else {}
+    return {**flag, **{address: bytes([byte]) for address, byte in left.items()}}
 
 
 def _arguments(state: State, around: Around) -> dict[str, int]:

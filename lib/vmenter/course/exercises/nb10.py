@@ -12,7 +12,6 @@ from vmenter.boot.tsa import AmdHost
 from vmenter.code.image import Image
 from vmenter.course.exercises._limited import PAIR
 from vmenter.course.exercises.calls import RFLAGS, USED, Call, breach, built, run
-from vmenter.course.exercises.entering import written
 from vmenter.course.exercises.flags import instructions, leaves
 from vmenter.course.exercises.limited import given as called_with
 from vmenter.emulator.machine import Budget, Machine
@@ -126,7 +125,7 @@ def _wrong_copy(machine: Machine, copy: Copy, state: str, flags: int, *, has: bo
 def _wrong_bytes(trace: Trace, copy: Copy, *, has: bool) -> str | None:
     """Say what is wrong with what was written, and by what."""
     room = range(copy.to - 64, copy.to + copy.size + 64)
-    got = {at: byte for at, byte in written(trace).items() if at in room}
+    got = {at: byte for at, byte in trace.written.items() if at in room}
     for index in range(copy.size):
         if got.get(copy.to + index) != TEXT[index]:
             return f"byte {index} is {'wrong' if copy.to + index in got else 'not copied'}"

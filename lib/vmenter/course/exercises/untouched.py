@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @lru_cache(maxsize=2048)
 def _own(own: Era, state: State, around: Around) -> tuple[dict[str, int], Counter[str], tuple[int, int, int]]:
     """Return what an era's own code writes in some surroundings, what it asks of the CPU, and its frame."""
-    entered = enter(own, replace(state, features=state.features.intersection(own.features)), around)
+    entered = enter(own, state, around)
     return _effects(entered), _asks(entered.trace), _frame(entered)
 
 
@@ -38,6 +38,7 @@ def left_alone(own: Era, state: State, around: Around, entered: Entered, also: A
     """
     if wrong := _rsp(entered) or _system_flags(entered.registers["rflags"], "at VM-Enter, "):
         return wrong
+    state = replace(state, features=state.features.intersection(own.features))  # an answer may have one more
     effects, asks, frame = _own(own, state, around)
     if wrong := _memory(entered, effects, also or {}):
         return wrong
