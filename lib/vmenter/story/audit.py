@@ -419,7 +419,7 @@ def _run(era: Era, state: eras.State) -> Trace | None:
         return era.module.run(state)
     eras.patched(era, state.features, state.keys)  # what cannot even be patched is no finding but an error
     try:
-        return eras.run(era, state)
+        return eras.run_like(era, state)
     except LabError:
         return None
 

@@ -10,9 +10,8 @@ from vmenter.course.exercises import entering
 from vmenter.course.exercises.entering import ENTER_EXIT, RUN, STUB, Around, enter
 from vmenter.course.exercises.untouched import _asks, _effects, _frame
 from vmenter.course.exercises.variants import changed
-from vmenter.story import eras
 from vmenter.story.audit import reached
-from vmenter.story.history import ERAS, era
+from vmenter.story.history import era
 from vmenter.story.space import DEFAULT
 
 AROUNDS = [
@@ -57,21 +56,9 @@ def test_what_is_remembered_is_what_a_machine_of_its_own_does(name):
     pairs = [(random.choice(states), random.choice(AROUNDS)) for _ in range(120)]
     forget()
     remembered = [told(own, *pair) for pair in pairs]
-    runs = sum(len(found) for kind in entering._runs(own).values() for found in kind.values())
+    runs = sum(map(len, entering._runs(own).values()))
     assert 0 < runs < len(pairs) + sum(around.known + around.again for _, around in pairs)
     for pair, one in random.sample([*zip(pairs, remembered, strict=True)], 40):
         forget()
         assert told(own, *pair) == one, pair
     forget()
-
-
-@pytest.mark.parametrize("name", ERAS)
-def test_an_eras_code_differs_at_the_sites_alone(name):
-    own = era(name)
-    plain = eras.patched(own, frozenset(), frozenset())
-    sites = {at for site in entering._sites(own) for at in site}
-    for state in {state for state, _ in reached(own, DEFAULT)}:
-        image = eras.patched(own, state.features, state.keys)
-        for one, other in zip(plain.sections, image.sections, strict=True):
-            differ = {one.address + n for n, (a, b) in enumerate(zip(one.data, other.data, strict=True)) if a != b}
-            assert differ <= sites

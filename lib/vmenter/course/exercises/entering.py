@@ -11,17 +11,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vmenter.code.instructions import _capstone
+from vmenter.code.instructions import disassembler
 from vmenter.emulator.machine import ARITHMETIC_FLAGS, IA32_MCU_OPT_CTRL, VM_ENTERS, Machine
 from vmenter.emulator.memory import GS_BASE, PAGE, STACK, STACK_SIZE, VCPU, VCpu
-from vmenter.patching import alternatives, static_keys
-from vmenter.story import eras
+from vmenter.story import eras, remembered
 from vmenter.story.promise import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vmenter.code.image import Image
     from vmenter.emulator.trace import Trace
     from vmenter.story.eras import State
     from vmenter.story.history import Era
@@ -133,11 +131,11 @@ def enter(era: Era, state: State, around: Around | None = None) -> Entered:
     registers = {**({"rflags": ALL_SET, **STALE} if around.stale else {}), **_arguments(state, around)}
     # What is the same in all runs of one kind, and what differs: that need only agree where a run looked.
     kind = (around.start, around.fails, *(tuple(sorted(one.items())) for one in (registers, fields, left)))
-    told = (*_told(state), pending, *_code_told(image, _sites(era)))
-    runs = _runs(era).setdefault(kind, {})
-    for touched, found in runs.items():
-        if known := found.get(tuple([told[number] for number in touched])):
-            return Entered(*known, state)
+    sites = remembered.sites(eras.patched(era, frozenset(), frozenset()))
+    told = (*_told(state), pending, *remembered.code_at(image, sites))
+    runs = _runs(era).setdefault(kind, remembered.Remembered())
+    if known := runs.find(told):
+        return Entered(*known, state)
     machine = _machine(era)
     if machine.image is not image:
         machine.load(image)
@@ -148,16 +146,14 @@ def enter(era: Era, state: State, around: Around | None = None) -> Entered:
         memory=_pokes(left, pending=pending),
         msrs={IA32_MCU_OPT_CTRL: 0},
     )
-    touched = _touched(trace, _sites(era))
-    known = trace, machine.registers()
-    runs.setdefault(touched, {})[tuple([told[number] for number in touched])] = known
-    return Entered(*known, state)
+    entered = Entered(trace, machine.registers(), state)
+    flag = trace.layout.places(eras.FLUSH_FLAG) if trace.image.symbols.get(eras.FLUSH_FLAG) else ()
+    runs.keep(told, remembered.touched(trace, (*_PLACES, flag, *sites)), entered[:2])
+    return entered
 
 
-# --- what was run already ----------------------------------------------------------------------------------------
+# --- what was run already -------------------------------------------------------------------------------------
 
-_Known = tuple["Trace", dict[str, int]]
-_Runs = dict[tuple[Any, ...], dict[tuple[int, ...], dict[tuple[Any, ...], _Known]]]
 _PLACES = (
     range(VCPU + eras.OFFSETS["launched"], VCPU + eras.OFFSETS["launched"] + 1),
     range(VCPU + eras.OFFSETS["disable_fb_clear"], VCPU + eras.OFFSETS["disable_fb_clear"] + 1),
@@ -167,37 +163,14 @@ _PLACES = (
 
 
 @lru_cache(maxsize=4)
-def _runs(_era: Era) -> _Runs:
-    """Return the runs of one era so far: kind → what of the rest was touched → what stood there → the run."""
+def _runs(_era: Era) -> dict[tuple[Any, ...], remembered.Remembered[tuple[Trace, Mapping[str, int]]]]:
+    """Return the runs of one era so far, by kind."""
     return {}
 
 
 def _told(state: State) -> tuple[bool, ...]:
     """Return what a state puts into the vCPU's structure, in the order of `_PLACES`."""
     return state.resume, state.disable_fb_clear, state.mmio is not Reach.NONE, state.mmio is Reach.ASSIGNED
-
-
-@lru_cache(maxsize=16)
-def _sites(era: Era) -> tuple[range, ...]:
-    """Return where patching and static branches make an era's code differ."""
-    image = eras.patched(era, frozenset(), frozenset())
-    patched = {range(one.site.address, one.site.address + one.site.length) for one in alternatives.patch_all(image, ())}
-    flipped = {range(one.site, one.site + one.length) for one in static_keys.branches(image)}
-    return tuple(sorted(patched | flipped, key=lambda place: (place.start, place.stop)))
-
-
-@lru_cache(maxsize=512)
-def _code_told(image: Image, sites: tuple[range, ...]) -> tuple[bytes, ...]:
-    """Return the code that stands at each site."""
-    return tuple(image.read(site.start, len(site)) for site in sites)
-
-
-def _touched(trace: Trace, sites: tuple[range, ...]) -> tuple[int, ...]:
-    """Return which of what is told a run executed, read or wrote, by number."""
-    flag = trace.layout.places(eras.FLUSH_FLAG) if trace.image.symbols.get(eras.FLUSH_FLAG) else ()
-    ran = {at for start in set(trace.steps) for at in range(start, trace.code[start].end)}
-    seen = ran.union(*(range(address, address + size) for _, address, size, *_ in trace.raw_accesses))
-    return tuple(n for n, place in enumerate((*_PLACES, flag, *sites)) if not place or not seen.isdisjoint(place))
 
 
 def _pokes(left: Mapping[int, int], *, pending: bool) -> dict[str | int, int | bytes]:
@@ -223,7 +196,7 @@ def _machine(era: Era) -> Machine:
 @lru_cache(maxsize=128)
 def _failing(image: Any) -> Any:
     """Return an image in which every VM-Enter fails."""
-    steps = _capstone()
+    steps = disassembler()
     places: dict[int, bytes] = {}
     for section in image.sections:
         if section.executable and not section.name.startswith(".altinstr"):
