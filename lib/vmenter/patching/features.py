@@ -224,16 +224,6 @@ def from_words(words: Iterable[int]) -> frozenset[int]:
     return frozenset(i * 32 + bit for i, word in enumerate(words) for bit in range(32) if word >> bit & 1)
 
 
-def to_words(numbers: Iterable[int], count: int) -> tuple[int, ...]:
-    """Return `count` 32-bit words with these bits set. LabError if a number lies beyond the last word."""
-    words = [0] * count
-    for item in numbers:
-        if not 0 <= item < count * 32:
-            raise LabError(f"feature {slot(item)} ({item}) lies beyond the last of {count} words")
-        words[item // 32] |= 1 << item % 32
-    return tuple(words)
-
-
 def parse_words(text: str) -> tuple[int, ...]:
     """Read "HEX,HEX,…" (0x is allowed), word 0 first. LabError names the first bad word and why."""
     for index, part in enumerate(parts := [part.strip() for part in text.split(",")]):
