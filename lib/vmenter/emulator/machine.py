@@ -22,6 +22,14 @@ from typing import Any
 from vmenter import LabError
 from vmenter.code.image import Image
 from vmenter.code.instructions import Instruction, decode
+from vmenter.code.x86 import (
+    ARITHMETIC_FLAGS,
+    CALLEE_SAVED,
+    FB_CLEAR_DIS,
+    IA32_FLUSH_CMD,
+    IA32_MCU_OPT_CTRL,
+    VM_ENTERS,
+)
 from vmenter.emulator.memory import (
     GDT,
     GS_BASE,
@@ -40,21 +48,15 @@ from vmenter.emulator.memory import (
 from vmenter.emulator.trace import End, Event, EventKind, RawAccess, Trace
 
 TRANSLATED = 32 << 20  # bytes reserved for the emulator's translation of the code that runs
-IA32_FLUSH_CMD = 0x10B  # bit 0: write back and invalidate the L1 data cache (Intel SDM, volume 4)
-IA32_MCU_OPT_CTRL = 0x123
-FB_CLEAR_DIS = 1 << 3  # of IA32_MCU_OPT_CTRL: VERW does not clear the fill buffers
 
-VM_ENTERS = frozenset({"vmlaunch", "vmresume", "vmrun"})
 STEPPED_OVER = frozenset({"vmread", "vmreadq", "vmwrite", "vmwriteq", "vmload", "vmsave", "clgi", "stgi"})
 OF_INTEREST = frozenset({"lfence", "rdmsr", "wrmsr", "wrmsrns"})
-ARITHMETIC_FLAGS = 0x8D5  # CF, PF, AF, ZF, SF, OF: all clear after a VMREAD or VMWRITE that succeeded
 
 REGISTERS = (
     "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp",
     "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip", "rflags",
 )  # fmt: skip
 # What a caller keeps across a call, here a host's data: easy to tell from anything else when it turns up again.
-CALLEE_SAVED = ("rbx", "rbp", "r12", "r13", "r14", "r15")
 HOST_REGISTERS = {name: 0x5EC2_E700_0000_0000 + number for number, name in enumerate(CALLEE_SAVED, 1)}
 
 EMPTY_VCPU = VCpu()
@@ -262,7 +264,7 @@ class Machine:
         """Do by hand what matters of an instruction that the emulator does not execute."""
         if instruction.mnemonic.startswith(("vmread", "vmwrite")):
             flags = self._uc.reg_read(self._ids["rflags"])
-            self._uc.reg_write(self._ids["rflags"], flags & ~ARITHMETIC_FLAGS)
+            self._uc.reg_write(self._ids["rflags"], flags & ~ARITHMETIC_FLAGS)  # all clear: success
         elif instruction.mnemonic == "rdmsr":
             value = self._msrs[self._low("rcx")]
             self._uc.reg_write(self._ids["rax"], value & 0xFFFF_FFFF)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from vmenter import LabError
 from vmenter.boot.selection import Selection, select
 from vmenter.code import image
-from vmenter.emulator.machine import IA32_MCU_OPT_CTRL, Budget, Machine
+from vmenter.code.x86 import IA32_MCU_OPT_CTRL
+from vmenter.emulator.machine import Budget, Machine
 from vmenter.emulator.memory import LAB_BASE, VCPU, Layout, VCpu
 from vmenter.patching import alternatives, features, static_keys
 from vmenter.story import remembered

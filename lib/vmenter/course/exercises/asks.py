@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from vmenter.code.instructions import disassembler
-from vmenter.emulator.machine import VM_ENTERS
+from vmenter.code.x86 import VM_ENTERS
 
 if TYPE_CHECKING:
     from vmenter.code.instructions import Instruction

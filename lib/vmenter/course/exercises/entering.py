@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmenter.code.instructions import disassembler
-from vmenter.emulator.machine import ARITHMETIC_FLAGS, IA32_MCU_OPT_CTRL, VM_ENTERS, Machine
+from vmenter.code.x86 import ARITHMETIC_FLAGS, IA32_MCU_OPT_CTRL, NUMBERED, VM_ENTERS
+from vmenter.emulator.machine import Machine
 from vmenter.emulator.memory import GS_BASE, PAGE, STACK, STACK_SIZE, VCPU, VCpu
 from vmenter.story import eras, remembered
 from vmenter.story.promise import Reach
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 RUN, ENTER_EXIT, STUB = eras.START, "vmx_vcpu_enter_exit", "__vmx_vcpu_run"
 HOST_RSP, CR2 = 0x18, 0x20  # of the vCPU, in lab/kvm.inc: what the VMCS has for RSP, and the guest's CR2
-NUMBERED = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)))
 GUEST = {name: eras.GUEST + number for number, name in enumerate(NUMBERED) if name != "rsp"}  # the CPU loads RSP
 RUN_VMRESUME, RUN_MMIO = 1, 4
 RAISES_MMIO = {"CLEAR_CPU_BUF_VM_MMIO", "cpu_buf_vm_clear"}  # under which an era's C raises RUN_MMIO

@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from vmenter import LabError
+from vmenter.code.x86 import ARITHMETIC_FLAGS, CALLEE_SAVED
 from vmenter.course.exercises.asks import privileged
 from vmenter.course.exercises.entering import GUEST, HOST_RSP, Around, Entered, changed, enter, word
-from vmenter.emulator.machine import ARITHMETIC_FLAGS, CALLEE_SAVED, HOST_REGISTERS
+from vmenter.emulator.machine import HOST_REGISTERS
 from vmenter.emulator.memory import GS_BASE, STACK, STACK_SIZE, STACK_START, VCPU, VCPU_SIZE
 from vmenter.emulator.trace import End, Trace
 from vmenter.story import eras

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from vmenter import LabError
 from vmenter.code.assembler import AssemblyError
-from vmenter.emulator.machine import ARITHMETIC_FLAGS
+from vmenter.code.x86 import ARITHMETIC_FLAGS, CALLER_SAVED
 from vmenter.patching.lab import LAB, assemble
 from vmenter.story.history import Era, era
 
@@ -48,7 +48,6 @@ def between(text: str, start: str, end: str) -> str:
 
 
 AFTER_A_CALL = ("used one way", "used the other way")
-_FREE = ("rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")
 
 
 def after_a_call(flush: str, how: str, *, tells: bool = False) -> str:
@@ -58,7 +57,7 @@ def after_a_call(flush: str, how: str, *, tells: bool = False) -> str:
     RCX and clear flags look like a flush that ran; set flags and ones look like none.
     """
     first = how == AFTER_A_CALL[0]
-    free = _FREE if tells else ("rax", *_FREE)
+    free = [name for name in CALLER_SAVED if name != "rax" or not tells]
     values = dict.fromkeys(free, "$-1" if not first else "$1") | {"rcx": "$MSR_FLUSH_CMD" if first else "$-1"}
     moves = "".join(f"    movq {value}, %{name}\n" for name, value in values.items())
     flags = f"    pushq ${2 if first else 2 | ARITHMETIC_FLAGS:#x}\n    popfq\n"
