@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmenter import LabError
 from vmenter.boot.selection import Selection, select
@@ -143,22 +143,32 @@ def _disable_fb_clear(host: Host, selection: Selection, vcpu: VCpuState) -> bool
 @lru_cache(maxsize=512)
 def run(era_: Era, state: State) -> Trace:
     """Run an era's code in one state, up to VM-Enter or wherever else it ends."""
-    trace, code = run_like(era_, state), patched(era_, state.features, state.keys)
-    return trace if trace.image is code else replace(trace, layout=Layout(code))
+    known, code = _known(era_, state), patched(era_, state.features, state.keys)
+    if code not in known.traces:
+        known.traces[code] = replace(known.trace, layout=Layout(code))
+    return known.traces[code]
 
 
 def run_like(era_: Era, state: State) -> Trace:
     """Return a run that goes as `run`'s goes; its image may differ where it did not run, read or write."""
-    return _known(era_, state)[0]
+    return _known(era_, state).trace
 
 
 def registers(era_: Era, state: State) -> dict[str, int]:
     """Return all registers as an era's code leaves them in one state: at VM-Enter, the guest's."""
-    return _known(era_, state)[1]
+    return _known(era_, state).registers
 
 
-def _known(era_: Era, state: State) -> tuple[Trace, dict[str, int]]:
-    """Return the run of one state, and the registers behind it."""
+class _Known(NamedTuple):
+    """A run, the registers behind it, and its traces by the code that it is shown with."""
+
+    trace: Trace
+    registers: dict[str, int]
+    traces: dict[image.Image, Trace]
+
+
+def _known(era_: Era, state: State) -> _Known:
+    """Return the run of one state."""
     sites, runs = remembered.sites(_image(era_)), _runs(era_)
     kept: dict[str | int, int | bytes] = {}
     if not state.host_rsp_changed:  # then the structure holds what the last VM-Enter wrote there: make that one
@@ -167,8 +177,9 @@ def _known(era_: Era, state: State) -> tuple[Trace, dict[str, int]]:
     told = (*_told(state), tuple(kept.items()), *code)
     found = runs.find(told)
     if found is None:
-        found = _run(era_, state, kept)
-        runs.keep(told, _touched(found[0], sites), found)
+        trace, registers_ = _run(era_, state, kept)
+        found = _Known(trace, registers_, {trace.image: trace})
+        runs.keep(told, _touched(trace, sites), found)
     return found
 
 
@@ -191,7 +202,7 @@ def _touched(trace: Trace, sites: tuple[range, ...]) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=12)
-def _runs(_era: Era) -> remembered.Remembered[tuple[Trace, dict[str, int]]]:
+def _runs(_era: Era) -> remembered.Remembered[_Known]:
     """Return the runs of one era so far."""
     return remembered.Remembered()
 

@@ -1,5 +1,6 @@
 """A run that is remembered is the run that would be made anew."""
 
+from dataclasses import replace
 from itertools import product
 from random import Random
 
@@ -12,6 +13,7 @@ from vmenter.course.exercises.untouched import _asks, _effects, _frame
 from vmenter.course.exercises.variants import changed
 from vmenter.story.audit import reached
 from vmenter.story.history import era
+from vmenter.story.promise import Reach
 from vmenter.story.space import DEFAULT
 
 AROUNDS = [
@@ -53,12 +55,16 @@ def test_what_is_remembered_is_what_a_machine_of_its_own_does(name):
     own = changed("e6ff1d61de51", (SITE, CURIOUS + SITE)) if name == "curious" else era(name)
     states = sorted({state for state, _ in reached(own, DEFAULT)}, key=repr)
     random = Random(4)
-    pairs = [(random.choice(states), random.choice(AROUNDS)) for _ in range(120)]
+    pairs = []
+    for around in random.sample(AROUNDS, 6):
+        for state in random.sample(states, 5):  # each beside those that differ in one thing a run can look at
+            others = ({"flush_pending": True}, {"resume": True}, {"mmio": Reach.ASSIGNED}, {"mmio": Reach.MAPPED})
+            pairs += [(state, around), *((replace(state, **other), around) for other in others)]
     forget()
     remembered = [told(own, *pair) for pair in pairs]
     runs = sum(map(len, entering._runs(own).values()))
     assert 0 < runs < len(pairs) + sum(around.known + around.again for _, around in pairs)
-    for pair, one in random.sample([*zip(pairs, remembered, strict=True)], 40):
+    for pair, one in random.sample([*zip(pairs, remembered, strict=True)], 60):
         forget()
         assert told(own, *pair) == one, pair
     forget()
