@@ -87,7 +87,7 @@ def decode(code: bytes, address: int = 0, *, strict: bool = True) -> tuple[Instr
     result: list[Instruction] = []
     offset = 0
     while offset < len(code):
-        for start, length, mnemonic, operands in disassembler().disasm_lite(code[offset:], address + offset):
+        for start, length, mnemonic, operands in _capstone().disasm_lite(code[offset:], address + offset):
             one = code[offset : offset + length]
             result.append(Instruction(start, one, TOO_NEW.get(one, mnemonic), operands))
             offset += length
@@ -139,7 +139,7 @@ def rip_field(code: bytes) -> Field | None:
     """Return where a RIP-relative operand keeps its displacement, or None if there is none."""
     if len(code) < 6:  # opcode, ModRM, 32-bit displacement: no shorter one has it
         return None
-    instruction = next(disassembler(detail=True).disasm(code, 0), None)
+    instruction = next(_capstone(detail=True).disasm(code, 0), None)
     # Capstone's `disp_size` is no help: it follows the operand's size, 2 under a 66 prefix.
     if instruction is None or instruction.modrm & 0xC7 != 0x05 or not instruction.disp_offset:
         return None
@@ -217,11 +217,11 @@ def ecx_after(instruction: Instruction, before: int | None) -> int | None:
 
 def detailed(code: bytes) -> Any:
     """Return the decoder's own object for one instruction, with its operands; None if it knows none."""
-    return next(disassembler(detail=True).disasm(code, 0), None)
+    return next(_capstone(detail=True).disasm(code, 0), None)
 
 
 @cache
-def disassembler(*, detail: bool = False) -> Any:
+def _capstone(*, detail: bool = False) -> Any:
     """Return the decoder, made at first use."""
     import capstone  # noqa: PLC0415  (import of the package stays free)
 

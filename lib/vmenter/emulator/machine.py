@@ -264,7 +264,7 @@ class Machine:
         """Do by hand what matters of an instruction that the emulator does not execute."""
         if instruction.mnemonic.startswith(("vmread", "vmwrite")):
             flags = self._uc.reg_read(self._ids["rflags"])
-            self._uc.reg_write(self._ids["rflags"], flags & ~ARITHMETIC_FLAGS)  # all clear: success
+            self._uc.reg_write(self._ids["rflags"], flags & ~ARITHMETIC_FLAGS)
         elif instruction.mnemonic == "rdmsr":
             value = self._msrs[self._low("rcx")]
             self._uc.reg_write(self._ids["rax"], value & 0xFFFF_FFFF)

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from vmenter.code.instructions import disassembler
+from vmenter.code.instructions import _capstone
 from vmenter.code.x86 import VM_ENTERS
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def privileged(code: bytes) -> str | None:
     """Return the name of an instruction that touches the system's state; None for others, VERW and VM-Enter."""
     from capstone import x86_const  # noqa: PLC0415  (import of the package stays free)
 
-    one: Any = next(disassembler(detail=True).disasm(code, 0), None)
+    one: Any = next(_capstone(detail=True).disasm(code, 0), None)
     if one is None or one.mnemonic in VM_ENTERS or one.mnemonic in ("verw", "rdmsr", "vmread"):
         return None
     groups = (x86_const.X86_GRP_PRIVILEGE, x86_const.X86_GRP_VM, x86_const.X86_GRP_INT, x86_const.X86_GRP_IRET)
@@ -40,7 +40,7 @@ def touches(instruction: Instruction) -> bool:
     """Tell whether an instruction has an operand in memory; LEA's and a NOP's are none."""
     from capstone import x86_const  # noqa: PLC0415  (import of the package stays free)
 
-    one: Any = next(disassembler(detail=True).disasm(instruction.code, instruction.address), None)
+    one: Any = next(_capstone(detail=True).disasm(instruction.code, instruction.address), None)
     if one is None or one.mnemonic.startswith(("lea", "nop")):
         return False
     return any(operand.type == x86_const.X86_OP_MEM for operand in one.operands)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vmenter.code.instructions import disassembler
+from vmenter.code.instructions import _capstone
 from vmenter.code.x86 import ARITHMETIC_FLAGS, IA32_MCU_OPT_CTRL, NUMBERED, VM_ENTERS
 from vmenter.emulator.machine import Machine
 from vmenter.emulator.memory import GS_BASE, PAGE, STACK, STACK_SIZE, VCPU, VCpu
@@ -116,21 +116,24 @@ def enter(era: Era, state: State, around: Around | None = None) -> Entered:
     What a run never touched cannot have mattered to it: what differs in nothing else is not run again.
     """
     around = around or Around()
-    fields, left = dict(around.fields), dict[int, int]()
-    pending = state.flush_pending
+    fields, memory = dict(around.fields), _pending(state)
     if around.known:
         fields[CR2] = 0  # what the machine's has
         fields[HOST_RSP] = enter(era, state, Around(around.start, bits=around.bits)).host_rsp
     if around.again:
         before = enter(era, replace(state, resume=False), Around(around.start, bits=around.bits)).trace
-        left = {**changed(before), VCPU + eras.OFFSETS["launched"]: 1}
+        left = changed(before)
+        memory.update({address: bytes([byte]) for address, byte in left.items()})
+        memory[VCPU + eras.OFFSETS["launched"]] = b"\1"
         taken_back = left.get(GS_BASE + before.layout.address(eras.FLUSH_FLAG)) == 0
-        state = replace(state, resume=True, flush_pending=pending and not taken_back)
+        state = replace(state, resume=True, flush_pending=state.flush_pending and not taken_back)
     image = eras.patched(era, state.features, state.keys)
     image = _failing(image) if around.fails else image
     registers = {**({"rflags": ALL_SET, **STALE} if around.stale else {}), **_arguments(state, around)}
     # What is the same in all runs of one kind, and what differs: that need only agree where a run looked.
-    kind = (around.start, around.fails, *(tuple(sorted(one.items())) for one in (registers, fields, left)))
+    pending = eras.FLUSH_FLAG in memory
+    poked = frozenset((where, value) for where, value in memory.items() if where != eras.FLUSH_FLAG)
+    kind = (around.start, around.fails, frozenset(registers.items()), frozenset(fields.items()), poked)
     sites = remembered.sites(eras.patched(era, frozenset(), frozenset()))
     told = (*_told(state), pending, *remembered.code_at(image, sites))
     runs = _runs(era).setdefault(kind, remembered.Remembered())
@@ -143,7 +146,7 @@ def enter(era: Era, state: State, around: Around | None = None) -> Entered:
         around.start,
         registers,
         _structure(state.mmio, state.resume, state.disable_fb_clear, tuple(fields.items())),
-        memory=_pokes(left, pending=pending),
+        memory=memory,
         msrs={IA32_MCU_OPT_CTRL: 0},
     )
     entered = Entered(trace, machine.registers(), state)
@@ -162,7 +165,7 @@ _PLACES = (
 )
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _runs(_era: Era) -> dict[tuple[Any, ...], remembered.Remembered[tuple[Trace, Mapping[str, int]]]]:
     """Return the runs of one era so far, by kind."""
     return {}
@@ -173,9 +176,8 @@ def _told(state: State) -> tuple[bool, ...]:
     return state.resume, state.disable_fb_clear, state.mmio is not Reach.NONE, state.mmio is Reach.ASSIGNED
 
 
-def _pokes(left: Mapping[int, int], *, pending: bool) -> dict[str | int, int | bytes]:
-    flag: dict[str | int, int | bytes] = {eras.FLUSH_FLAG: b"\1"} if pending else {}
-    return {**flag, **{address: bytes([byte]) for address, byte in left.items()}}
+def _pending(state: State) -> dict[str | int, int | bytes]:
+    return {eras.FLUSH_FLAG: b"\1"} if state.flush_pending else {}
 
 
 def _arguments(state: State, around: Around) -> dict[str, int]:
@@ -196,7 +198,7 @@ def _machine(era: Era) -> Machine:
 @lru_cache(maxsize=128)
 def _failing(image: Any) -> Any:
     """Return an image in which every VM-Enter fails."""
-    steps = disassembler()
+    steps = _capstone()
     places: dict[int, bytes] = {}
     for section in image.sections:
         if section.executable and not section.name.startswith(".altinstr"):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from vmenter.code.image import from_bytes
-from vmenter.code.instructions import Instruction, decode, disassembler
+from vmenter.code.instructions import Instruction, _capstone, decode
 from vmenter.emulator.machine import STEPPED_OVER
 from vmenter.emulator.trace import Trace
 from vmenter.patching.lab import assemble
@@ -68,6 +68,6 @@ def instructions(text: str) -> tuple[Instruction, ...]:
 def _touches(instruction: Instruction, flag: str, *how: str) -> bool:
     from capstone import x86_const  # noqa: PLC0415  (import of the package stays free)
 
-    decoded: Any = next(disassembler(detail=True).disasm(instruction.code, instruction.address), None)
+    decoded: Any = next(_capstone(detail=True).disasm(instruction.code, instruction.address), None)
     wanted = (getattr(x86_const, f"X86_EFLAGS_{one}_{flag}", 0) for one in how)
     return decoded is not None and any(decoded.eflags & bits for bits in wanted)
