@@ -133,7 +133,7 @@ def enter(era: Era, state: State, around: Around | None = None) -> Entered:
     # What is the same in all runs of one kind, and what differs: that need only agree where a run looked.
     pending = eras.FLUSH_FLAG in memory
     poked = frozenset((where, value) for where, value in memory.items() if where != eras.FLUSH_FLAG)
-    kind = (around.start, around.fails, frozenset(registers.items()), frozenset(fields.items()), poked)
+    kind = (around, frozenset(registers.items()), frozenset(fields.items()), poked)
     sites = remembered.sites(eras.patched(era, frozenset(), frozenset()))
     told = (*_told(state), pending, *remembered.code_at(image, sites))
     runs = _runs(era).setdefault(kind, remembered.Remembered())
