@@ -12,56 +12,59 @@ KERNELS ?= $(VMENTER_KERNELS)
 LEARNERS ?= 3
 FUZZ   ?= 10000
 
-.PHONY: help setup lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images slides site \
+.PHONY: help setup tools lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images slides site \
 	format bench hooks release pins clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-setup:  ## make .venv and install the pinned packages, if that has not been done
-	@PYTHON="$(PYTHON)" sh .ci/setup
+setup:  ## make .venv with the packages that the course needs, if that has not been done
+	@PYTHON="$(PYTHON)" sh .ci/setup .venv requirements.txt
 
-lab: setup  ## set everything up and open your own copies of the course in JupyterLab
+tools:  ## the same, and add what the tests and all other targets need
+	@PYTHON="$(PYTHON)" sh .ci/setup .venv requirements.txt tests/requirements.txt
+
+lab: setup  ## set up what the course needs, and open your own copies of the course in JupyterLab
 	@$(PY) -m vmenter lab $(LAB_ARGS)
 
-test: setup  ## set everything up and run every test
+test: tools  ## set everything up and run every test
 	@$(MAKE) --no-print-directory -j $(JOBS) lint type
 	@$(MAKE) --no-print-directory unit nbval
 
-lint: setup  ## look for what ruff, Biome and tsc know to be wrong or untidy, and for misspelt words
-	@$(RUFF) check $(CONFIG) lib tests .hub
-	@$(RUFF) format $(CONFIG) --check lib tests .hub
+lint: tools  ## look for what ruff, Biome and tsc know to be wrong or untidy, and for misspelt words
+	@$(RUFF) check $(CONFIG) lib tests .hub .ci
+	@$(RUFF) format $(CONFIG) --check lib tests .hub .ci
 	@.venv/bin/lint-imports --no-logo --no-cache lib/pyproject.toml
 	@$(PY) tests/tools/js.py lint
 	@$(PY) tests/tools/spell.py
 
-type: setup  ## check the types
+type: tools  ## check the types
 	@$(PY) -m mypy --config-file lib/pyproject.toml lib/vmenter
 
-unit: setup  ## run the tests of the library, the command line and the widgets
+unit: tools  ## run the tests of the library, the command line and the widgets
 	@$(PY) tests/tools/js.py test
 	@$(PYTEST) -n $(JOBS) tests
 
-nbval: setup  ## run every notebook and compare each output with the one committed
+nbval: tools  ## run every notebook and compare each output with the one committed
 	@VMENTER_PROGRESS=off VMENTER_REVEAL=1 $(PYTEST) -n $(JOBS) $(NBVAL) notebooks
 
-coverage: setup  ## run the tests that need no browser; tell which lines and branches of the library none of them reaches
+coverage: tools  ## run the tests that need no browser; tell which lines and branches of the library none of them reaches
 	@$(COVERAGE) erase
 	@$(COVERAGE) run -m pytest -c tests/pytest.ini --rootdir . -n $(JOBS) --ignore tests/browser tests
 	@$(COVERAGE) combine --quiet
 	@$(COVERAGE) report --skip-covered
 
-fuzz: setup  ## try FUZZ=10000 bad inputs of all kinds (`make test` tries 2,000) and every answer to 08-2 and 08-3
+fuzz: tools  ## try FUZZ=10000 bad inputs of all kinds (`make test` tries 2,000) and every answer to 08-2 and 08-3
 	@VMENTER_FUZZ=$(FUZZ) $(PYTEST) -n $(JOBS) tests/code/test_damage.py tests/kernels/test_inspect_damage.py \
 		tests/kernels/test_packages.py tests/kernels/test_find.py tests/cli/test_bad_input.py \
 		tests/course/exercises/test_any_answer.py tests/course/exercises/test_exercises.py \
 		tests/course/exercises/test_exercises_08.py
 
-hub-test: setup  ## fill a real JupyterHub with LEARNERS=3 who work at once, and then do what must not be done
-	@sh .hub/setup
+hub-test:  ## fill a real JupyterHub with LEARNERS=3 who work at once, and then do what must not be done
+	@PYTHON="$(PYTHON)" sh .hub/setup
 	@cd tests && ../.hub/venv/bin/python -m hub --learners $(LEARNERS)
 
-notebooks: setup  ## run every notebook anew and store it as it is committed
+notebooks: tools  ## run every notebook anew and store it as it is committed
 	@$(PY) tests/tools/run_notebooks.py notebooks/*.ipynb
 
 objects: setup  ## assemble the lab's sources anew
@@ -79,12 +82,12 @@ slides: setup  ## make slides and a one-page handout of every notebook, in build
 site: setup  ## build the course as pages that need no kernel, in build/site
 	@$(PY) -m vmenter.course.site
 
-format: setup  ## put the code into the house's form
-	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests .hub
-	@$(RUFF) format $(CONFIG) lib tests .hub
+format: tools  ## put the code into the house's form
+	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests .hub .ci
+	@$(RUFF) format $(CONFIG) lib tests .hub .ci
 	@$(PY) tests/tools/js.py format
 
-bench: setup  ## measure: loading, patching, VM-Enters a second, the audit, click to paint, the site
+bench: tools  ## measure: loading, patching, VM-Enters a second, the audit, click to paint, the site
 	@$(PY) tests/bench.py
 	@echo
 	@$(PY) tests/bench_machine.py
@@ -97,17 +100,15 @@ bench: setup  ## measure: loading, patching, VM-Enters a second, the audit, clic
 	@echo
 	@$(PY) tests/bench_site.py
 
-hooks: setup  ## check every commit before it is made (pre-commit, with the tools of .venv)
+hooks: tools  ## check every commit before it is made (pre-commit, with the tools of .venv)
 	@$(PY) -m pre_commit install
 
-release: setup  ## check that all is ready for VERSION=x.y.z, and tag it with its changelog entry
+release: tools  ## check that all is ready for VERSION=x.y.z, and tag it with its changelog entry
 	@$(PY) tests/tools/release.py "$(VERSION)"
 
-pins: setup  ## refresh the pins in requirements.txt to the newest versions that fit lib/pyproject.toml
-	@echo '-e ./lib[course,slides,test,pins]' | $(PY) -m uv pip compile --quiet --universal --python-version 3.11 \
-		--upgrade --no-annotate --no-emit-index-url --custom-compile-command 'make pins' - -o .venv/pins.txt
-	@cp .venv/pins.txt requirements.txt
+pins: tools  ## refresh the pins of course and tests to the newest versions that fit lib/pyproject.toml
+	@$(PY) tests/tools/pins.py
 
 clean:  ## remove what the targets made, .venv included
-	@rm -rf .venv .hub/venv .hub/node_modules tests/js/node_modules build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv.new .venv.old .hub/venv .hub/venv.new .hub/venv.old .hub/node_modules tests/js/node_modules build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find lib tests notebooks -name __pycache__ -prune -exec rm -rf {} +

@@ -33,7 +33,7 @@ def emulated():
         try:
             return execute(self, address)
         finally:
-            done[0] += len(self._steps) + self._rounds
+            done[0] += len(self.steps) + self._rounds
 
     Machine._execute = counted
     try:

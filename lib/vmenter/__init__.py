@@ -5,6 +5,8 @@ Importing the package imports nothing else: each module is loaded by whoever use
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False  # type checkers take it for true; typing's own would be an import
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,3 +32,8 @@ def meant(names: Iterable[str]) -> str:
     """Return ``, did you mean A or B`` for these names; "" for none."""
     told = " or ".join(names)
     return f", did you mean {told}" if told else ""
+
+
+def in_browser() -> bool:
+    """Whether this Python runs inside a browser tab (Pyodide)."""
+    return sys.platform == "emscripten"

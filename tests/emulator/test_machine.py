@@ -16,12 +16,20 @@ import vmenter
 from vmenter import LabError
 from vmenter.code.image import MODULE_BASE, from_bytes
 from vmenter.code.x86 import FB_CLEAR_DIS, IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL
+from vmenter.emulator.choice import NAMES, OVERRIDE
 from vmenter.emulator.machine import HOST_REGISTERS, Budget, Machine
 from vmenter.emulator.memory import DATA_SELECTOR, FLUSH_PAGES, GS_BASE, LAB_BASE, VCPU, VCpu, kernel_address
 from vmenter.emulator.trace import End, EventKind
 from vmenter.patching.lab import assemble
 
 CF, ZF = 1, 1 << 6
+
+
+@pytest.fixture(autouse=True, params=NAMES)
+def cpu(request, monkeypatch):
+    """The CPU that every machine in these tests has, in other processes too."""
+    monkeypatch.setenv(OVERRIDE, request.param)
+    return request.param
 
 
 def run(text: str, **arguments):
@@ -156,8 +164,8 @@ def test_vmrun_ends_a_run_even_where_the_emulator_would_execute_it():
 
 def test_no_more_than_an_instruction_is_ever_read_whatever_size_the_emulator_tells(monkeypatch):
     machine = Machine(code("nop\nvmwrite %rax, %rcx\nstac\nclac\nvmlaunch"))
-    read, sizes = machine._uc.mem_read, []
-    monkeypatch.setattr(machine._uc, "mem_read", lambda address, size: sizes.append(size) or read(address, size))
+    read, sizes = machine._cpu.read, []
+    monkeypatch.setattr(machine._cpu, "read", lambda address, size: sizes.append(size) or read(address, size))
     assert machine.run("start").vm_enter == "VMLAUNCH"
     assert sizes
     assert max(sizes) <= 15
@@ -168,6 +176,23 @@ def test_an_instruction_at_the_very_end_of_memory_is_read():
     machine = Machine(image)
     assert machine.layout.image_range[1] == image.symbols.get("start").address + 3
     assert machine.run("start").vm_enter == "VMLAUNCH"
+
+
+@pytest.mark.parametrize(
+    ("size", "last"),
+    [
+        (2, ".byte 0x48, 0xb8"),
+        (1, ".byte 0x0f"),
+        (1, "nop"),
+        (5, ".byte 0x48, 0xc7, 0x05, 0, 0"),
+        (2, "nop\n.byte 0xe8"),
+    ],
+)
+def test_code_that_runs_off_the_end_of_memory_is_an_error_that_says_so(size, last):
+    """Unicorn says so of the first instruction in a row, the interpreter of the last."""
+    text = f".skip {4096 - size}\n.globl start\nstart: {last}\n"
+    with pytest.raises(LabError, match=r"^after .*: the code goes on at 0x1000.*, where nothing is mapped$"):
+        Machine(from_bytes(assemble(text), "a test", LAB_BASE)).run("start")
 
 
 def test_code_patched_after_it_ran_runs_as_patched():
@@ -224,6 +249,10 @@ def test_an_address_has_its_counterpart_in_a_kernel():
         ("xor %eax, %eax\njmp *%rax", r"after start\+0x2, .*goes on at 0x0"),
         ("mov $0x5eadbeef, %eax\nmov (%rax), %rcx", "reads 8 bytes at 0x5eadbeef, where nothing is mapped"),
         ("mov $-0x80000000, %rax\njmp *%rax", "goes on at 0xffffffff80000000"),
+        (
+            "mov $0x7ff0000010000000, %rax\njmp *%rax",
+            r"after start\+0xa, jmpq \*%rax: .* goes on at 0x7ff0000010000000",
+        ),
         ("xor %ecx, %ecx\ndiv %ecx", r"start\+0x2, divl %ecx: the CPU raises an exception"),
         ("int3", "start, int3: the CPU raises an exception"),
         ("int $0x80", "the CPU raises an exception"),
