@@ -13,7 +13,7 @@ LEARNERS ?= 3
 FUZZ   ?= 10000
 
 .PHONY: help setup tools lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images slides site \
-	format bench hooks release pins clean
+	format bench hooks release pins as-wasm clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -109,6 +109,9 @@ release: tools  ## check that all is ready for VERSION=x.y.z, and tag it with it
 pins: tools  ## refresh the pins of course and tests to the newest versions that fit lib/pyproject.toml
 	@$(PY) tests/tools/pins.py
 
+as-wasm: tools  ## build the tab's assembler anew from Debian's source (ten minutes), and compare it with the one committed
+	@$(PY) tests/tools/as_wasm.py
+
 clean:  ## remove what the targets made, .venv included
-	@rm -rf .venv .venv.new .venv.old .hub/venv .hub/venv.new .hub/venv.old .hub/node_modules tests/js/node_modules build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv.new .venv.old .hub/venv .hub/venv.new .hub/venv.old .hub/node_modules tests/js/node_modules .tab/node_modules build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find lib tests notebooks -name __pycache__ -prune -exec rm -rf {} +
