@@ -88,11 +88,11 @@ def test_each_question_and_each_review_question_counts():
 
 
 def test_an_exercise_takes_what_its_file_says_or_its_kind():
-    assert code('exercise("01-2")').exercises == every()["01-2"].minutes == 2  # a letter
+    assert code('exercise("04-2")').exercises == every()["04-2"].minutes == 2  # a letter
     assert every()["01-1"].minutes == 4  # one line
     assert every()["10-2"].minutes == 8  # code
     assert every()["04-3"].minutes == 6  # what its file says
-    assert code('check("01-2", answer)').exercises == 0
+    assert code('check("04-2", answer)').exercises == 0
 
 
 def test_a_view_counts_where_it_is_shown_and_not_where_it_is_imported():
