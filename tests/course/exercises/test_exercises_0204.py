@@ -95,7 +95,7 @@ def test_the_copies_of_02_5_are_as_the_engine_makes_them_and_have_both_kinds():
 
 
 def test_what_holds_of_each_replacement_in_03_2_is_what_the_two_engines_make_of_it():
-    replacements = dict(re.findall(r"^([a-e])  (.+)$", exercise("03-2").task, re.MULTILINE))
+    replacements = dict(re.findall(r"^([a-e])  `(.+)`$", exercise("03-2").task, re.MULTILINE))
     assert set(replacements) == set(nb03.REASONS)
     for letter, replacement in replacements.items():
         head = '.include "alternative.inc"\n.include "features.inc"\nselector: .short 0x18\n'
