@@ -26,6 +26,7 @@ PROGRAMS = {
     "ruff",
     "uv",
 }
+TAB = {"compression", "js", "pyodide", "pyodide_js"}  # the Python of a browser's tab has them, and no other
 HUB = {"aiohttp", "jupyterhub", "systemdspawner"}  # in the hub's own pins
 
 
@@ -42,7 +43,7 @@ def imported(paths):
                 names = [node.module]
             for name in names:
                 top = name.partition(".")[0]
-                if top not in sys.stdlib_module_names | own | HUB | {"vmenter"}:
+                if top not in sys.stdlib_module_names | own | HUB | TAB | {"vmenter"}:
                     found[top] = path.name
     return found
 

@@ -25,6 +25,8 @@ def function(body):
     return f"def answer(trace):\n    {body}"
 
 
+ONE_LETTER = [("e", "one of the letters"), (["c", "d"], "one of the letters")]
+
 WRONG = {
     "01-1": [
         ("", "asked for by MDS, TAA, MMIO Stale Data"),
@@ -39,12 +41,11 @@ WRONG = {
         (["mds=off"], "should be text"),
     ],
     "01-2": [
-        ("b", "b does not hold: VERW runs: asked for by MMIO Stale Data"),
-        ("abd", "b does not hold: VERW runs: asked for by MMIO Stale Data"),
-        ("acd", "c does not hold: VERW runs: asked for by TAA"),
-        ("a", "Look again at what `msbds_only` says"),
-        ("d", "Look again at what cures L1TF"),
-        *((odd, "letters from 'a' to 'd'") for odd in ("", "z", "ae", {"a": 1}, b"a", 0.5, None, 7)),
+        ("a", "without a word"),
+        ("b", "Microcode only makes VERW clear"),
+        ("d", "with mitigations=off it says"),
+        ("z", "one of the letters"),
+        *ONE_LETTER,
     ],
     "01-3": [
         (host("mds mmio_stale_data l1tf", "md_clear flush_l1d fb_clear"), "every guest: asked for by MDS"),
@@ -75,7 +76,7 @@ WRONG = {
         ("c", "SUB writes ZF anew"),
         ("d", "JE looks at ZF, not at CF"),
         ("z", "one of the letters"),
-        *((odd, "one of the letters") for odd in ("e", ["c", "d"])),
+        *ONE_LETTER,
     ],
     "04-3": [
         (measured(("clears[-1]", "clears[0]")), "counts from the last one"),
@@ -121,7 +122,7 @@ WRONG = {
 
 RIGHT = {
     "01-1": ["mitigations=off l1tf=flush", "mmio_stale_data=off tsx_async_abort=off mds=off"],
-    "01-2": ["DA", " a, d. ", "(a) (d)", ["a", "d"]],
+    "01-2": ["C", " c. ", "(c)"],
     "01-3": [
         host("l1tf mmio_stale_data", "fb_clear"),
         {"bugs": ("l1tf", "mmio_stale_data"), "facts": {"md_clear", "flush_l1d"}},

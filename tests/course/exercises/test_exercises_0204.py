@@ -6,13 +6,10 @@ from collections import Counter
 import pytest
 from places import DATA
 
-from vmenter.code.image import from_bytes
-from vmenter.course.exercises import exercise, nb01, nb03, nb03_read, nb04_stubs
+from vmenter.course.exercises import exercise, nb03_read, nb04_stubs
 from vmenter.course.exercises.nb02_engine import lab_table, moves
 from vmenter.kernels import booted
-from vmenter.patching.alternative_table import Engine, Rules, read
 from vmenter.patching.alternatives import patch
-from vmenter.patching.lab import assemble
 from vmenter.views.patch import bench
 
 # Each excerpt of 03-4: of which recording, and of how many of its VM-Enters it is the end, at least.
@@ -92,34 +89,3 @@ def test_the_copies_of_02_5_are_as_the_engine_makes_them_and_have_both_kinds():
     (site,) = (one for one in table.sites if image.label(one.address) == "call_helper")
     done = patch(image, site, {site.entries[0].feature}, table.rules)
     assert done.code in [move.right for move in moves()]
-
-
-def test_what_holds_of_each_replacement_in_03_2_is_what_the_two_engines_make_of_it():
-    replacements = dict(re.findall(r"^([a-e])  `(.+)`$", exercise("03-2").task, re.MULTILINE))
-    assert set(replacements) == set(nb03.REASONS)
-    for letter, replacement in replacements.items():
-        head = '.include "alternative.inc"\n.include "features.inc"\nselector: .short 0x18\n'
-        site = f'ALTERNATIVE "", "{replacement}", X86_FEATURE_SMAP\n ret\nclear: ret\n'
-        image = from_bytes(assemble(head + site), letter)
-        made = []
-        for engine in (Engine.EARLY, Engine.ONCE):
-            rules = Rules(engine, 14, wide_nops=engine is Engine.ONCE)
-            (one,) = read(image, rules).sites
-            made.append(patch(image, one, {one.entries[0].feature}, rules).code)
-        assert (made[0] == made[1]) is nb03.REASONS[letter][0], letter
-
-
-def test_the_flaws_of_each_cpu_in_01_2_are_those_that_are_judged():
-    names = {
-        "MDS": "mds",
-        "L1TF": "l1tf",
-        "MMIO Stale Data": "mmio_stale_data",
-        "TAA": "taa",
-        "msbds_only": "msbds_only",
-    }
-    lines = dict(re.findall(r"^([a-d])  (.+)$", exercise("01-2").task, re.MULTILINE))
-    assert set(lines) == set(nb01.WITH_MDS)
-    for letter, host in nb01.WITH_MDS.items():
-        assert {bug for name, bug in names.items() if name in lines[letter]} == set(host.bugs)
-        assert ("TSX on" in lines[letter]) is ("rtm" in host.facts)
-        assert "md_clear" in host.facts

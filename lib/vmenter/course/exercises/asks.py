@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vmenter.code.instructions import _capstone
-from vmenter.emulator.machine import VM_ENTERS
+from vmenter.code.decoder import detail
+from vmenter.code.decoder.detail import MEMORY, REGISTER
+from vmenter.code.x86 import VM_ENTERS
 
 if TYPE_CHECKING:
     from vmenter.code.instructions import Instruction
@@ -26,19 +27,16 @@ def privileged(code: bytes) -> str | None:
     VERW of a register has a name here, too: only VERW of memory is sure to clear, so there is no use for the other
     (the comment in mds_clear_cpu_buffers(), arch/x86/include/asm/nospec-branch.h).
     """
-    from capstone import x86_const  # noqa: PLC0415  (import of the package stays free)
-
-    one: Any = next(_capstone(detail=True).disasm(code, 0), None)
+    one = detail(code)
     if one is None or one.mnemonic in VM_ENTERS or one.mnemonic in ("rdmsr", "vmread"):
         return None
     if one.mnemonic == "verw":
-        of_register = one.operands[0].type == x86_const.X86_OP_REG
-        return f"VERW of a register ({one.mnemonic} {one.op_str})" if of_register else None
-    groups = (x86_const.X86_GRP_PRIVILEGE, x86_const.X86_GRP_VM, x86_const.X86_GRP_INT, x86_const.X86_GRP_IRET)
-    to_segment = one.op_str.rpartition(", ")[2] in SEGMENTS
-    if not (SYSTEM.fullmatch(one.mnemonic) or to_segment or any(one.group(group) for group in groups)):
+        of_register = one.operands[0].kind == REGISTER
+        return f"VERW of a register ({one.mnemonic} {one.text})" if of_register else None
+    to_segment = one.text.rpartition(", ")[2] in SEGMENTS
+    if not (SYSTEM.fullmatch(one.mnemonic) or to_segment or one.system):
         return None
-    control = next((name for name in (f"cr{number}" for number in range(9)) if f"%{name}" in one.op_str), "")
+    control = next((name for name in (f"cr{number}" for number in range(9)) if f"%{name}" in one.text), "")
     return f"{one.mnemonic} {control}".rstrip().upper()
 
 
@@ -48,12 +46,11 @@ def vector(code: bytes) -> str | None:
 
     Up to VM-Enter they hold the guest's values already, and a kernel may not use them just so.
     """
-    one: Any = next(_capstone(detail=True).disasm(code, 0), None)
+    one = detail(code)
     if one is None:
         return None
-    read, written = one.regs_access()
-    named = any(str(one.reg_name(register)).startswith(VECTORS) for register in (*read, *written))
-    return f"{one.mnemonic} {one.op_str}".strip() if named or FPU.match(one.mnemonic) else None
+    named = any(register.startswith(VECTORS) for register in (*one.reads, *one.writes))
+    return f"{one.mnemonic} {one.text}".strip() if named or FPU.match(one.mnemonic) else None
 
 
 VECTORS = ("xmm", "ymm", "zmm", "mm", "st(", "k")
@@ -63,9 +60,7 @@ FPU = re.compile("f|emms|vzero|x(save|rstor)|v?(ld|st)mxcsr")
 @lru_cache(maxsize=4096)
 def touches(instruction: Instruction) -> bool:
     """Tell whether an instruction has an operand in memory; LEA's and a NOP's are none."""
-    from capstone import x86_const  # noqa: PLC0415  (import of the package stays free)
-
-    one: Any = next(_capstone(detail=True).disasm(instruction.code, instruction.address), None)
+    one = detail(instruction.code)
     if one is None or one.mnemonic.startswith(("lea", "nop")):
         return False
-    return any(operand.type == x86_const.X86_OP_MEM for operand in one.operands)
+    return any(operand.kind == MEMORY for operand in one.operands)

@@ -9,7 +9,7 @@ from vmenter.boot.options import split_cmdline
 from vmenter.boot.processors import PRESETS
 from vmenter.boot.selection import Selection, select
 from vmenter.course.exercises import told
-from vmenter.course.exercises.choice import holding
+from vmenter.course.exercises.choice import choice
 from vmenter.emulator.leftovers import Deed, Fate, Flaw, Kind, fate
 from vmenter.story.promise import Verw, promise_of
 
@@ -72,27 +72,6 @@ def _host(answer: Any) -> Host:
 
 def _microcode(found: Selection) -> str:
     return next((link.reason for link in found.why if link.outcome == "no microcode"), "")
-
-
-# --- 01-2: where mds=off ends VERW ---
-
-WITH_MDS = {
-    "a": Host(bugs=("mds", "l1tf"), facts=("md_clear", "flush_l1d")),
-    "b": Host(bugs=("mds", "mmio_stale_data", "l1tf"), facts=("md_clear", "flush_l1d")),
-    "c": Host(bugs=("mds", "taa"), facts=("md_clear", "rtm")),
-    "d": Host(bugs=("mds", "msbds_only"), facts=("md_clear",)),
-}
-NEAR = {"a": "what cures L1TF", "d": "what `msbds_only` says"}
-
-
-def _judge_where_off(answer: Any) -> str | None:
-    """Judge on which of `WITH_MDS` mds=off switches VERW off."""
-    reasons = {}
-    for letter, host in WITH_MDS.items():
-        found = select(replace(host, cmdline="mds=off"), KERNEL)
-        off = promise_of(found).verw is Verw.NEVER
-        reasons[letter] = (off, "nobody asks for VERW." if off else f"VERW runs: {_why(found, 'VERW')}.")
-    return holding(reasons, NEAR)(answer)
 
 
 # --- 01-4: what is left ---
@@ -212,6 +191,16 @@ JUDGES = {
     "for_mmio_alone": _judge_mmio,
     "outside": _judge_outside,
     "verw_off": _judge_off,
-    "where_off": _judge_where_off,
+    "why_no_effect": choice(
+        "c",
+        {
+            "a": """no. The kernel takes the option: its own chain says “MDS: not wanted”. Nothing about it is
+                thought too dangerous; with mitigations=off the same kernel switches VERW off without a word.""",
+            "b": """no. Microcode only makes VERW clear something. It never runs VERW; that is the kernel's choice,
+                and the file reports the kernel's choice.""",
+            "d": """no. Another word does change the file: with mitigations=off it says “Vulnerable”. It reports
+                what this kernel does on this boot.""",
+        },
+    ),
     "host_of_the_story": _judge_host,
 }

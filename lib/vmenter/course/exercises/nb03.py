@@ -7,7 +7,7 @@ from typing import Any
 from vmenter import LabError
 from vmenter.code.instructions import Instruction
 from vmenter.course.exercises.calls import BUDGET, breach, built, run, states, strangers, stray_selector, way
-from vmenter.course.exercises.choice import holding
+from vmenter.course.exercises.choice import choice
 from vmenter.course.exercises.flags import NAMES
 from vmenter.course.exercises.nb02 import lost_selector, patched
 from vmenter.course.exercises.nb03_read import JUDGES as READ
@@ -98,21 +98,17 @@ def _asks(trace: Trace) -> str | None:
 
 
 REASONS = {
-    "a": (True, ""),
-    "b": (False, "the early engine relocates a CALL only if nothing else is in the replacement."),
-    "c": (False, "its operand counts from its own place, and no VERW is relocated: it would read somewhere else."),
-    "d": (True, ""),
-    "e": (True, ""),
-}
-NEAR = {
-    "a": "what the early engine does relocate",
-    "d": "what 16(%rsp) counts from",
-    "e": "where the jump leads to, and whether that place moves along",
+    "a": """no. The early engine has the same rule, the last match wins: it writes each match over the one
+        before. Try it in the widget with both features on.""",
+    "b": """no. A site may hold up to 254 bytes in every generation, and the padding is made by the macro, not
+        by the engine. Seventeen bytes are no trouble.""",
+    "d": """no. The JZ stays inside the replacement, so its displacement is right wherever the replacement is
+        copied to; the early engine leaves it alone, and that is right. Look at the other operand.""",
 }
 
 JUDGES = {
     "strictest_wins": _judge_order,
-    "copied_right": holding(REASONS, NEAR),
+    "reason": choice("c", REASONS),
     "jumps_alone": lambda answer: _judge_order(answer, Engine.EARLY),
     **READ,
 }
