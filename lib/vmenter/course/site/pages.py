@@ -87,8 +87,11 @@ def _markdown(source: str, rename: Rename, told: str = "") -> str:
     for heading in page.select("h1[id], h2[id], h3[id], h4[id]"):
         if len(page.find_all(id=heading["id"])) > 1:  # the text has set the same mark beside it
             del heading["id"]
+    named = {re.sub(r"[^\w-]", "", str(one["id"])).lower(): str(one["id"]) for one in page.select("[id]")}
     for link in page.find_all("a", href=True):
-        if not str(link["href"]).startswith(("https://", "http://", "mailto:", "#")):
+        if str(link["href"]).startswith("#"):  # to a heading, as GitHub writes its mark
+            link["href"] = "#" + named.get(str(link["href"])[1:], str(link["href"])[1:])
+        elif not str(link["href"]).startswith(("https://", "http://", "mailto:")):
             _relink(link, "href", rename)
     for box in page.find_all("input"):  # of a task list
         box["aria-label"] = " ".join(box.parent.get_text().split()) if box.parent else "to do"
