@@ -1,0 +1,95 @@
+"""JupyterLite, built with the learner's copies in it, set up for the course and stripped of what it never loads."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jupyter_core.paths
+
+from vmenter import LabError
+from vmenter.course.copies import derived
+from vmenter.course.tab.parts import Parts
+
+APP = "VM-Enter Lab"
+STORAGE = "vmenter-lab"  # the same for all versions, so that an update finds a learner's work
+KERNEL = "@jupyterlite/pyodide-kernel-extension"
+WIDGETS = ("anywidget", "@jupyter-widgets/jupyterlab-manager")
+THERE = ("micropip", "piplite", "ipykernel", "comm", "pyodide-kernel", "jedi", "ipython")  # asked for; never fetched
+SETTINGS = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/docmanager-extension:plugin": {"autosaveInterval": 5},  # seconds; it costs no network
+    "@jupyterlab/notebook-extension:tracker": {"kernelShutdown": True},  # a closed notebook gives its memory back
+}
+# Of JupyterLite: other apps, what describes it, and each font but in the form that all browsers of today read.
+UNUSED = (
+    *("consoles", "doc", "edit", "notebooks", "repl", "tree", "lab/tree", "lab/workspaces"),
+    *("package.json", "rspack.config*", "jupyter-lite.ipynb", "lab/jupyter-lite.ipynb", "jupyterlite.schema.v0.json"),
+    *("manifest.webmanifest", "icon-*.png", "build/*.eot", "build/*.ttf", "build/fa-*.svg", "build/fa-*.woff"),
+    *("lab/package.json", "extensions/**/pypi", "extensions/**/*.map", "extensions/**/coincident.worker.*"),
+)
+
+
+def config() -> dict[str, Any]:
+    """Return JupyterLite's settings."""
+    kernel = {
+        "pyodideUrl": "./static/python/start.mjs",
+        "disablePyPIFallback": True,
+        "loadPyodideOptions": {"convertNullToNone": True, "packages": list(THERE)},
+    }
+    storage = {f"{kind}StorageName": STORAGE for kind in ("contents", "settings", "workspaces")}
+    whole = {
+        "appName": APP,
+        "appVersion": "1",  # its own way of updating rests on this; ours is in service-worker.js
+        "exposeAppInBrowser": True,
+        **storage,
+        "litePluginSettings": {f"{KERNEL}:kernel": kernel},
+    }
+    return {"jupyter-lite-schema-version": 0, "jupyter-config-data": whole}
+
+
+def lay(folder: Path, parts: Parts, course: Path, work: Path) -> None:
+    """Write JupyterLite with the learner's copies of `course` into `folder`, which must not be there."""
+    shutil.rmtree(work, ignore_errors=True)
+    for path, content in derived(course):
+        file = work / "content" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    extensions = [parts.tools / "share/jupyter/labextensions" / KERNEL, *map(_installed, WIDGETS)]
+    building = {
+        "apps": ["lab"],
+        "contents": ["content"],
+        "federated_extensions": list(map(str, extensions)),
+        "ignore_sys_prefix": True,
+        "no_sourcemaps": True,
+        "output_dir": str(folder),
+    }
+    for name, value in (
+        ("jupyter_lite_config", {"LiteBuildConfig": building}),
+        ("jupyter-lite", config()),
+        ("overrides", SETTINGS),
+    ):
+        (work / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
+    _run(parts.tools, work)
+    for pattern in UNUSED:
+        for path in folder.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _installed(extension: str) -> Path:
+    """Return where an extension of JupyterLab's stands that came with a package of ours."""
+    for place in jupyter_core.paths.jupyter_path("labextensions"):
+        if (found := Path(place) / extension).is_dir():
+            return found
+    raise LabError(f"{extension}, which JupyterLab shows the views with, is not installed here: make setup")
+
+
+def _run(tools: Path, work: Path) -> None:
+    command = [sys.executable, "-m", "jupyterlite_core", "build"]
+    environment = {**os.environ, "PYTHONPATH": str(tools), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError("\n".join(["JupyterLite could not be built:", *done.stderr.strip().splitlines()[-12:]]))
