@@ -15,6 +15,7 @@ from places import TESTS
 import vmenter
 from vmenter import LabError
 from vmenter.code.image import MODULE_BASE, from_bytes
+from vmenter.emulator.cpu import NAMES, OVERRIDE
 from vmenter.emulator.machine import (
     FB_CLEAR_DIS,
     HOST_REGISTERS,
@@ -28,6 +29,13 @@ from vmenter.emulator.trace import End, EventKind
 from vmenter.patching.lab import assemble
 
 CF, ZF = 1, 1 << 6
+
+
+@pytest.fixture(autouse=True, params=NAMES)
+def cpu(request, monkeypatch):
+    """The CPU that every machine in these tests has, in other processes too."""
+    monkeypatch.setenv(OVERRIDE, request.param)
+    return request.param
 
 
 def run(text: str, **arguments):
@@ -162,8 +170,8 @@ def test_vmrun_ends_a_run_even_where_the_emulator_would_execute_it():
 
 def test_no_more_than_an_instruction_is_ever_read_whatever_size_the_emulator_tells(monkeypatch):
     machine = Machine(code("nop\nvmwrite %rax, %rcx\nstac\nclac\nvmlaunch"))
-    read, sizes = machine._uc.mem_read, []
-    monkeypatch.setattr(machine._uc, "mem_read", lambda address, size: sizes.append(size) or read(address, size))
+    read, sizes = machine._cpu.read, []
+    monkeypatch.setattr(machine._cpu, "read", lambda address, size: sizes.append(size) or read(address, size))
     assert machine.run("start").vm_enter == "VMLAUNCH"
     assert sizes
     assert max(sizes) <= 15

@@ -1,27 +1,28 @@
-"""Run kernel code up to VM-Enter, on an emulated CPU (Unicorn), and say what happened: a `Trace`.
+"""Run kernel code up to VM-Enter, on an emulated CPU, and say what happened: a `Trace`.
 
 A `Machine` holds one image, lab or real, already patched; it is made once and run many times, each run from the
-same beginning. What the emulator does not know or gets wrong is put right here:
+same beginning. Which CPU executes it does not matter here (`cpu`). What a CPU does not know or gets wrong is put
+right here:
 
 - VMLAUNCH, VMRESUME and VMRUN end a run before they execute. VMREAD, VMWRITE, VMLOAD, VMSAVE, CLGI and STGI are
   stepped over; VMREAD and VMWRITE then leave the flags of success. Any other instruction that the emulator
   rejects is an error.
 - VERW gets a real GDT to look at, so that it sets ZF as hardware does.
-- The emulator tells a bogus size for instructions it does not know: sizes come from our own decoder.
-- Translated code is thrown away whenever an image is loaded.
+- Sizes come from our own decoder, never from the CPU.
+- What a CPU made of code is thrown away whenever an image is loaded.
 - Page 0 is not mapped, and images stand in the lower half; see `memory`.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from typing import Any
+from functools import lru_cache
 
 from vmenter import LabError
 from vmenter.code.image import Image
 from vmenter.code.instructions import Instruction, decode
+from vmenter.emulator.cpu import Cpu, Fault, Trouble, new_cpu
 from vmenter.emulator.memory import (
     GDT,
     GS_BASE,
@@ -39,7 +40,6 @@ from vmenter.emulator.memory import (
 )
 from vmenter.emulator.trace import End, Event, EventKind, RawAccess, Trace
 
-TRANSLATED = 32 << 20  # bytes reserved for the emulator's translation of the code that runs
 IA32_FLUSH_CMD = 0x10B  # bit 0: write back and invalidate the L1 data cache (Intel SDM, volume 4)
 IA32_MCU_OPT_CTRL = 0x123
 FB_CLEAR_DIS = 1 << 3  # of IA32_MCU_OPT_CTRL: VERW does not clear the fill buffers
@@ -58,7 +58,7 @@ CALLEE_SAVED = ("rbx", "rbp", "r12", "r13", "r14", "r15")
 HOST_REGISTERS = {name: 0x5EC2_E700_0000_0000 + number for number, name in enumerate(CALLEE_SAVED, 1)}
 
 EMPTY_VCPU = VCpu()
-PLAIN, UNSEEN = "", "unseen"
+PLAIN = ""
 TICKS = 1024  # instructions between two looks at the clock
 ACCESSES_PER_INSTRUCTION = 4  # on average, over a run; beyond it the run ends as over budget
 
@@ -72,10 +72,11 @@ class Budget:
 
 
 class Machine:
-    """An emulated CPU with one image in memory.
+    """An emulated CPU with one image in memory; towards its CPU, it is the `Watcher`.
 
     `stubs` says what undefined symbols are: ``"ret"`` (the default), a value that the function returns, or the
-    bytes of a variable. Not for use by several threads at once.
+    bytes of a variable. `cpu` names the CPU, for whoever does not want the platform's. Not for use by several
+    threads at once.
     """
 
     def __init__(
@@ -84,11 +85,15 @@ class Machine:
         *,
         stubs: Mapping[str, Stub] | None = None,
         budget: Budget | None = None,
+        cpu: str = "",
     ) -> None:
         self.budget = budget or Budget()
         self.stubs = dict(stubs or {})
-        self._steps: list[int] = []
-        self._accesses: list[RawAccess] = []
+        self.steps: list[int] = []  # these four are what a CPU wants of its watcher
+        self.accesses: list[RawAccess] = []
+        self.plain: set[int] = set()
+        self.pause_at = 0
+        self._name = cpu
         self._events: list[Event] = []
         self._boot(Layout(image, self.stubs))
 
@@ -100,22 +105,16 @@ class Machine:
     # --- memory ---
 
     def _boot(self, layout: Layout) -> None:
-        """Make the emulator, its memory and its hooks."""
-        const, x86 = _unicorn().unicorn_const, _unicorn().x86_const
-        self._error = _unicorn().UcError
-        self._uc = _new_cpu()
+        """Make the CPU and its memory, and watch it."""
+        self._cpu: Cpu = new_cpu(self._name)
         for address, size in layout.ranges():
-            self._uc.mem_map(address, size)
-        self._uc.reg_write(x86.UC_X86_REG_GDTR, (0, TABLES, len(GDT) - 1, 0))
-        self._uc.reg_write(x86.UC_X86_REG_GS_BASE, GS_BASE)
-        self._ids = {name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in REGISTERS}
+            self._cpu.map(address, size)
+        self._cpu.set_gdt(TABLES, len(GDT))
+        self._cpu.set("gs_base", GS_BASE)
         for name, value in {"rsp": STACK_START, **HOST_REGISTERS}.items():
-            self._uc.reg_write(self._ids[name], value)
-        self._start = self._uc.context_save()
-        self._uc.hook_add(const.UC_HOOK_CODE, self._code_hook())
-        reads_and_writes = const.UC_HOOK_MEM_READ | const.UC_HOOK_MEM_WRITE
-        self._uc.hook_add(reads_and_writes, self._access_hook(const.UC_MEM_WRITE))
-        self._uc.hook_add(const.UC_HOOK_MEM_UNMAPPED, self._on_unmapped)
+            self._cpu.set(name, value)
+        self._start = self._cpu.save()
+        self._cpu.watch(self)
         self._first: dict[int, bytes] = {}  # page number -> what it holds when a run begins; zeros if not here
         self._dirty: set[int] = set()  # pages that may hold something else by now
         self._vcpu = EMPTY_VCPU
@@ -130,7 +129,7 @@ class Machine:
         first = {page: bytes(data) for page, data in pages.items()}
         for page, data in first.items():
             if self._first.get(page) != data:
-                self._uc.mem_write(page * PAGE, data)
+                self._cpu.write(page * PAGE, data)
         self._first, self._vcpu = first, EMPTY_VCPU
         self._forget_code()
 
@@ -139,7 +138,8 @@ class Machine:
         self._wrote_code: tuple[int, int] | None = None  # step and address of a run's first write to code
         self._code: dict[int, Instruction] = {}
         self._kinds: dict[int, str] = {}
-        self._uc.ctl_flush_tb()
+        self.plain.clear()
+        self._cpu.forget_code()
 
     def load(self, image: Image) -> None:
         """Take another image: quick where only bytes differ, as after patching for other features."""
@@ -162,14 +162,13 @@ class Machine:
                     self._dirty.add(page)
         self._vcpu = vcpu
         for page in self._dirty:
-            with suppress(self._error):  # a write that failed went where nothing is mapped
-                self._uc.mem_write(page * PAGE, self._first.get(page, bytes(PAGE)))
+            with suppress(Fault):  # a write that failed went where nothing is mapped
+                self._cpu.write(page * PAGE, self._first.get(page, bytes(PAGE)))
         if self._wrote_code is not None:
             self._forget_code()
         self._dirty.clear()
-        self._uc.context_restore(self._start)
-        self._stop: End | str | None = None  # why a hook stopped the emulator; a mnemonic: to be stepped over
-        self._fault: tuple[int, int, int] | None = None  # what access nothing answered
+        self._cpu.restore(self._start)
+        self._stop: End | str | None = None  # why the CPU was stopped; a mnemonic: to be stepped over
 
     def _poke(self, where: str | int, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Write a variable before a run, and tell what was written where."""
@@ -177,8 +176,8 @@ class Machine:
             if self.layout.owner(address) is Owner.CODE:
                 raise LabError(f"{self.image.label(address)} is code; patch the image and load it instead")
             try:
-                self._uc.mem_write(address, data)
-            except self._error:
+                self._cpu.write(address, data)
+            except Fault:
                 raise LabError(f"{len(data)} bytes at {address:#x} lie outside the machine's memory") from None
             self._dirty.update(range(address // PAGE, (address + len(data) - 1) // PAGE + 1))
             yield address, data
@@ -202,19 +201,19 @@ class Machine:
         """
         address = self.layout.address(start) if isinstance(start, str) else start
         for name in registers or {}:
-            if name not in self._ids or name == "rip":
+            if name not in REGISTERS or name == "rip":
                 raise LabError(f"no register named {name!r}; there are {', '.join(REGISTERS[:-2])}, rflags")
         vcpu = vcpu or EMPTY_VCPU
         self._reset(vcpu)
         pokes = [poke for where, value in (memory or {}).items() for poke in self._poke(where, as_bytes(value))]
         for name, value in (registers or {}).items():
-            self._uc.reg_write(self._ids[name], value & (1 << 64) - 1)
+            self._cpu.set(name, value & (1 << 64) - 1)
         self._msrs = dict(msrs or {})
-        self._steps.clear()
-        self._accesses.clear()
+        self.steps.clear()
+        self.accesses.clear()
         self._events.clear()
         self._rounds = 0
-        self._check_at = min(TICKS, self.budget.instructions)
+        self.pause_at = min(TICKS, self.budget.instructions)
         self._deadline = time.monotonic() + self.budget.seconds
         try:
             end = self._execute(address)
@@ -226,8 +225,8 @@ class Machine:
         return Trace(
             layout=self.layout,
             end=end,
-            steps=tuple(self._steps),
-            raw_accesses=tuple(self._accesses),
+            steps=tuple(self.steps),
+            raw_accesses=tuple(self.accesses),
             raw_events=tuple(self._events),
             code=self._code,
             first=self._first,
@@ -237,70 +236,60 @@ class Machine:
 
     def registers(self) -> dict[str, int]:
         """Return all registers as the last run left them."""
-        return {name: self._uc.reg_read(number) for name, number in self._ids.items()}
+        return {name: self._cpu.get(name) for name in REGISTERS}
 
     def _execute(self, address: int) -> End:
-        """Run until something ends it, stepping over what the emulator must not or cannot execute."""
+        """Run until something ends it, stepping over what the CPU must not or cannot execute."""
         while True:
             try:
-                self._uc.emu_start(address, RETURN)
-            except self._error as error:
-                raise self._failure(error) from None
+                self._cpu.run(address, RETURN)
+            except Fault as fault:
+                raise self._failure(fault) from None
             stop, self._stop = self._stop, None
             if isinstance(stop, End):
                 return stop
             if stop is not None:
-                last = self._code[self._steps[-1]]
+                last = self._code[self.steps[-1]]
                 self._step_over(last)
                 address = last.end
-            elif self._uc.reg_read(self._ids["rip"]) == RETURN:
+            elif self._cpu.get("rip") == RETURN:
                 return End.RETURN
-            else:  # HLT is the one instruction that ends the emulator without a word
+            else:  # HLT is the one instruction that ends a run without a word
                 raise LabError(f"{self._place()}: the CPU halts, and nothing here would wake it")
 
     def _step_over(self, instruction: Instruction) -> None:
-        """Do by hand what matters of an instruction that the emulator does not execute."""
+        """Do by hand what matters of an instruction that the CPU does not execute."""
         if instruction.mnemonic.startswith(("vmread", "vmwrite")):
-            flags = self._uc.reg_read(self._ids["rflags"])
-            self._uc.reg_write(self._ids["rflags"], flags & ~ARITHMETIC_FLAGS)
+            self._cpu.set("rflags", self._cpu.get("rflags") & ~ARITHMETIC_FLAGS)
         elif instruction.mnemonic == "rdmsr":
             value = self._msrs[self._low("rcx")]
-            self._uc.reg_write(self._ids["rax"], value & 0xFFFF_FFFF)
-            self._uc.reg_write(self._ids["rdx"], value >> 32)
+            self._cpu.set("rax", value & 0xFFFF_FFFF)
+            self._cpu.set("rdx", value >> 32)
 
     def _low(self, register: str) -> int:
         """Return a register's low half."""
-        return int(self._uc.reg_read(self._ids[register])) & 0xFFFF_FFFF
+        return self._cpu.get(register) & 0xFFFF_FFFF
 
-    # --- what the emulator calls ---
+    # --- what the CPU calls ---
 
-    def _code_hook(self) -> Callable[..., None]:
-        """Return what notes an instruction that is about to run. The size is bogus for some: not used."""
-        steps = self._steps  # this runs for every instruction: no attribute that need not be looked up
+    def arrived(self, address: int) -> None:
+        """Do what an instruction that is not known to be plain asks for, before it runs."""
+        kind = self._kinds.get(address)
+        if kind is None:
+            kind = self._see(address)
+        if kind == PLAIN:
+            self.plain.add(address)
+        else:
+            self._special(kind, address)
 
-        def on_code(_uc: Any, address: int, _size: int, _data: Any) -> None:
-            steps.append(address)
-            kind = self._kinds.get(address, UNSEEN)
-            if kind:
-                self._special(kind, address)
-            if len(steps) + self._rounds >= self._check_at:
-                self._check_budget()
-
-        return on_code
-
-    def _access_hook(self, write: int) -> Callable[..., None]:
-        """Return what notes an access to memory. For a read the emulator tells no value."""
-        steps, accesses = self._steps, self._accesses
-
-        def on_access(_uc: Any, kind: int, address: int, size: int, value: int, _data: Any) -> None:
-            accesses.append((len(steps) - 1, address, size, kind == write, value))
-
-        return on_access
-
-    def _on_unmapped(self, _uc: Any, kind: int, address: int, size: int, _value: int, _data: Any) -> bool:
-        """Note where an access went that nothing answers, and let it fail."""
-        self._fault = (kind, address, size)
-        return False
+    def paused(self) -> None:
+        """End the run if it has used up what it may; else say when to look again."""
+        done = len(self.steps) + self._rounds
+        limit = self.budget.instructions
+        many = len(self.accesses) > ACCESSES_PER_INSTRUCTION * limit
+        if self._stop is None and (done >= limit or many or time.monotonic() > self._deadline):
+            self._halt(End.BUDGET)
+        self.pause_at = min(done + TICKS, limit) - self._rounds
 
     def _see(self, address: int) -> str:
         """Decode an instruction that runs for the first time, and remember what is special about it."""
@@ -320,22 +309,19 @@ class Machine:
     def _decode(self, address: int) -> Instruction:
         """Return the instruction in memory at an address; 15 bytes are enough for any."""
         try:
-            code = self._uc.mem_read(address, 15)
-        except self._error:  # the last page of what is mapped
-            code = self._uc.mem_read(address, min(15, -address % PAGE or PAGE))
-        return _first_instruction(bytes(code), address)
+            code = self._cpu.read(address, 15)
+        except Fault:  # the last page of what is mapped
+            code = self._cpu.read(address, min(15, -address % PAGE or PAGE))
+        return _first_instruction(code, address)
 
     def _special(self, kind: str, address: int) -> None:
-        """Do what an instruction that is not plain asks for, before it runs."""
-        if kind is UNSEEN:
-            kind = self._see(address)
-        step = len(self._steps) - 1
-        if kind == PLAIN:
-            return
-        if kind == "rep":  # the emulator calls once for each round, and once more
-            if step and self._steps[-2] == address:
-                self._steps.pop()
+        """Note what it means that this instruction is about to run, and stop the CPU where it must not."""
+        step = len(self.steps) - 1
+        if kind == "rep":  # the CPU tells of each round, and of one more
+            if step and self.steps[-2] == address:
+                self.steps.pop()
                 self._rounds += 1
+                self.pause_at -= 1
         elif kind == "call":
             self._events.append(Event(EventKind.CALL, step, address))
         elif kind == "verw":
@@ -365,47 +351,38 @@ class Machine:
         self._events.append(Event(kind, step, address, msr))
 
     def _halt(self, why: End | str) -> None:
-        """Stop the emulator before the instruction at hand."""
+        """Stop the CPU before the instruction at hand."""
         self._stop = why
-        self._uc.emu_stop()
-
-    def _check_budget(self) -> None:
-        """End the run if it has used up what it may; else say when to look again."""
-        done = len(self._steps) + self._rounds
-        limit = self.budget.instructions
-        many = len(self._accesses) > ACCESSES_PER_INSTRUCTION * limit
-        if self._stop is None and (done >= limit or many or time.monotonic() > self._deadline):
-            self._halt(End.BUDGET)
-        self._check_at = min(done + TICKS, limit)
+        self._cpu.stop()
 
     # --- afterwards ---
 
     def _place(self, step: int = -1) -> str:
         """Return where the run was at a step, or where it is: ``symbol+0x1f, verw 0x10(%rip)``."""
-        if not self._steps:
+        if not self.steps:
             return "at the start"
-        address = self._steps[step]
+        address = self.steps[step]
         return f"{self.image.label(address)}, {self._code[address].text}"
 
-    def _failure(self, error: Any) -> LabError:
+    def _failure(self, fault: Fault) -> LabError:
         """Return the error for a run that a CPU could not go on with."""
-        const, place = _unicorn().unicorn_const, self._place()
-        if self._fault is not None:
-            kind, address, size = self._fault
-            if kind == const.UC_MEM_FETCH_UNMAPPED:
-                address = self._uc.reg_read(self._ids["rip"])
-                return LabError(f"after {place}: the code goes on at {address:#x}, where nothing is mapped")
-            verb = "writes" if kind == const.UC_MEM_WRITE_UNMAPPED else "reads"
-            null = " (a null pointer?)" if address < PAGE else ""
-            return LabError(f"{place}: {verb} {size} bytes at {address:#x}, where nothing is mapped{null}")
-        if error.errno == const.UC_ERR_INSN_INVALID:
+        place = self._place()
+        if fault.trouble is Trouble.FETCH:
+            return LabError(
+                f"after {place}: the code goes on at {self._cpu.get('rip'):#x}, where nothing is mapped"
+            )
+        if fault.trouble in (Trouble.READ, Trouble.WRITE):
+            null = " (a null pointer?)" if fault.address < PAGE else ""
+            what = f"{fault.trouble}s {fault.size} bytes at {fault.address:#x}"
+            return LabError(f"{place}: {what}, where nothing is mapped{null}")
+        if fault.trouble is Trouble.UNKNOWN:
             return LabError(f"{place}: an instruction that the machine does not know, or UD2")
-        return LabError(f"{place}: the CPU raises an exception ({error})")
+        return LabError(f"{place}: the CPU raises an exception")
 
     def _note_writes(self) -> None:
         """Note which pages a run wrote to, and whether one of its writes went to code."""
         text = self.layout.code_pages
-        for step, address, size, write, _ in self._accesses:
+        for step, address, size, write, _ in self.accesses:
             if write:
                 first, last = address // PAGE, (address + size - 1) // PAGE
                 self._dirty |= {first, last}
@@ -422,23 +399,3 @@ def _first_instruction(code: bytes, address: int) -> Instruction:
 def _repeats(instruction: Instruction) -> bool:
     """Tell whether this is a string instruction with a REP prefix; REP before RET means nothing."""
     return instruction.mnemonic.startswith("rep") and "ret" not in instruction.mnemonic
-
-
-@cache
-def _unicorn() -> Any:
-    """Return the emulator's package, imported at first use."""
-    import unicorn  # noqa: PLC0415  (import of this module stays free)
-    import unicorn.unicorn_const  # noqa: PLC0415
-    import unicorn.x86_const  # noqa: PLC0415
-
-    return unicorn
-
-
-def _new_cpu() -> Any:
-    """Return a CPU of a model that knows STAC and CLAC."""
-    unicorn = _unicorn()
-    cpu = unicorn.Uc(unicorn.unicorn_const.UC_ARCH_X86, unicorn.unicorn_const.UC_MODE_64)
-    cpu.ctl_set_cpu_model(unicorn.x86_const.UC_CPU_X86_ICELAKE_SERVER)
-    # Left alone, each machine reserves 1 GiB, and ends the whole process where a learner may not have that much.
-    cpu.ctl_set_tcg_buffer_size(TRANSLATED)
-    return cpu

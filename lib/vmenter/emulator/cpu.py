@@ -1,0 +1,125 @@
+"""The seam between the machine and what executes instructions for it: a `Cpu`.
+
+There are two. Natively it is Unicorn (`unicorn_cpu`). In a browser's tab, where no such library can be loaded, it
+is an interpreter of our own (`interpreter`), held equal to Unicorn by tests/emulator/test_interpreter*.py. Both
+execute x86-64 in long mode at CPL 0, without paging, and know nothing of the course: what an instruction means for
+it is the `Watcher`'s business.
+
+A CPU of either kind tells its watcher everything in the same order:
+
+1. The address of an instruction goes to `steps` before it runs, and before each round of a repeated string
+   instruction, with one more round that finds nothing left to do.
+2. If the address is not in `plain`, `arrived` is called with it. That may `stop` the CPU, and look at registers
+   and memory as they are before the instruction.
+3. Once `steps` is as long as `pause_at` says, `paused` is called.
+4. The instruction runs, unless the CPU was stopped. Its accesses go to `accesses`, reads with the value 0, written
+   values signed as 64 bits. What is wider than 8 bytes comes as several accesses.
+"""
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vmenter import LabError, in_browser
+
+if TYPE_CHECKING:
+    from vmenter.emulator.trace import RawAccess
+
+# The general registers, in the order of their numbers in machine code (Intel SDM, volume 2, section 2.1.5).
+GENERAL = (
+    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+    "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+)  # fmt: skip
+NAMES = ("unicorn", "interpreter")
+OVERRIDE = "VMENTER_CPU"  # the environment variable that names one of them
+
+
+class Trouble(StrEnum):
+    """What keeps a CPU from going on."""
+
+    READ = "read"  # from where nothing is mapped
+    WRITE = "write"
+    FETCH = "fetch"
+    UNKNOWN = "unknown"  # an instruction that this CPU does not know, or one that is invalid on any
+    EXCEPTION = "exception"  # any other that a CPU would raise
+
+
+@dataclass
+class Fault(Exception):  # noqa: N818  (the CPU's word)
+    """An instruction could not be executed; RIP stays on it. `address` and `size` are those of the access."""
+
+    trouble: Trouble
+    address: int = 0
+    size: int = 0
+
+
+class Watcher(Protocol):
+    """Who is told what a CPU does; see above."""
+
+    steps: list[int]
+    accesses: list["RawAccess"]
+    plain: set[int]
+    pause_at: int
+
+    def arrived(self, address: int) -> None:
+        """Look at the instruction that is about to run."""
+
+    def paused(self) -> None:
+        """Say in `pause_at` when to ask again, or stop the CPU."""
+
+
+class Cpu(Protocol):
+    """Something that executes x86-64 instructions. Registers go by name: `GENERAL`, rip, rflags, gs_base."""
+
+    name: str
+
+    def map(self, address: int, size: int) -> None:
+        """Give memory to whole pages; it holds zeros."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return what memory holds. `Fault` where nothing is mapped."""
+
+    def write(self, address: int, data: bytes) -> None:
+        """Put bytes into memory, whether code or data. `Fault` where nothing is mapped."""
+
+    def get(self, register: str) -> int:
+        """Return a register, unsigned."""
+
+    def set(self, register: str, value: int) -> None:
+        """Set a register; bits of rflags that do not exist stay as they are."""
+
+    def set_gdt(self, base: int, size: int) -> None:
+        """Tell where the table of segment descriptors is, and how many bytes it has."""
+
+    def save(self) -> Any:
+        """Return all registers, MSRs and the like, but no memory."""
+
+    def restore(self, saved: Any) -> None:
+        """Bring all registers back to what `save` returned."""
+
+    def forget_code(self) -> None:
+        """Throw away what was made of the code that ran: it is another now."""
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell this watcher from now on. Once for each CPU, and its lists and its set stay the same objects."""
+
+    def run(self, start: int, until: int) -> None:
+        """Execute from `start` until RIP is `until`, or `stop` is called, or behind a HLT. Raises `Fault`."""
+
+    def stop(self) -> None:
+        """End `run` before the instruction at hand; for the watcher."""
+
+
+def new_cpu(name: str = "") -> Cpu:
+    """Return a CPU: the one named, or the one that $VMENTER_CPU names, or the one that fits the platform."""
+    name = name or os.environ.get(OVERRIDE, "") or ("interpreter" if in_browser() else "unicorn")
+    if name == "unicorn":
+        from vmenter.emulator.unicorn_cpu import UnicornCpu  # noqa: PLC0415  (not to be had everywhere)
+
+        return UnicornCpu()
+    if name == "interpreter":
+        from vmenter.emulator.interpreter.cpu import Interpreter  # noqa: PLC0415  (not needed everywhere)
+
+        return Interpreter()
+    raise LabError(f"no CPU named {name!r}; there are {' and '.join(NAMES)} (${OVERRIDE} chooses)")

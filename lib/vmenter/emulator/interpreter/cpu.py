@@ -1,0 +1,192 @@
+"""The interpreter's loop, and its face towards the machine: a `Cpu`."""
+
+from collections.abc import Callable
+
+from vmenter.emulator.cpu import GENERAL, Fault, Trouble, Watcher
+from vmenter.emulator.interpreter.core import ALL, INSIDE, Core, Special
+from vmenter.emulator.interpreter.jumps import Halted
+from vmenter.emulator.interpreter.parts import Op
+from vmenter.emulator.interpreter.table import build
+from vmenter.emulator.memory import PAGE
+
+LONGEST = 15  # bytes of an instruction
+REMEMBERED = 1 << 14  # instructions, by address and bytes
+FLAGS = 0xFFFF_FFFF
+NUMBERS = {name: number for number, name in enumerate(GENERAL)}
+Saved = tuple[list[int], int, int, list[int], Special]
+
+
+class Done(Exception):  # noqa: N818  (no error)
+    """The run ends before the instruction at hand."""
+
+
+class Ready(dict[int, Op]):
+    """What executes the instruction at an address. One that is not here yet is made when it is asked for."""
+
+    def __init__(self, make: Callable[[int], Op]) -> None:
+        super().__init__()
+        self.make = make
+
+    def __missing__(self, address: int) -> Op:
+        """Make it."""
+        self[address] = op = self.make(address)
+        return op
+
+
+class Interpreter:
+    """A `Cpu` in Python."""
+
+    name = "interpreter"
+
+    def __init__(self) -> None:
+        self._core = Core()
+        self._core.writable.changed = self.forget_code
+        self._ready = Ready(self._arrive)
+        self._bare: dict[int, Op] = {}  # of what tells the watcher first: the instruction itself
+        self._built: dict[tuple[int, bytes], Op] = {}
+        self._stopped = False
+        self._until = 0
+
+    # --- memory and registers ---
+
+    def map(self, address: int, size: int) -> None:
+        """Give memory to whole pages."""
+        self._core.pages.mapped.append(range(address // PAGE, (address + size) // PAGE))
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return what memory holds."""
+        try:
+            return self._core.peek(address, size)
+        except KeyError:
+            raise Fault(Trouble.READ, address, size) from None
+
+    def write(self, address: int, data: bytes) -> None:
+        """Put bytes into memory."""
+        try:
+            self._core.poke(address, data)
+        except KeyError:
+            raise Fault(Trouble.WRITE, address, len(data)) from None
+
+    def get(self, register: str) -> int:
+        """Return a register, unsigned."""
+        core = self._core
+        if register in NUMBERS:
+            return core.registers[NUMBERS[register]]
+        return {"rip": core.rip, "rflags": core.flags, "gs_base": core.bases[1]}[register]
+
+    def set(self, register: str, value: int) -> None:
+        """Set a register."""
+        core = self._core
+        if register in NUMBERS:
+            core.registers[NUMBERS[register]] = value & ALL
+        elif register == "rip":
+            core.rip = value
+        elif register == "rflags":
+            core.flags = value & FLAGS | 2
+        else:
+            core.bases[1] = value
+
+    def set_gdt(self, base: int, size: int) -> None:
+        """Tell where the descriptors are."""
+        self._core.special.tables["gdt"] = base, size - 1
+
+    def save(self) -> Saved:
+        """Return all registers."""
+        core = self._core
+        return list(core.registers), core.flags, core.rip, list(core.bases), core.special.copy()
+
+    def restore(self, saved: Saved) -> None:
+        """Bring all registers back."""
+        core = self._core
+        registers, core.flags, core.rip, bases, special = saved
+        core.registers[:], core.bases[:], core.special = registers, bases, special.copy()
+
+    # --- running ---
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell this watcher from now on."""
+        self._watcher = watcher
+        self._core.steps, self._core.accesses = watcher.steps, watcher.accesses
+
+    def forget_code(self) -> None:
+        """Have every instruction looked at again. What was built of the same bytes serves again."""
+        self._ready.clear()
+        self._bare.clear()
+        self._core.writable.forget()
+
+    def stop(self) -> None:
+        """End the run before the instruction at hand."""
+        self._stopped = True
+
+    def run(self, start: int, until: int) -> None:
+        """Execute. Most of the time nothing is asked but where to go on."""
+        core, ready, watcher = self._core, self._ready, self._watcher
+        steps = watcher.steps
+        note = steps.append
+        self._stopped, self._until, rip = False, until, start
+        try:
+            while True:
+                for _ in range(watcher.pause_at - len(steps) - 1):
+                    op = ready[rip]
+                    note(rip)
+                    rip = op()
+                op = ready[rip]
+                note(rip)
+                if rip in self._bare:
+                    watcher.arrived(rip)
+                    op = self._bare[rip]
+                if len(steps) >= watcher.pause_at:
+                    watcher.paused()
+                if self._stopped:
+                    break
+                rip = op()
+        except Done:
+            pass
+        except Halted:
+            rip = core.rip
+        finally:
+            core.rip = rip
+
+    def _arrive(self, address: int) -> Op:
+        """Return what executes the instruction at an address, having told the watcher."""
+        if address == self._until:
+            raise Done
+        op, watcher = self._build(address), self._watcher
+        self._bare[address] = op
+
+        def told() -> int:
+            watcher.arrived(address)
+            if self._stopped:
+                raise Done
+            if address in watcher.plain:  # from now on, no more words about it
+                self._ready[address] = op
+                del self._bare[address]
+            return op()
+
+        return told
+
+    def _build(self, address: int) -> Op:
+        """Return what executes the instruction itself."""
+        code = self._fetch(address)
+        op = self._built.get((address, code))
+        if op is None:
+            if len(self._built) >= REMEMBERED:
+                self._built.clear()
+            op = self._built[address, code] = build(self._core, code, address)
+        return op
+
+    def _fetch(self, address: int) -> bytes:
+        """Return the bytes at an address, as many as an instruction can have and are mapped."""
+        core, inside = self._core, PAGE - (address & INSIDE)
+        try:
+            code = core.peek(address, min(LONGEST, inside))
+        except KeyError:
+            raise Fault(Trouble.FETCH, address, 1) from None
+        core.writable.has_code(address >> 12)
+        if inside < LONGEST:
+            try:
+                code += core.peek(address + inside, LONGEST - inside)
+                core.writable.has_code((address >> 12) + 1)
+            except KeyError:
+                return code
+        return code

@@ -1,0 +1,124 @@
+"""The native CPU: Unicorn, which is QEMU's, and translates x86-64 into the code of the machine it runs on.
+
+What has to be known of it: its hooks tell a bogus size for some instructions; code that was translated stays as it
+is until it is thrown away; an instruction it does not know and HLT both end it, the latter without a word.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import unicorn
+from unicorn import unicorn_const as const
+from unicorn import x86_const as x86
+
+from vmenter.emulator.cpu import GENERAL, Fault, Trouble, Watcher
+
+TRANSLATED = 32 << 20  # bytes reserved for the translation of the code that runs
+IDS = {name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in (*GENERAL, "rip", "rflags", "gs_base")}
+UNMAPPED = {
+    const.UC_MEM_READ_UNMAPPED: Trouble.READ,
+    const.UC_MEM_WRITE_UNMAPPED: Trouble.WRITE,
+    const.UC_MEM_FETCH_UNMAPPED: Trouble.FETCH,
+}
+
+
+class UnicornCpu:
+    """A `Cpu` of a model that knows STAC and CLAC."""
+
+    name = "unicorn"
+
+    def __init__(self) -> None:
+        self._uc: Any = unicorn.Uc(const.UC_ARCH_X86, const.UC_MODE_64)
+        self._uc.ctl_set_cpu_model(x86.UC_CPU_X86_ICELAKE_SERVER)
+        # Left alone, each one reserves 1 GiB, and ends the whole process where a learner may not have that much.
+        self._uc.ctl_set_tcg_buffer_size(TRANSLATED)
+        self._unmapped: Fault | None = None  # what access nothing answered
+        self.stop = self._uc.emu_stop
+
+    def map(self, address: int, size: int) -> None:
+        """Give memory to whole pages; it holds zeros."""
+        self._uc.mem_map(address, size)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return what memory holds."""
+        try:
+            return bytes(self._uc.mem_read(address, size))
+        except unicorn.UcError:
+            raise Fault(Trouble.READ, address, size) from None
+
+    def write(self, address: int, data: bytes) -> None:
+        """Put bytes into memory."""
+        try:
+            self._uc.mem_write(address, data)
+        except unicorn.UcError:
+            raise Fault(Trouble.WRITE, address, len(data)) from None
+
+    def get(self, register: str) -> int:
+        """Return a register, unsigned."""
+        return int(self._uc.reg_read(IDS[register]))
+
+    def set(self, register: str, value: int) -> None:
+        """Set a register."""
+        self._uc.reg_write(IDS[register], value)
+
+    def set_gdt(self, base: int, size: int) -> None:
+        """Tell where the descriptors are."""
+        self._uc.reg_write(x86.UC_X86_REG_GDTR, (0, base, size - 1, 0))
+
+    def save(self) -> Any:
+        """Return all registers."""
+        return self._uc.context_save()
+
+    def restore(self, saved: Any) -> None:
+        """Bring all registers back."""
+        self._unmapped = None
+        self._uc.context_restore(saved)
+
+    def forget_code(self) -> None:
+        """Throw away what was translated."""
+        self._uc.ctl_flush_tb()
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell this watcher from now on."""
+        self._uc.hook_add(const.UC_HOOK_CODE, _code_hook(watcher))
+        self._uc.hook_add(const.UC_HOOK_MEM_READ | const.UC_HOOK_MEM_WRITE, _access_hook(watcher))
+        self._uc.hook_add(const.UC_HOOK_MEM_UNMAPPED, self._on_unmapped)
+
+    def run(self, start: int, until: int) -> None:
+        """Execute."""
+        try:
+            self._uc.emu_start(start, until)
+        except unicorn.UcError as error:
+            if self._unmapped is not None:
+                raise self._unmapped from None
+            invalid = error.errno == const.UC_ERR_INSN_INVALID
+            raise Fault(Trouble.UNKNOWN if invalid else Trouble.EXCEPTION) from None
+
+    def _on_unmapped(self, _uc: Any, kind: int, address: int, size: int, _value: int, _data: Any) -> bool:
+        """Note where an access went that nothing answers, and let it fail."""
+        self._unmapped = Fault(UNMAPPED[kind], address, size)
+        return False
+
+
+def _code_hook(watcher: Watcher) -> Callable[..., None]:
+    """Return what tells of an instruction that is about to run. The size is bogus for some: not used."""
+    steps, plain = watcher.steps, watcher.plain  # this runs for every instruction: no attribute but one
+
+    def on_code(_uc: Any, address: int, _size: int, _data: Any) -> None:
+        steps.append(address)
+        if address not in plain:
+            watcher.arrived(address)
+        if len(steps) >= watcher.pause_at:
+            watcher.paused()
+
+    return on_code
+
+
+def _access_hook(watcher: Watcher) -> Callable[..., None]:
+    """Return what tells of an access to memory. For a read the emulator knows no value."""
+    steps, accesses, write = watcher.steps, watcher.accesses, const.UC_MEM_WRITE
+
+    def on_access(_uc: Any, kind: int, address: int, size: int, value: int, _data: Any) -> None:
+        accesses.append((len(steps) - 1, address, size, kind == write, value))
+
+    return on_access
