@@ -13,7 +13,7 @@ LEARNERS ?= 3
 FUZZ   ?= 10000
 
 .PHONY: help setup lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images slides site \
-	format bench hooks release pins clean
+	format bench hooks release pins as-wasm clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -107,6 +107,9 @@ pins: setup  ## refresh the pins in requirements.txt to the newest versions that
 		--upgrade --no-annotate --no-emit-index-url --custom-compile-command 'make pins' - -o .venv/pins.txt
 	@cp .venv/pins.txt requirements.txt
 
+as-wasm: setup  ## build the tab's assembler anew from Debian's source (ten minutes), and compare it with the one committed
+	@$(PY) tests/tools/as_wasm.py
+
 clean:  ## remove what the targets made, .venv included
-	@rm -rf .venv .hub/venv .hub/node_modules tests/js/node_modules build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .hub/venv .hub/node_modules tests/js/node_modules .tab/node_modules build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find lib tests notebooks -name __pycache__ -prune -exec rm -rf {} +

@@ -24,6 +24,7 @@ PROGRAMS = {
     "ruff",
     "uv",
 }
+TAB = {"js", "pyodide"}  # the Python of a browser's tab has them, and no other
 HUB = {"aiohttp", "jupyterhub", "systemdspawner"}  # in the hub's own pins
 
 
@@ -40,7 +41,7 @@ def imported(paths):
                 names = [node.module]
             for name in names:
                 top = name.partition(".")[0]
-                if top not in sys.stdlib_module_names | own | HUB | {"vmenter"}:
+                if top not in sys.stdlib_module_names | own | HUB | TAB | {"vmenter"}:
                     found[top] = path.name
     return found
 

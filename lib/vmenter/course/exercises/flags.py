@@ -1,10 +1,11 @@
 """Who writes the flags that conditional jumps read, and how far an answer travels from the one to the other."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from vmenter.code.decoder import detail
 from vmenter.code.image import from_bytes
-from vmenter.code.instructions import Instruction, _capstone, decode
+from vmenter.code.instructions import Instruction, decode
 from vmenter.emulator.machine import STEPPED_OVER
 from vmenter.emulator.trace import Trace
 from vmenter.patching.lab import assemble
@@ -34,7 +35,7 @@ def flag_uses(trace: Trace, function: str) -> Iterator[FlagUse]:
     for step, instruction in enumerate(trace.instructions):
         jumps = instruction.branch_target is not None and trace.where(step).partition("+")[0] == function
         for flag in FLAGS:
-            if jumps and _touches(instruction, flag, "TEST"):
+            if jumps and (known := detail(instruction.code)) and known.tests(flag):
                 jump = NAMES.get(instruction.mnemonic, instruction.mnemonic)
                 yield FlagUse(step, jump, flag, writers.get(flag))
         writers.update(dict.fromkeys(flags_written(instruction), step))
@@ -50,12 +51,13 @@ def flags_written(instruction: Instruction) -> tuple[str, ...]:
     """Return which of ZF and CF an instruction writes, or leaves undefined, as Capstone knows it."""
     if instruction.mnemonic in STEPPED_OVER:  # VMREAD and its kin write all of them
         return FLAGS
-    return tuple(flag for flag in FLAGS if _touches(instruction, flag, "MODIFY", "RESET", "SET", "UNDEFINED"))
+    return tuple(flag for flag in FLAGS if not leaves(instruction, flag))
 
 
 def leaves(instruction: Instruction, *flags: str) -> bool:
     """Tell whether an instruction leaves these flags ("PF", …) as they are, and not undefined either."""
-    return not any(_touches(instruction, flag, "MODIFY", "RESET", "SET", "UNDEFINED") for flag in flags)
+    known = detail(instruction.code)
+    return known is None or not any(map(known.changes, flags))
 
 
 def instructions(text: str) -> tuple[Instruction, ...]:
@@ -63,11 +65,3 @@ def instructions(text: str) -> tuple[Instruction, ...]:
     image = from_bytes(assemble(f"here: {text}\nend: .byte 0\n"), "text")
     start, end = image.symbols.extent("here")
     return decode(image.read(start, end - start), start)
-
-
-def _touches(instruction: Instruction, flag: str, *how: str) -> bool:
-    from capstone import x86_const  # noqa: PLC0415  (import of the package stays free)
-
-    decoded: Any = next(_capstone(detail=True).disasm(instruction.code, instruction.address), None)
-    wanted = (getattr(x86_const, f"X86_EFLAGS_{one}_{flag}", 0) for one in how)
-    return decoded is not None and any(decoded.eflags & bits for bits in wanted)

@@ -1,13 +1,12 @@
 """DOT text to an SVG that follows its page: laid out in this process, light and dark, readable by a screen reader.
 
-Graphviz comes with pygraphviz's wheel; no `dot` is needed. Graphviz never sees a label's text, only a box of the
-size that `text_size` gives it: so no font is loaded (the bundled fontconfig complains about some machines' set-up)
-and a drawing is the same on every machine. The text is put into the boxes afterwards.
+Graphviz comes with pygraphviz's wheel, or with a browser's tab; no `dot` is needed. It never sees a label's text,
+only a box of the size that `text_size` gives it: so no font is loaded (the bundled fontconfig complains about some
+machines' set-up) and a drawing is the same on every machine. The text is put into the boxes afterwards.
 """
 
 import base64
 import hashlib
-import re
 import xml.etree.ElementTree as ET  # of SVG that Graphviz just wrote, never of foreign files
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from vmenter import LabError
+from vmenter.views.drawings.dot import FONT_SIZE, PLACEHOLDER, Label, boxed
+from vmenter.views.drawings.graphviz import draw
 
 SVG = "http://www.w3.org/2000/svg"
-FONT_SIZE = 13.0
 LINE_HEIGHT = 1.4  # in font sizes
 CODE_WIDTH = 0.61  # of a character, in font sizes
-PLACEHOLDER = "#123456"  # the colour of a box that text will take the place of
 KEPT = "\0"
 NARROW, WIDE = frozenset("ijltfrI.,:;|!'()[]/ "), frozenset("mwMW@%→—")
 
@@ -91,14 +90,8 @@ def layout(dot: str, title: str = "", description: str = "") -> str:
 
 @lru_cache(maxsize=256)
 def _layout(dot: str, title: str, description: str) -> str:
-    import pygraphviz  # noqa: PLC0415  (slow to import, not always needed)
-
-    try:
-        graph = pygraphviz.AGraph(string=dot)
-        labels = dict(_place_labels(pygraphviz, graph))
-        raw = graph.draw(format="svg", prog="dot").decode()
-    except (ValueError, AttributeError, OSError) as error:
-        raise LabError(f"Graphviz cannot lay this out: {error}") from None
+    text, labels = boxed(dot, lambda label, size, code: text_size(label, size, code=code))
+    raw = draw(text)
     prefix = "d" + hashlib.sha256(repr((dot, title, description)).encode()).hexdigest()[:8]
     return _clean(raw, labels, prefix, title, description)
 
@@ -119,68 +112,6 @@ def mark(svg: str, marks: Mapping[str, Mark]) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-# --- before the layout: boxes for labels -------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Label:
-    key: str
-    lines: tuple[str, ...]
-    left: bool
-    size: float
-
-
-def _place_labels(pgv: Any, graph: Any) -> Iterator[tuple[str, _Label]]:
-    """Replace each label by an empty box of its size; yield (id, label) for the text to come."""
-    for index, node in enumerate(graph.nodes_iter(), 1):
-        if _get(node.attr, "shape") == "point":
-            node.attr["id"], node.attr["label"] = f"n{index}", ""
-            yield f"n{index}", _Label(str(node), (), left=False, size=FONT_SIZE)
-        else:
-            text = _get(node.attr, "label") or "\\N"
-            yield f"n{index}", _box(node.attr, f"n{index}", str(node), text.replace("\\N", str(node)))
-    for index, ends in enumerate(graph.edges_iter(keys=True), 1):
-        edge = pgv.Edge(graph, *ends)
-        key = f"{edge[0]}->{edge[1]}"
-        yield f"e{index}", _box(edge.attr, f"e{index}", key, _get(edge.attr, "label"))
-    for index, cluster in enumerate(_clusters(graph), 1):
-        text = _get(cluster.graph_attr, "label")
-        yield f"c{index}", _box(cluster.graph_attr, f"c{index}", str(cluster.name), text)
-
-
-def _clusters(graph: Any) -> Iterator[Any]:
-    for part in graph.subgraphs_iter():
-        if str(part.name).startswith("cluster"):
-            yield part
-        yield from _clusters(part)
-
-
-def _get(attributes: Any, name: str) -> str:
-    """Return an attribute; "" where it is not set."""
-    try:
-        return attributes[name] or ""
-    except KeyError:
-        return ""
-
-
-def _box(attributes: Any, ident: str, key: str, text: str) -> _Label:
-    """Put an empty box in a label's place."""
-    attributes["id"] = ident
-    if text.startswith("<") and text.endswith(">"):
-        raise LabError(f"the label of {key} is HTML; only plain labels are drawn")
-    plain = re.sub(r"\\[nlr]", "\n", text).removesuffix("\n").replace('\\"', '"').replace("\\\\", "\\")
-    size = float(_get(attributes, "fontsize") or FONT_SIZE)
-    if not plain.strip():
-        attributes["label"] = ""
-        return _Label(key, (), left=False, size=size)
-    width, height = text_size(plain, size, code="code" in _get(attributes, "class").split())
-    attributes["label"] = (
-        f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0" BGCOLOR="{PLACEHOLDER}" '
-        f'FIXEDSIZE="TRUE" WIDTH="{width:.0f}" HEIGHT="{height:.0f}"><TR><TD></TD></TR></TABLE>>'
-    )
-    return _Label(key, tuple(plain.split("\n")), left="\\l" in text, size=size)
-
-
 # --- after the layout: classes for colours, text for boxes -------------------------------------------------
 
 
@@ -190,7 +121,7 @@ def style() -> str:
     return " ".join(Path(__file__).with_name("diagram.css").read_text(encoding="utf-8").split())
 
 
-def _clean(raw: str, labels: Mapping[str, _Label], prefix: str, title: str, description: str) -> str:
+def _clean(raw: str, labels: Mapping[str, Label], prefix: str, title: str, description: str) -> str:
     """Return the SVG without fixed colours, with text, names for screen readers, and ids of its own."""
     ET.register_namespace("", SVG)
     source = ET.fromstring(raw[raw.index("<svg") :])  # noqa: S314  (Graphviz wrote it)
@@ -214,7 +145,7 @@ def _clean(raw: str, labels: Mapping[str, _Label], prefix: str, title: str, desc
     return ET.tostring(root, encoding="unicode")
 
 
-def _group(group: ET.Element, label: _Label, prefix: str) -> ET.Element:
+def _group(group: ET.Element, label: Label, prefix: str) -> ET.Element:
     """Rebuild one node, edge or cluster."""
     classes = group.get("class", "")
     names = {"id": f"{prefix}-{group.get('id')}", "class": classes, "data-key": label.key}
@@ -231,7 +162,7 @@ def _group(group: ET.Element, label: _Label, prefix: str) -> ET.Element:
     return result
 
 
-def _text(points: str, label: _Label) -> Iterator[ET.Element]:
+def _text(points: str, label: Label) -> Iterator[ET.Element]:
     """Yield the lines of a label, set into the box of these points."""
     corners = [tuple(float(number) for number in point.split(",")) for point in points.split()]
     left, right = min(x for x, _ in corners), max(x for x, _ in corners)
