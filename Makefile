@@ -11,9 +11,13 @@ JOBS   ?= 2
 KERNELS ?= $(VMENTER_KERNELS)
 LEARNERS ?= 3
 FUZZ   ?= 10000
+PORT   ?= 8000
+TAB_PINS := $(PY) -m uv pip compile --quiet --upgrade --no-annotate --no-emit-index-url --generate-hashes \
+	--custom-compile-command 'make pins'
+TAB_UNUSED := jedi parso jupyterlab-widgets widgetsnbextension
 
 .PHONY: help setup lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images slides site \
-	format bench hooks release pins as-wasm clean
+	tab tab-serve tab-test format bench hooks release pins as-wasm clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -40,14 +44,14 @@ type: setup  ## check the types
 
 unit: setup  ## run the tests of the library, the command line and the widgets
 	@$(PY) tests/tools/js.py test
-	@$(PYTEST) -n $(JOBS) tests
+	@$(PYTEST) -n $(JOBS) --ignore tests/tab tests
 
 nbval: setup  ## run every notebook and compare each output with the one committed
 	@VMENTER_PROGRESS=off VMENTER_REVEAL=1 $(PYTEST) -n $(JOBS) $(NBVAL) notebooks
 
 coverage: setup  ## run the tests that need no browser; tell which lines and branches of the library none of them reaches
 	@$(COVERAGE) erase
-	@$(COVERAGE) run -m pytest -c tests/pytest.ini --rootdir . -n $(JOBS) --ignore tests/browser tests
+	@$(COVERAGE) run -m pytest -c tests/pytest.ini --rootdir . -n $(JOBS) --ignore tests/browser --ignore tests/tab tests
 	@$(COVERAGE) combine --quiet
 	@$(COVERAGE) report --skip-covered
 
@@ -78,6 +82,15 @@ slides: setup  ## make slides and a one-page handout of every notebook, in build
 site: setup  ## build the course as pages that need no kernel, in build/site
 	@$(PY) -m vmenter.course.site
 
+tab: setup  ## build the course as static files that run in a browser's tab, in build/tab
+	@$(PY) -m vmenter.course.tab
+
+tab-serve: setup  ## serve build/tab on this machine alone, at PORT=8000
+	@$(PY) -m vmenter.course.tab.serve --port $(PORT)
+
+tab-test: tab  ## build the tab and test all of it in a real browser: notebooks, exercises, views, offline, updates
+	@$(PYTEST) tests/tab
+
 format: setup  ## put the code into the house's form
 	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests .hub
 	@$(RUFF) format $(CONFIG) lib tests .hub
@@ -106,6 +119,10 @@ pins: setup  ## refresh the pins in requirements.txt to the newest versions that
 	@echo '-e ./lib[course,slides,test,pins]' | $(PY) -m uv pip compile --quiet --universal --python-version 3.11 \
 		--upgrade --no-annotate --no-emit-index-url --custom-compile-command 'make pins' - -o .venv/pins.txt
 	@cp .venv/pins.txt requirements.txt
+	@grep -v '^-e' requirements.txt >.venv/pins.txt
+	@$(TAB_PINS) --python-version 3.14 --python-platform wasm32-pyodide2024 --constraint .venv/pins.txt \
+		$(addprefix --no-emit-package=,$(TAB_UNUSED)) .tab/wheels.in -o .tab/wheels.txt
+	@$(TAB_PINS) --python-version 3.11 --no-deps .tab/tools.in -o .tab/tools.txt
 
 as-wasm: setup  ## build the tab's assembler anew from Debian's source (ten minutes), and compare it with the one committed
 	@$(PY) tests/tools/as_wasm.py

@@ -1,24 +1,32 @@
-"""The tab's folder: Python and vmenter, JupyterLite with the learner's copies, the site, and what keeps a version whole."""
+"""The tab's folder: a page that begins, one file with a whole version of the course, what keeps it, and the site.
 
+The one file holds JupyterLite with the learner's copies, Python, and vmenter; `served/service-worker.js` unpacks it
+in the browser. So a host needs neither types nor compression, and a version is there whole or not at all.
+"""
+
+import gzip
 import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from vmenter.course.tab import lite, python
-from vmenter.course.tab.parts import fetch
+from vmenter.course.tab.parts import COURSE, fetch
 
-HERE = Path(__file__).parent
-COURSE = HERE.parents[3]
 OUTPUT = COURSE / "build" / "tab"
 WORK = COURSE / "build" / ".tab"  # what is fetched, and what lies between
-SERVED = HERE / "served"
-WORKER = "service-worker.js"
-FIRST = ("lab/", "static/", "build/", "extensions/", "api/")  # loaded before the rest
+SERVED = Path(__file__).parent / "served"
+WORKER, PAGES, PACK = "service-worker.js", "pages", "course-{}.bin"
+# Whoever opens a notebook's address without the keeper is led to the page that begins.
+BEGIN = """<script>
+      if (!navigator.serviceWorker?.controller) {
+        const name = /notebooks\\/(\\d\\d-[\\w-]+)\\.ipynb/.exec(location.search)?.[1];
+        location.replace(`../index.html${name ? `?notebook=${name}` : ""}`);
+      }
+    </script>"""
 
 
 def build(folder: Path = OUTPUT, tell: Callable[[str], None] = lambda _: None) -> list[Path]:
@@ -29,52 +37,54 @@ def build(folder: Path = OUTPUT, tell: Callable[[str], None] = lambda _: None) -
     from vmenter.course.site import build as build_site  # noqa: PLC0415  (slow to import)
 
     parts = fetch(WORK, tell)
-    fresh = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
+    whole, fresh = WORK / "whole", folder.with_name(f".{folder.name}.new")
+    for old in (whole, fresh):
+        shutil.rmtree(old, ignore_errors=True)
     tell("building JupyterLite with the learner's copies")
-    lite.lay(fresh, parts, COURSE, WORK / "lite")
+    lite.lay(whole, parts, COURSE, WORK / "lite")
     tell("compiling Python and vmenter")
-    python.lay(fresh / "static" / "python", parts, WORK / "python")
+    python.lay(whole / "static" / "python", parts, WORK / "python")
     tell("building the pages of the site")
-    build_site(fresh / "pages", tab="../index.html")
-    _front(fresh)
-    tell("writing what keeps a version whole")
-    _worker(fresh)
+    build_site(fresh / PAGES, tab="../index.html")
+    tell("packing it")
+    assemble(whole, fresh)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(fresh, folder)  # noqa: PTH105
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _front(folder: Path) -> None:
-    """Lay the page that loads the rest, and what starts Python."""
+def assemble(whole: Path, folder: Path) -> None:
+    """Write what is served into `folder`, of JupyterLite and Python in `whole`."""
+    theirs = (whole / WORKER).read_text(encoding="utf-8")
+    shutil.copyfile(SERVED / "start.mjs", whole / "static" / "python" / "start.mjs")
     page = (SERVED / "index.html").read_text(encoding="utf-8")
     for name in ("front.css", "front.js"):
         page = page.replace(f"/* {name} */", (SERVED / name).read_text(encoding="utf-8"))
-    (folder / "index.html").write_text(page, encoding="utf-8", newline="\n")
-    shutil.copyfile(SERVED / "start.mjs", folder / "static" / "python" / "start.mjs")
-
-
-def _worker(folder: Path) -> None:
-    """Write the service worker: ours, with the list of all files, and JupyterLite's behind it."""
-    theirs = (folder / WORKER).read_text(encoding="utf-8")
-    (folder / WORKER).unlink()
-    files = {}
-    for path in sorted((one for one in folder.rglob("*") if one.is_file()), key=lambda one: _turn(folder, one)):
-        content = path.read_bytes()
-        files[path.relative_to(folder).as_posix()] = [hashlib.sha256(content).hexdigest(), len(content)]
-    listed = json.dumps(files, separators=(",", ":"))
+    lab = (whole / "lab" / "index.html").read_text(encoding="utf-8").replace("<title>JupyterLite<", f"<title>{lite.APP}<")
+    lab = lab if BEGIN in lab else lab.replace("<head>", f"<head>\n    {BEGIN}", 1)
+    (folder / "lab").mkdir(parents=True, exist_ok=True)
+    for path, text in (("index.html", page), ("lab/index.html", lab)):
+        for place in (whole, folder):
+            (place / path).write_text(text, encoding="utf-8", newline="\n")
+    packed = pack(whole)
+    sha256 = hashlib.sha256(packed).hexdigest()
+    name = PACK.format(sha256[:12])
+    (folder / name).write_bytes(packed)
+    about = json.dumps({"file": name, "sha256": sha256, "bytes": len(packed)})
     ours = (SERVED / WORKER).read_text(encoding="utf-8")
-    version = hashlib.sha256((listed + ours + theirs).encode()).hexdigest()[:12]
-    ours = ours.replace("const FILES = {};", f"const FILES = {listed};")
-    ours = ours.replace('const VERSION = "";', f'const VERSION = "{version}";')
+    ours = ours.replace('{ file: "", sha256: "", bytes: 0 }; // the build writes it in', f"{about};")
     (folder / WORKER).write_text(f"{ours}\n{theirs}", encoding="utf-8", newline="\n")
 
 
-def _turn(folder: Path, file: Path) -> tuple[int, int, str]:
-    """Return a file's place among all: those that every start needs first, and of these the large ones."""
-    path = file.relative_to(folder).as_posix()
-    early = path.startswith(FIRST)
-    return not early, -file.stat().st_size if early else 0, path
+def pack(folder: Path) -> bytes:
+    """Return all files of a folder as one: the length of a list of paths and sizes, the list, all content; gzipped."""
+    files = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / WORKER
+    }
+    listed = json.dumps([[path, len(content)] for path, content in files.items()]).encode()
+    return gzip.compress(b"".join([len(listed).to_bytes(4, "little"), listed, *files.values()]), 9, mtime=0)
 
 
 def main() -> None:
@@ -82,12 +92,12 @@ def main() -> None:
     start = time.monotonic()
 
     def tell(text: str) -> None:
-        print(f"{time.monotonic() - start:5.0f} s  {text} …", flush=True)
+        print(f"{time.monotonic() - start:4.0f} s  {text} …", flush=True)
 
     files = build(tell=tell)
     size = sum(path.stat().st_size for path in files) / 1e6
-    print(f"{time.monotonic() - start:5.0f} s  {OUTPUT}: {len(files)} files, {size:.1f} MB. Serve it: make tab-serve")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    (packed,) = OUTPUT.glob(PACK.format("*"))
+    print(
+        f"{time.monotonic() - start:4.0f} s  {OUTPUT}: {len(files)} files, {size:.1f} MB, of which a visitor loads "
+        f"{packed.stat().st_size / 1e6:.1f} MB, once. Serve it: make tab-serve"
+    )

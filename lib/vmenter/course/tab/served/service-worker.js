@@ -1,12 +1,12 @@
-// Keeps a whole version of the tab in the browser: what is loaded once is there offline, and is never mixed with another.
-// `FILES` is written in by the build: path → [SHA-256, bytes]. A file that is not what `FILES` says is not taken.
+// Keeps a whole version of the course in the browser: it comes as one file, is unpacked here, and answers from then on,
+// with or without a network. No file of one version is ever given beside a file of another.
 // Behind this stands JupyterLite's own service worker, which has the notebooks' drive; only that part of it is used.
-const FILES = {};
-const VERSION = "";
+const PACK = { file: "", sha256: "", bytes: 0 }; // the build writes it in
 
-const NAME = `vmenter-lab-${VERSION}`;
+const NAME = `vmenter-lab-${PACK.sha256}`;
 const ROOT = new URL("./", location.href);
-const AT_ONCE = 6; // downloads
+const WHOLE = new URL("whole", ROOT); // in the cache when all files are
+const OWN = ["pages/", "service-worker.js", PACK.file]; // of the host: what no version holds
 const TYPES = {
   css: "text/css",
   html: "text/html; charset=utf-8",
@@ -18,48 +18,83 @@ const TYPES = {
   svg: "image/svg+xml",
   wasm: "application/wasm",
 };
-const WHOLE = "whole"; // in the cache when all files are
-const loading = new Map(); // path → what comes of it, while it is loaded
+let coming = null; // path → bytes, or what will be that, from the first question until all is in the cache
+let arrived = 0; // bytes of the pack
+
+function response(path, bytes) {
+  return new Response(bytes, { headers: { "content-type": TYPES[path.split(".").at(-1)] ?? "application/octet-stream" } });
+}
+
+async function received() {
+  const answer = await fetch(new URL(PACK.file, ROOT), { cache: "no-store" });
+  if (answer.status === 404) throw new Error("a newer version has just been put in its place; load this page anew");
+  if (!answer.ok) throw new Error(`the server answers ${answer.status}; try again later`);
+  const parts = [];
+  arrived = 0;
+  for (const reader = answer.body.getReader(); ; ) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    arrived += value.length;
+  }
+  const pack = new Blob(parts);
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await pack.arrayBuffer()));
+  const found = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (found !== PACK.sha256) throw new Error("not all of it arrived, or not unchanged; load this page anew");
+  return pack;
+}
+
+// The pack, unpacked, begins with the length of a list of names and sizes, and that list; all content follows.
+async function unpacked(pack) {
+  const stream = pack.stream().pipeThrough(new DecompressionStream("gzip"));
+  const content = await new Response(stream).arrayBuffer();
+  const length = new DataView(content).getUint32(0, true);
+  let at = 4 + length;
+  const files = new Map();
+  for (const [path, size] of JSON.parse(new TextDecoder().decode(new Uint8Array(content, 4, length)))) {
+    files.set(path, new Uint8Array(content, at, size));
+    at += size;
+  }
+  return files;
+}
+
+async function keep(files) {
+  const cache = await caches.open(NAME);
+  await Promise.all([...files].map(([path, bytes]) => cache.put(new URL(path, ROOT), response(path, bytes))));
+  await cache.put(WHOLE, new Response(""));
+}
+
+// All files: in memory at once, in the cache as soon as may be.
+function files() {
+  coming ??= received()
+    .then(unpacked)
+    .catch((error) => {
+      coming = null;
+      throw error;
+    });
+  return coming;
+}
+
+async function isWhole() {
+  return Boolean(await (await caches.open(NAME)).match(WHOLE));
+}
 
 async function file(path) {
   const kept = await (await caches.open(NAME)).match(new URL(path, ROOT));
   if (kept) return kept;
-  if (!loading.has(path)) loading.set(path, load(path).finally(() => loading.delete(path)));
-  return (await loading.get(path)).clone();
+  const bytes = (await isWhole()) ? undefined : (await files()).get(path);
+  return bytes ? response(path, bytes) : new Response("", { status: 404, statusText: "Not in the course" });
 }
 
-async function load(path) {
-  const url = new URL(path, ROOT);
-  const answer = await fetch(url, { cache: "no-cache" });
-  if (!answer.ok) throw new Error(`${path}: the server answers ${answer.status}`);
-  const content = await answer.arrayBuffer();
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
-  const found = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  if (found !== FILES[path][0]) throw new Error(`${path} is of another version`);
-  const type = TYPES[path.split(".").at(-1)] ?? answer.headers.get("content-type") ?? "application/octet-stream";
-  const whole = new Response(content, { headers: { "content-type": type } });
-  await (await caches.open(NAME)).put(url, whole.clone());
-  return whole;
-}
-
-async function isWhole() {
-  return Boolean(await (await caches.open(NAME)).match(new URL(WHOLE, ROOT)));
-}
-
-// Load all files; `tell` hears of each: its path, and the bytes that are there by then.
-async function all(tell = () => {}) {
-  if (await isWhole()) return;
-  const paths = Object.keys(FILES);
-  let done = 0;
-  async function next() {
-    for (let path = paths.shift(); path !== undefined; path = paths.shift()) {
-      await file(path);
-      done += FILES[path][1];
-      tell(path, done);
-    }
+// Have all of it kept here. `ready` is told when there is enough to begin.
+async function all(ready = () => {}) {
+  if (!(await isWhole())) {
+    const found = await files();
+    ready();
+    await keep(found);
+    coming = null;
   }
-  await Promise.all(Array.from({ length: AT_ONCE }, next));
-  await (await caches.open(NAME)).put(new URL(WHOLE, ROOT), new Response(VERSION));
+  ready();
 }
 
 async function forgetOthers() {
@@ -79,36 +114,34 @@ self.addEventListener("activate", (event) => {
   event.waitUntil(Promise.all([forgetOthers(), self.clients.claim()]));
 });
 
-async function isAlone(asking) {
+async function begin(port) {
+  const telling = setInterval(() => port.postMessage({ arrived, total: PACK.bytes }), 100);
+  try {
+    await self.clients.claim();
+    await all(() => port.postMessage({ ready: PACK.sha256 }));
+  } catch (error) {
+    port.postMessage({ wrong: error.message });
+  }
+  clearInterval(telling);
+}
+
+async function takeOver(port, asking) {
   const open = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
-  return open.every((one) => one.id === asking || !one.url.startsWith(ROOT.href));
+  const alone = open.every((one) => one.id === asking || !one.url.startsWith(ROOT.href) || one.url.startsWith(`${ROOT}pages/`));
+  if (alone) await self.skipWaiting();
+  port.postMessage({ ready: alone });
 }
 
 self.addEventListener("message", (event) => {
   const [port] = event.ports;
-  const answer = async () => {
-    try {
-      if (event.data === "load") {
-        const total = Object.values(FILES).reduce((sum, [, bytes]) => sum + bytes, 0);
-        await all((path, done) => port.postMessage({ path, done, total }));
-        port.postMessage({ version: VERSION });
-      }
-      if (event.data === "begin") {
-        const alone = await isAlone(event.source.id);
-        if (alone) await self.skipWaiting();
-        port.postMessage({ alone });
-      }
-    } catch (error) {
-      port.postMessage({ wrong: error.message });
-    }
-  };
-  event.waitUntil(answer());
+  if (event.data === "begin") event.waitUntil(begin(port));
+  if (event.data === "take over") event.waitUntil(takeOver(port, event.source.id));
 });
 
 self.addEventListener("fetch", (event) => {
-  const url = new URL(event.request.url);
-  if (event.request.method !== "GET" || !url.href.startsWith(ROOT.href) || url.pathname.includes("/api/drive")) return;
-  const path = decodeURIComponent(url.href.split(/[?#]/)[0].slice(ROOT.href.length)).replace(/(^|\/)$/, "$1index.html");
+  const { href, pathname } = new URL(event.request.url);
+  if (event.request.method !== "GET" || !href.startsWith(ROOT.href) || pathname.includes("/api/drive")) return;
   event.stopImmediatePropagation();
-  event.respondWith(path in FILES ? file(path) : new Response("", { status: 404, statusText: "Not in the course" }));
+  const path = decodeURIComponent(href.split(/[?#]/)[0].slice(ROOT.href.length)).replace(/(^|\/)$/, "$1index.html");
+  if (!OWN.some((own) => path.startsWith(own))) event.respondWith(file(path));
 });

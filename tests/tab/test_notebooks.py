@@ -1,0 +1,33 @@
+"""Every cell of every notebook gives in the tab what is committed; only `doctor`'s answer is the browser's own."""
+
+import difflib
+import json
+
+import nbformat
+import pytest
+from places import ROOT
+
+from .outputs import shown
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]-*.ipynb"))
+OWN = ("doctor", "vulnerability_lines")  # cells that tell of the machine they run on
+FRESH = """\
+import os
+os.environ["VMENTER_PROGRESS"], os.environ["VMENTER_REVEAL"] = "off", "1"
+get_ipython().reset(new_session=True)
+"""
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_cell_gives_what_is_committed(visit, path):
+    visit.said(FRESH)
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert len(cells) > 3
+    wrong = []
+    for cell in cells:
+        given, committed = shown(visit.run(cell.source)), shown(cell.outputs)
+        if given != committed and not any(word in cell.source for word in OWN):
+            sides = [json.dumps(one, indent=1, ensure_ascii=False).replace("\\n", "\n").splitlines() for one in (committed, given)]
+            lines = list(difflib.unified_diff(*sides, "committed", "in the tab", n=0, lineterm=""))
+            wrong.append("\n".join([f"{cell.id}: {cell.source[:200]}", *lines[:30]]))
+    assert not wrong, "\n\n".join(wrong)
