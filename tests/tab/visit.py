@@ -36,6 +36,20 @@ EXECUTE = """([code, seconds]) => new Promise((done, fail) => {
   };
   future.done.then(() => { clearTimeout(late); done(outputs); }, fail);
 })"""
+WRITE = """async ([path, cells]) => {
+  const { contents } = jupyterapp.serviceManager;
+  const content = {
+    metadata: { kernelspec: { name: "python", display_name: "Python", language: "python" } },
+    nbformat: 4, nbformat_minor: 5,
+    cells: cells.map((source, n) => ({ cell_type: "code", id: `cell-${n}`, metadata: {}, outputs: [], execution_count: null, source })),
+  };
+  await contents.save(path, { type: "notebook", format: "json", content });
+  await jupyterapp.commands.execute("docmanager:open", { path });
+}"""
+DONE = """() => {
+  const prompts = [...document.querySelectorAll(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell .jp-InputPrompt")];
+  return prompts.length && prompts.every(one => !one.textContent.includes("*") && one.textContent.trim() !== "[ ]:");
+}"""
 
 
 @contextmanager
@@ -89,6 +103,22 @@ class Visit:
         wrong = [plain("\n".join(one["traceback"])) for one in outputs if one["output_type"] == "error"]
         assert not wrong, wrong[0]
         return "".join(one["text"] for one in outputs if one["output_type"] == "stream")
+
+    def notebook(self, cells, name="test"):
+        """Write a notebook of these cells, open it, and run them all."""
+        self.page.evaluate(WRITE, [f"notebooks/{name}.ipynb", cells])
+        self.page.wait_for_function(f"{KERNEL}?.status === 'idle' && jupyterapp.shell.currentWidget.title.label === '{name}.ipynb'", timeout=LOADED)
+        self.run_all()
+
+    def run_all(self):
+        """Run all cells of the notebook that is open, and wait until the last is done."""
+        self.page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+        self.page.wait_for_function(DONE, timeout=LOADED)
+
+    def output(self, number):
+        """Return the output of a code cell of the notebook that is open."""
+        shown = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell"
+        return self.page.locator(shown).nth(number).locator(".jp-OutputArea-output")
 
 
 def plain(text):
