@@ -24,5 +24,5 @@ cd build
 emmake make -j"$jobs" MAKEINFO=true all-gas
 emcc -Os -o as.js gas/*.o gas/config/*.o opcodes/.libs/libopcodes.a bfd/.libs/libbfd.a libiberty/libiberty.a zlib/libz.a \
     -sMODULARIZE=1 -sEXPORT_NAME=makeAs -sENVIRONMENT=shell -sINVOKE_RUN=0 -sEXIT_RUNTIME=0 \
-    -sALLOW_MEMORY_GROWTH=1 -sEXPORTED_RUNTIME_METHODS=callMain,FS
+    -sALLOW_MEMORY_GROWTH=1 -sMAXIMUM_MEMORY=268435456 -sEXPORTED_RUNTIME_METHODS=callMain,FS
 cp as.wasm as.js "$out"

@@ -1,8 +1,9 @@
-"""GNU syntax to an ELF object, by a real assembler, always in a child process.
+"""GNU syntax to an ELF object, by a real assembler, always in a child process or program apart.
 
 The assembler of choice is LLVM's, as llvmlite carries it. On a syntax error LLVM ends the process it runs in,
 which must not be a notebook's kernel; and text from a learner may loop or eat memory, so the child has limits.
-Where llvmlite cannot assemble for x86 (its wheels for other machines), clang or GNU as does.
+Where llvmlite cannot assemble for x86 (its wheels for other machines), clang or GNU as does; in a browser's tab, GNU
+as. What each says of a mistake is put into the same words.
 """
 
 import os
@@ -10,13 +11,16 @@ import re
 import shutil
 import subprocess
 import sys
-from functools import cache, lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from vmenter import LabError
+from vmenter import LabError, in_browser
+from vmenter.code import gnu_as
+from vmenter.code.assembler_words import opening, said
 
 TIME_LIMIT = 10.0  # seconds for one text
 _ENDLESS = "has it a .rept or a macro without an end?"
@@ -27,7 +31,7 @@ MEMORY = 1 << 30  # bytes of address space that an assembler may take
 _LIMITED = f'ulimit -f {2 * MAX_OBJECT // 512} 2>/dev/null; ulimit -v {MEMORY >> 10} 2>/dev/null; exec "$0" "$@"'
 
 # Each reads the text from standard input and writes the object to the file whose name comes last.
-BACKENDS = {
+COMMANDS = {
     "llvmlite": (sys.executable, "-I", str(Path(__file__).with_name("_assemble.py"))),
     "clang": ("clang", "-target", "x86_64-linux-gnu", "-x", "assembler", "-c", "-", "-o"),
     "as": ("x86_64-linux-gnu-as", "--64", "-", "-o"),
@@ -38,8 +42,9 @@ BACKENDS = {
 _DIAGNOSTICS = (
     re.compile(r"^error: (?P<file><[^>]+>|[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?P<message>.+)$", re.MULTILINE),
     re.compile(
-        r"^(?P<file>[^:\n]+):(?P<line>\d+):(?:(?P<column>\d+):)? (?:error|Error|Fatal error): (?P<message>.+)$"
-        r"(?:\n[^:\n]+:(?P<caller>\d+):  Info: macro invoked from here$)*",
+        r"^(?P<file>[^:\n]+):(?P<line>\d+):(?:(?P<column>\d+):)? "
+        r"(?:error: |Error: |Fatal error: |Warning: (?=.+ truncated to ))(?P<message>.+)$"
+        r"(?:\n[^:\n]+:(?P<caller>\d+): +Info: macro invoked from here$)*",
         re.MULTILINE,
     ),
 )
@@ -50,7 +55,7 @@ _INTEL = re.compile(
     re.IGNORECASE,
 )
 _TO_ATT = (
-    "; this looks like Intel syntax, and the lab writes AT&T's: %rax for a register, $1 for a number, "
+    "this looks like Intel syntax, and the lab writes AT&T's: %rax for a register, $1 for a number, "
     "8(%rsp) for memory, the source before the destination"
 )
 _OWN = ("<inline asm>", "<stdin>", "{standard input}")
@@ -102,18 +107,20 @@ def _assemble(text: str, backend: str, include: Path | None = None) -> bytes:
     except UnicodeEncodeError as error:
         line = text.count("\n", 0, error.start) + 1
         raise AssemblyError("a character that is no Unicode text", line) from None
-    status, output, messages = _run(backend, data, include)
-    if status != 0 or not output.startswith(b"\x7fELF"):
+    status, output, messages = BACKENDS[backend](data, include)
+    if status != 0 or not output.startswith(b"\x7fELF") or " truncated to " in messages:
         raise _error(text, backend, include, status, messages)
     if name := _unknown_number(output):
         at = _line_of_name(text, name)
-        advice = f"; did you mean X86_FEATURE_{name}?" if name.startswith("CLEAR_") else _hint(text, at)
-        raise AssemblyError(f"{name} stands for a number here, and is not defined{advice}", at)
+        if name.startswith(".L"):
+            raise AssemblyError(f"there is no label {name} to go to", at)
+        advice = f"; did you mean X86_FEATURE_{name}?" if name.startswith("CLEAR_") else ""
+        raise AssemblyError(_hint(text, at) or f"{name} stands for a number here, and is not defined{advice}", at)
     return output
 
 
 def _hint(text: str, line: int | None) -> str:
-    """Return what is said beside an error of a line that is written as Intel does it, else nothing."""
+    """Return what is said of an error in a line that is written as Intel does it, else nothing."""
     lines = text.splitlines()
     if line is None or not 0 < line <= len(lines) or ".intel_syntax" in text:
         return ""
@@ -125,7 +132,7 @@ def _unknown_number(data: bytes) -> str | None:
     """Return a name used as a number that nothing defines: an assembler leaves it to a linker, and it would be 0.
 
     A call, a jump or a RIP-relative operand to a name elsewhere is another matter: a kernel has such places, but
-    none that is called like a register (``jmp rax`` in Intel syntax).
+    none that is called like a register (``jmp rax`` in Intel syntax), or like a label of this text alone (``.L``).
     """
     from elftools.elf.elffile import ELFFile  # noqa: PLC0415  (import of this module stays free)
     from elftools.elf.relocation import RelocationSection  # noqa: PLC0415
@@ -136,15 +143,14 @@ def _unknown_number(data: bytes) -> str | None:
             symbols: Any = elf.get_section(section["sh_link"])
             for relocation in section.iter_relocations():
                 symbol = symbols.get_symbol(relocation["r_info_sym"])
-                number = relocation["r_info_type"] in _ABSOLUTE or re.fullmatch(_REGISTER, symbol.name)
+                number = relocation["r_info_type"] in _ABSOLUTE or re.fullmatch(rf"{_REGISTER}|\.L.*", symbol.name)
                 if number and symbol.name and symbol["st_shndx"] == "SHN_UNDEF":
                     return str(symbol.name)
     return None
 
 
-def _run(backend: str, data: bytes, include: Path | None) -> tuple[int, bytes, str]:
-    """Run a back end: its exit status, the object, and its messages."""
-    command = BACKENDS[backend]
+def started(command: tuple[str, ...], data: bytes, include: Path | None) -> tuple[int, bytes, str]:
+    """Run an assembler as a child process: its exit status, the object, and its messages."""
     program = shutil.which(command[0])
     if program is None:
         raise LabError(f"{command[0]} is not installed")
@@ -168,32 +174,44 @@ def _run(backend: str, data: bytes, include: Path | None) -> tuple[int, bytes, s
     return done.returncode, output, done.stderr.decode(errors="replace")
 
 
+def _in_tab(data: bytes, include: Path | None) -> tuple[int, bytes, str]:
+    return gnu_as.run(data, include, MAX_OBJECT)
+
+
+# A back end is a function: (text, folder of included files) to exit status, object and messages.
+Backend = Callable[[bytes, Path | None], tuple[int, bytes, str]]
+BACKENDS: dict[str, Backend] = (
+    {"as": _in_tab} if in_browser() else {name: partial(started, command) for name, command in COMMANDS.items()}
+)
+
+
 def _error(text: str, backend: str, include: Path | None, status: int, messages: str) -> AssemblyError:
     """Turn an assembler's words into one error at the line of `text` that it is about."""
-    if status < 0 or "out of memory" in messages or "memory exhausted" in messages:
+    if status < 0 or re.search(r"out of memory|memory exhausted|negative count for REPT", messages):
         return AssemblyError(f"the assembler ran out of memory or crashed; {_ENDLESS}")
     undefined = re.search(r"Undefined temporary symbol (\S+)", messages)
     if undefined and not undefined[1].startswith(".Ltmp"):  # .Ltmp0 and so on are what LLVM calls numeric labels
         return AssemblyError(f"there is no label {undefined[1]} to go to", _line_of_name(text, undefined[1]))
-    if undefined or "fb label" in messages:  # neither says where
+    if re.search(r"No space left|File too large", messages):
+        return AssemblyError(f"the object would have more than {MAX_OBJECT:,} bytes; the lab takes no more")
+    if undefined or re.search("fb label|directional label undefined|backward ref to unknown label", messages):
         return AssemblyError("a numeric label is used here that is not defined", _line_of_label(text))
     found = next(filter(None, (form.search(messages) for form in _DIAGNOSTICS)), None)
     if found is None:
-        words = messages.strip().splitlines()
-        return AssemblyError(words[0] if words else "the assembler failed without a word")
+        told = [line for line in messages.strip().splitlines() if not line.endswith(": Assembler messages:")]
+        return AssemblyError(told[0] if told else "the assembler failed without a word")
     place, message = found.groupdict(), found["message"]
-    if "too many positional arguments" in message:
-        message += "; an argument with blanks in it needs quotes"
-    if place.get("caller"):
-        line = int(place["caller"])
-        return AssemblyError(f"{message} (in a macro){_hint(text, line)}", line)
+    if place["file"] == "<instantiation>" or place.get("caller"):
+        line = int(place["caller"]) if place.get("caller") else _line_of_macro(text, backend, include, message)
+        words, _ = said(message, "", None)
+        return AssemblyError(_hint(text, line) or f"{words} (in a macro)", line)
+    line, column = int(place["line"]), int(place["column"]) if place["column"] else None
     if place["file"] in _OWN:
-        line = int(place["line"])
-        return AssemblyError(message + _hint(text, line), line, int(place["column"]) if place["column"] else None)
-    if place["file"] == "<instantiation>":
-        line = _line_of_macro(text, backend, include, message)
-        return AssemblyError(f"{message} (in a macro){_hint(text, line)}", line)
-    return AssemblyError(f"{message} ({place['file']}, line {place['line']})")
+        words, column = said(message, [*text.splitlines(), ""][min(line, text.count("\n") + 1) - 1], column)
+        hint, opened = _hint(text, line), opening(words, text)
+        return AssemblyError(hint or words, opened or line, None if hint or opened else column)
+    words, _ = said(message, "", None)
+    return AssemblyError(f"{words} ({place['file']}, line {line})")
 
 
 def _line_of_label(text: str) -> int | None:
@@ -219,7 +237,7 @@ def _line_of_macro(text: str, backend: str, include: Path | None, message: str) 
     low, high = 0, len(lines)
     while high - low > 1:
         middle = (low + high) // 2
-        if message in _run(backend, "".join(lines[:middle]).encode(), include)[2]:
+        if message in BACKENDS[backend]("".join(lines[:middle]).encode(), include)[2]:
             high = middle
         else:
             low = middle
