@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from vmenter import LabError
@@ -12,29 +12,60 @@ from vmenter.emulator.memory import VCpu
 from vmenter.emulator.trace import Trace
 
 run, registers = Machine.run, Machine.registers
-STEPS = 40  # how much of two lists that differ is shown
+
+
+class Outcome(NamedTuple):
+    """All that a run leaves behind. After an error nobody reads the registers, but steps and accesses."""
+
+    trace: Trace | None
+    error: str
+    steps: tuple[int, ...]
+    accesses: tuple[Any, ...]
+    events: tuple[Any, ...]
+    registers: dict[str, int]
+
+    @property
+    def last(self) -> str:
+        """What ran last, as text."""
+        if self.trace is None:
+            return self.error
+        return "; ".join(instruction.text for instruction in self.trace.instructions[-8:])
+
+
+class Enough(BaseException):
+    """As many runs were compared as were asked for; no judge may take it for an error."""
 
 
 @dataclass
 class Compared:
-    """What was run so far."""
+    """What was run so far, and how many more runs are wanted."""
 
-    runs: dict[Any, Any] = field(default_factory=dict)
-    steps: int = 0
-    asked: int = 0
-    errors: int = 0
+    runs: dict[Any, Outcome] = field(default_factory=dict)
+    wanted: int = 1 << 60
+
+    @property
+    def steps(self) -> int:
+        """How many instructions."""
+        return sum(len(one.steps) for one in self.runs.values())
+
+    @property
+    def errors(self) -> int:
+        """How many runs ended in an error."""
+        return sum(bool(one.error) for one in self.runs.values())
 
 
-def outcome(machine: Machine, *arguments: Any, **more: Any) -> tuple[Trace | str, dict[str, int]]:
-    """Run; return the trace or the error's text, and all registers."""
+def outcome(machine: Machine, *arguments: Any, **more: Any) -> Outcome:
+    """Run, and return what came of it."""
+    trace, error = None, ""
     try:
-        found = run(machine, *arguments, **more)
-    except LabError as error:
-        return str(error), {}  # where a CPU stopped within an instruction that failed, nobody promises
-    return found, registers(machine)
+        trace = run(machine, *arguments, **more)
+    except LabError as problem:
+        error = str(problem)
+    left = (tuple(machine.steps), tuple(machine.accesses), tuple(machine._events))
+    return Outcome(trace, error, *left, registers(machine) if trace else {})
 
 
-def same(native: Machine, twin: Machine, *arguments: Any, **more: Any) -> tuple[Trace | str, dict[str, int]]:
+def same(native: Machine, twin: Machine, *arguments: Any, **more: Any) -> Outcome:
     """Run on both, and compare steps, accesses, events, how it ended, errors, registers; return the native one."""
     one, two = outcome(native, *arguments, **more), outcome(twin, *arguments, **more)
     if one != two:
@@ -42,27 +73,21 @@ def same(native: Machine, twin: Machine, *arguments: Any, **more: Any) -> tuple[
     return one
 
 
-def difference(one: tuple[Any, dict[str, int]], two: tuple[Any, dict[str, int]]) -> str:
+def difference(one: Outcome, two: Outcome) -> str:
     """Say where two outcomes differ first."""
-    if isinstance(one[0], str) or isinstance(two[0], str):
-        return f"unicorn: {one[0]}\ninterpreter: {two[0]}"
-    for what in ("steps", "raw_accesses", "raw_events", "end"):
-        a, b = getattr(one[0], what), getattr(two[0], what)
-        if a != b:
+    for what in ("error", "steps", "accesses", "events", "registers", "trace"):
+        a, b = getattr(one, what), getattr(two, what)
+        if a == b:
+            continue
+        if isinstance(a, tuple):
             at = next(
                 (n for n, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]), min(len(a), len(b))
             )
-            step = (
-                at
-                if what == "steps"
-                else a[at][0]
-                if what == "raw_accesses" and at < len(a)
-                else len(one[0].steps) - 1
-            )
-            ran = [i.text for i in one[0].instructions[max(0, step - 5) : step + 1]]
-            return f"{what} {at}: {a[at : at + 3]} and {b[at : at + 3]}, after {ran}"
-    differ = {name: (hex(value), hex(two[1][name])) for name, value in one[1].items() if value != two[1][name]}
-    return f"registers {differ} after {[i.text for i in one[0].instructions[-STEPS:]]}"
+            a, b = (at, a[at : at + 3]), (at, b[at : at + 3])
+        elif isinstance(a, dict):
+            a, b = ({name: hex(value) for name, value in x.items() if a[name] != b[name]} for x in (a, b))
+        return f"{what}: Unicorn {a}, interpreter {b}, after {one.last}"
+    return ""
 
 
 def key(
@@ -89,23 +114,23 @@ def compared(patch: Callable[[Any, str, Any], None]) -> Iterator[Compared]:
     last: WeakKeyDictionary[Machine, dict[str, int]] = WeakKeyDictionary()
 
     def both(machine: Machine, *arguments: Any, **more: Any) -> Trace:
-        done.asked += 1
         what = key(machine, *arguments, **more)
-        if what not in done.runs:
+        if what not in done.runs or type(machine) is not Machine:  # who watches more must see it run
             if machine not in twins:
                 twins[machine] = Machine(
                     machine.image, stubs=machine.stubs, budget=machine.budget, cpu="interpreter"
                 )
             elif twins[machine].image is not machine.image:
                 twins[machine].load(machine.image)
-            done.runs[what] = found = same(machine, twins[machine], *arguments, **more)
-            done.errors += isinstance(found[0], str)
-            done.steps += 0 if isinstance(found[0], str) else len(found[0].steps)
+            if not done.wanted:
+                raise Enough
+            done.wanted -= 1
+            done.runs[what] = same(machine, twins[machine], *arguments, **more)
         found = done.runs[what]
-        last[machine] = found[1]
-        if isinstance(found[0], str):
-            raise LabError(found[0])
-        return found[0]
+        last[machine] = found.registers
+        if found.trace is None:
+            raise LabError(found.error)
+        return found.trace
 
     patch(Machine, "run", both)
     patch(Machine, "registers", lambda machine: dict(last[machine]))

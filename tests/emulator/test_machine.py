@@ -238,6 +238,10 @@ def test_an_address_has_its_counterpart_in_a_kernel():
         ("xor %eax, %eax\njmp *%rax", r"after start\+0x2, .*goes on at 0x0"),
         ("mov $0x5eadbeef, %eax\nmov (%rax), %rcx", "reads 8 bytes at 0x5eadbeef, where nothing is mapped"),
         ("mov $-0x80000000, %rax\njmp *%rax", "goes on at 0xffffffff80000000"),
+        (
+            "mov $0x7ff0000010000000, %rax\njmp *%rax",
+            r"after start\+0xa, jmpq \*%rax: .* goes on at 0x7ff0000010000000",
+        ),
         ("xor %ecx, %ecx\ndiv %ecx", r"start\+0x2, divl %ecx: the CPU raises an exception"),
         ("int3", "start, int3: the CPU raises an exception"),
         ("int $0x80", "the CPU raises an exception"),

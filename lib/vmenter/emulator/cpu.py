@@ -13,7 +13,8 @@ A CPU of either kind tells its watcher everything in the same order:
    and memory as they are before the instruction.
 3. Once `steps` is as long as `pause_at` says, `paused` is called.
 4. The instruction runs, unless the CPU was stopped. Its accesses go to `accesses`, reads with the value 0, written
-   values signed as 64 bits. What is wider than 8 bytes comes as several accesses.
+   values signed as 64 bits. What is wider than 8 bytes comes as several accesses. A write that fails is among
+   them, a read is only if its first byte is there. An address has 52 bits.
 """
 
 import os
@@ -52,6 +53,18 @@ class Fault(Exception):  # noqa: N818  (the CPU's word)
     trouble: Trouble
     address: int = 0
     size: int = 0
+
+    @property
+    def unmapped(self) -> bool:
+        """Whether nothing is mapped where the CPU looked."""
+        return self.trouble in (Trouble.READ, Trouble.WRITE, Trouble.FETCH)
+
+
+class Saved(Protocol):
+    """All registers of one moment, read when somebody asks."""
+
+    def __getitem__(self, register: str) -> int:
+        """Return a register as it was, unsigned."""
 
 
 class Watcher(Protocol):
@@ -92,7 +105,7 @@ class Cpu(Protocol):
     def set_gdt(self, base: int, size: int) -> None:
         """Tell where the table of segment descriptors is, and how many bytes it has."""
 
-    def save(self) -> Any:
+    def save(self) -> Saved:
         """Return all registers, MSRs and the like, but no memory."""
 
     def restore(self, saved: Any) -> None:

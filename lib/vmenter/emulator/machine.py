@@ -169,6 +169,7 @@ class Machine:
         self._dirty.clear()
         self._cpu.restore(self._start)
         self._stop: End | str | None = None  # why the CPU was stopped; a mnemonic: to be stepped over
+        self.fault: Fault | None = None  # what the last run could not go on with
 
     def _poke(self, where: str | int, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Write a variable before a run, and tell what was written where."""
@@ -244,6 +245,7 @@ class Machine:
             try:
                 self._cpu.run(address, RETURN)
             except Fault as fault:
+                self.fault = fault
                 raise self._failure(fault) from None
             stop, self._stop = self._stop, None
             if isinstance(stop, End):
@@ -308,11 +310,11 @@ class Machine:
 
     def _decode(self, address: int) -> Instruction:
         """Return the instruction in memory at an address; 15 bytes are enough for any."""
-        try:
-            code = self._cpu.read(address, 15)
-        except Fault:  # the last page of what is mapped
-            code = self._cpu.read(address, min(15, -address % PAGE or PAGE))
-        return _first_instruction(code, address)
+        for size in (15, min(15, -address % PAGE or PAGE)):  # the latter on the last page of what is mapped
+            with suppress(Fault):
+                return _first_instruction(self._cpu.read(address, size), address)
+        self.steps.pop()  # a CPU may take an address of more than 52 bits for another, but none has code there
+        raise Fault(Trouble.FETCH, address, 1)
 
     def _special(self, kind: str, address: int) -> None:
         """Note what it means that this instruction is about to run, and stop the CPU where it must not."""

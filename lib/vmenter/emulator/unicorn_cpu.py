@@ -22,13 +22,27 @@ UNMAPPED = {
 }
 
 
+class UnicornRegisters:
+    """All registers of one moment."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, context: Any) -> None:
+        self.context = context
+
+    def __getitem__(self, register: str) -> int:
+        """Return a register as it was."""
+        return int(self.context.reg_read(IDS[register]))
+
+
 class UnicornCpu:
     """A `Cpu` of a model that knows STAC and CLAC."""
 
     name = "unicorn"
 
     def __init__(self) -> None:
-        self._uc: Any = unicorn.Uc(const.UC_ARCH_X86, const.UC_MODE_64)
+        make: Any = unicorn.Uc  # what its methods are is found out when it is made
+        self._uc = make(const.UC_ARCH_X86, const.UC_MODE_64)
         self._uc.ctl_set_cpu_model(x86.UC_CPU_X86_ICELAKE_SERVER)
         # Left alone, each one reserves 1 GiB, and ends the whole process where a learner may not have that much.
         self._uc.ctl_set_tcg_buffer_size(TRANSLATED)
@@ -65,14 +79,14 @@ class UnicornCpu:
         """Tell where the descriptors are."""
         self._uc.reg_write(x86.UC_X86_REG_GDTR, (0, base, size - 1, 0))
 
-    def save(self) -> Any:
+    def save(self) -> UnicornRegisters:
         """Return all registers."""
-        return self._uc.context_save()
+        return UnicornRegisters(self._uc.context_save())
 
-    def restore(self, saved: Any) -> None:
+    def restore(self, saved: UnicornRegisters) -> None:
         """Bring all registers back."""
         self._unmapped = None
-        self._uc.context_restore(saved)
+        self._uc.context_restore(saved.context)
 
     def forget_code(self) -> None:
         """Throw away what was translated."""

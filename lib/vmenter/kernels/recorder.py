@@ -4,29 +4,20 @@ It is the machine of the lab in all else. Registers are noted whole and read whe
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vmenter import LabError
 from vmenter.code.image import Image
-from vmenter.emulator.machine import PLAIN, UNSEEN, Machine
+from vmenter.emulator.machine import PLAIN, Machine
 from vmenter.emulator.memory import PAGE, Layout, spread
 from vmenter.emulator.trace import End, Trace
 from vmenter.kernels.dataflow import MOST_ROUNDS
 
+if TYPE_CHECKING:
+    from vmenter.emulator.cpu import Saved
+
 JUMPS = ("j", "loop")
 CHUNK = 256  # bytes of code that are compared at a time
-
-
-class Held:
-    """All registers at one moment, read when somebody asks."""
-
-    __slots__ = ("_context", "_ids")
-
-    def __init__(self, context: Any, ids: Mapping[str, int]) -> None:
-        self._context, self._ids = context, ids
-
-    def __getitem__(self, name: str) -> int:
-        return int(self._context.reg_read(self._ids[name]))
 
 
 class Recorder(Machine):
@@ -34,7 +25,7 @@ class Recorder(Machine):
 
     def __init__(self, image: Image, watch: frozenset[int] = frozenset(), **more: Any) -> None:
         self.watch = watch
-        self.notes: dict[int, Held] = {}
+        self.notes: dict[int, Saved] = {}
         self.noted: set[int] = set()
         self._times: dict[int, int] = {}
         super().__init__(image, **more)
@@ -48,13 +39,11 @@ class Recorder(Machine):
         return kind
 
     def _special(self, kind: str, address: int) -> None:
-        if kind is UNSEEN:
-            kind = self._see(address)
         if kind in ("note", "call", "wrmsr", "wrmsrns"):
             self.noted.add(address)
             times = self._times[address] = self._times.get(address, 0) + 1
             if times <= MOST_ROUNDS:
-                self.notes[len(self._steps) - 1] = Held(self._uc.context_save(), self._ids)
+                self.notes[len(self.steps) - 1] = self._cpu.save()
         if kind != "note":
             super()._special(kind, address)
 
@@ -65,7 +54,7 @@ class Recorder(Machine):
         try:
             trace = self.run(start, registers, memory=memory, msrs={0x123: 0})
         except LabError as error:
-            if not self._steps:
+            if not self.steps:
                 raise
             why = str(error)
             pokes = tuple(
@@ -74,14 +63,15 @@ class Recorder(Machine):
             trace = Trace(
                 layout=self.layout,
                 end=End.BUDGET,
-                steps=tuple(self._steps),
-                raw_accesses=tuple(self._accesses),
+                steps=tuple(self.steps),
+                raw_accesses=tuple(self.accesses),
                 raw_events=tuple(self._events),
                 code=self._code,
                 first=self._first,
                 pokes=pokes,
             )
-        return trace, why, self.notes, Held(self._uc.context_save(), self._ids), self._fault
+        fault = self.fault if self.fault and self.fault.unmapped else None
+        return trace, why, self.notes, self._cpu.save(), fault
 
     def load(self, image: Image) -> None:
         """Take another image; quicker than the machine's own way where only code differs, as after patching."""
@@ -98,7 +88,7 @@ class Recorder(Machine):
             for at in range(0, len(other.data), CHUNK):
                 data = other.data[at : at + CHUNK]
                 if data != one.data[at : at + CHUNK]:
-                    self._uc.mem_write(other.address + at, data)
+                    self._cpu.write(other.address + at, data)
                     spread_over(first, other.address + at, data)
         self._first = first
         self._forget_code()

@@ -15,6 +15,7 @@ from typing import Any
 
 from vmenter import LabError
 from vmenter.code.image import STUB_SIZE, Image
+from vmenter.emulator.cpu import Fault, Saved
 from vmenter.emulator.machine import REGISTERS, Budget
 from vmenter.emulator.memory import (
     FLUSH_PAGES,
@@ -30,7 +31,7 @@ from vmenter.emulator.memory import (
 from vmenter.emulator.trace import End, Trace
 from vmenter.kernels import outside
 from vmenter.kernels.dataflow import FLAGS, Flow, Input, Taint, family, follow
-from vmenter.kernels.recorder import Held, Recorder
+from vmenter.kernels.recorder import Recorder
 from vmenter.patching import alternatives, static_keys
 from vmenter.patching.alternative_table import Rules, Site, read
 from vmenter.patching.static_keys import StaticBranch
@@ -51,10 +52,10 @@ class Run:
 
     trace: Trace
     end: str  # "VMLAUNCH" and so on, "call", "return", "budget" or "fault: why"
-    notes: Mapping[int, Held]  # step → registers right before it
-    registers: Held  # at the end
+    notes: Mapping[int, Saved]  # step → registers right before it
+    registers: Saved  # at the end
     start: Mapping[str, Taint] = field(default_factory=dict)
-    fault: tuple[int, int, int] | None = None
+    fault: Fault | None = None  # where nothing was mapped
     constant: Any = None
     watched: frozenset[int] = frozenset()
 
@@ -295,7 +296,7 @@ class Runs:
         step = len(run.steps) - 1
         state = run.flow.state(len(run.steps))
         instruction = run.trace.code[run.steps[step]]
-        _, address, _ = run.fault
+        address = run.fault.address
         wanted = re.findall(r"%(\w+)", instruction.operands.partition("(")[2])
         for name in map(family, wanted):
             for one in sorted(state.taints.get(name, frozenset()), key=str):

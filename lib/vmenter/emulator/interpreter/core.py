@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 ALL = 0xFFFF_FFFF_FFFF_FFFF
 INSIDE = PAGE - 1
+PHYSICAL = (1 << 52) - 1  # without paging, an address goes to memory as it is, and has no more bits there
 
 # What RDMSR of the model finds that nobody wrote; all others hold 0. EFER: long mode; PAT as after a reset.
 MSRS = {
@@ -100,6 +101,7 @@ class Core:
 
     def peek(self, address: int, size: int) -> bytes:
         """Return what memory holds; `KeyError` where nothing is mapped."""
+        address &= PHYSICAL
         at = address & INSIDE
         if at + size <= PAGE:
             return bytes(self.pages[address >> 12][at : at + size])
@@ -107,7 +109,7 @@ class Core:
 
     def poke(self, address: int, data: bytes) -> None:
         """Put bytes into memory, all or none; `KeyError` where nothing is mapped."""
-        pieces = [(self.writable[page], start, end) for page, start, end in _pieces(address, len(data))]
+        pieces = [(self.writable[page], start, end) for page, start, end in _pieces(address & PHYSICAL, len(data))]
         done = 0
         for page, start, end in pieces:
             page[start:end] = data[done : done + end - start]
@@ -121,14 +123,12 @@ class Core:
         number = int.from_bytes
 
         def load(address: int) -> int:
-            accesses.append((len(steps) - 1, address, size, False, 0))
             at = address & INSIDE
-            try:
-                if at <= last:
-                    return number(pages[address >> 12][at : at + size], "little")
-                return number(self.peek(address, size), "little")
-            except KeyError:
-                raise Fault(Trouble.READ, address, size) from None
+            page = pages.get(address >> 12) if at <= last else None
+            if page is None:
+                return number(self._slow_read(address & PHYSICAL, size), "little")
+            accesses.append((len(steps) - 1, address, size, False, 0))
+            return number(page[at : at + size], "little")
 
         return load
 
@@ -137,17 +137,43 @@ class Core:
         writable, steps, accesses, last = self.writable, self.steps, self.accesses, PAGE - size
 
         def store(address: int, value: int) -> None:
-            accesses.append((len(steps) - 1, address, size, True, value - (1 << 64) if value >> 63 else value))
             at = address & INSIDE
-            try:
-                if at <= last:
-                    writable[address >> 12][at : at + size] = value.to_bytes(size, "little")
-                else:
-                    self.poke(address, value.to_bytes(size, "little"))
-            except KeyError:
-                raise Fault(Trouble.WRITE, address, size) from None
+            page = writable.get(address >> 12) if at <= last else None
+            if page is None:
+                address &= PHYSICAL
+            accesses.append((len(steps) - 1, address, size, True, value - (1 << 64) if value >> 63 else value))
+            if page is None:
+                self._slow_write(address, value.to_bytes(size, "little"))
+            else:
+                page[at : at + size] = value.to_bytes(size, "little")
 
         return store
+
+    def _slow_read(self, address: int, size: int) -> bytes:
+        """Read from a page that nobody asked for yet, from two, or from none: a read that fails is no access.
+
+        Where only the second page is missing, it is one, and the fault is that of an aligned read behind it.
+        """
+        try:
+            self.pages[address >> 12]
+        except KeyError:
+            raise Fault(Trouble.READ, address, size) from None
+        self.accesses.append((len(self.steps) - 1, address, size, False, 0))
+        try:
+            return self.peek(address, size)
+        except KeyError:
+            raise Fault(Trouble.READ, (address & -size) + size, size) from None
+
+    def _slow_write(self, address: int, data: bytes) -> None:
+        """Write to such pages. Where only the second one is missing, the fault is that of the last byte."""
+        try:
+            self.pages[address >> 12]
+        except KeyError:
+            raise Fault(Trouble.WRITE, address, len(data)) from None
+        try:
+            self.poke(address, data)
+        except KeyError:
+            raise Fault(Trouble.WRITE, address + len(data) - 1, 1) from None
 
 
 def _pieces(address: int, size: int) -> list[tuple[int, int, int]]:

@@ -1,9 +1,10 @@
 """The interpreter's loop, and its face towards the machine: a `Cpu`."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from vmenter.emulator.cpu import GENERAL, Fault, Trouble, Watcher
-from vmenter.emulator.interpreter.core import ALL, INSIDE, Core, Special
+from vmenter.emulator.interpreter.core import ALL, INSIDE, PHYSICAL, Core, Special
 from vmenter.emulator.interpreter.jumps import Halted
 from vmenter.emulator.interpreter.parts import Op
 from vmenter.emulator.interpreter.table import build
@@ -13,7 +14,23 @@ LONGEST = 15  # bytes of an instruction
 REMEMBERED = 1 << 14  # instructions, by address and bytes
 FLAGS = 0xFFFF_FFFF
 NUMBERS = {name: number for number, name in enumerate(GENERAL)}
-Saved = tuple[list[int], int, int, list[int], Special]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """All registers of one moment."""
+
+    registers: tuple[int, ...]
+    flags: int
+    rip: int
+    bases: tuple[int, ...]
+    special: Special
+
+    def __getitem__(self, register: str) -> int:
+        """Return a register as it was."""
+        if register in NUMBERS:
+            return self.registers[NUMBERS[register]]
+        return {"rip": self.rip, "rflags": self.flags, "gs_base": self.bases[1]}[register]
 
 
 class Done(Exception):  # noqa: N818  (no error)
@@ -69,10 +86,7 @@ class Interpreter:
 
     def get(self, register: str) -> int:
         """Return a register, unsigned."""
-        core = self._core
-        if register in NUMBERS:
-            return core.registers[NUMBERS[register]]
-        return {"rip": core.rip, "rflags": core.flags, "gs_base": core.bases[1]}[register]
+        return self._core.registers[NUMBERS[register]] if register in NUMBERS else self.save()[register]
 
     def set(self, register: str, value: int) -> None:
         """Set a register."""
@@ -90,16 +104,16 @@ class Interpreter:
         """Tell where the descriptors are."""
         self._core.special.tables["gdt"] = base, size - 1
 
-    def save(self) -> Saved:
+    def save(self) -> Held:
         """Return all registers."""
         core = self._core
-        return list(core.registers), core.flags, core.rip, list(core.bases), core.special.copy()
+        return Held(tuple(core.registers), core.flags, core.rip, tuple(core.bases), core.special.copy())
 
-    def restore(self, saved: Saved) -> None:
+    def restore(self, saved: Held) -> None:
         """Bring all registers back."""
         core = self._core
-        registers, core.flags, core.rip, bases, special = saved
-        core.registers[:], core.bases[:], core.special = registers, bases, special.copy()
+        core.registers[:], core.bases[:] = saved.registers, saved.bases
+        core.flags, core.rip, core.special = saved.flags, saved.rip, saved.special.copy()
 
     # --- running ---
 
@@ -178,6 +192,8 @@ class Interpreter:
     def _fetch(self, address: int) -> bytes:
         """Return the bytes at an address, as many as an instruction can have and are mapped."""
         core, inside = self._core, PAGE - (address & INSIDE)
+        if address > PHYSICAL:
+            raise Fault(Trouble.FETCH, address & PHYSICAL, 1)
         try:
             code = core.peek(address, min(LONGEST, inside))
         except KeyError:

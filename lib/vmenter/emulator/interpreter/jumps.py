@@ -108,7 +108,7 @@ def indirect(core: Core, parts: Parts) -> Op:
 
 
 def trap(_core: Core, _parts: Parts) -> Op:
-    """INT3, INT, INT1: nothing here would handle them."""
+    """INT3 and INT: nothing here would handle them."""
 
     def op() -> int:
         raise Fault(Trouble.EXCEPTION)
@@ -134,7 +134,7 @@ ONE = {
     **dict.fromkeys((0xC2, 0xC3), ret),
     **dict.fromkeys(range(0xE0, 0xE4), loop),
     **dict.fromkeys((0xFE, 0xFF), indirect),
-    **dict.fromkeys((0xCC, 0xCD, 0xF1), trap),
+    **dict.fromkeys((0xCC, 0xCD), trap),
     0xF4: halt,
 }
 TWO = dict.fromkeys(range(0x80, 0x90), jump_if)

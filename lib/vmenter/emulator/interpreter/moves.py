@@ -158,9 +158,16 @@ def movnti(core: Core, parts: Parts) -> Op:
 
 
 def nothing(_core: Core, parts: Parts) -> Op:
-    """Do nothing: NOPs of all lengths, prefetches, ENDBR, and what is about caches, order or interrupts alone."""
+    """Do nothing: what is about caches, order or devices alone."""
     after = parts.after
     return lambda: after
+
+
+def nop(core: Core, parts: Parts) -> Op:
+    """0F 0D and 0F 18 to 0F 1F: prefetches, NOPs of all lengths, ENDBR. ModRM names memory that is not touched."""
+    if parts.mode == 3 and parts.second in (0x0D, 0x18):
+        raise Unknown
+    return nothing(core, parts)
 
 
 # --- the stack ---
@@ -190,32 +197,33 @@ def popper(core: Core, size: int = 8) -> Callable[[], int]:
     return pop
 
 
-def _stack_size(parts: Parts) -> int:
+def stack_size(parts: Parts) -> int:
+    """Return how many bytes go to the stack: two with a 66 prefix, else eight."""
     return 2 if parts.narrow and not parts.rex & 8 else 8
 
 
 def push_register(core: Core, parts: Parts) -> Op:
     """50 to 57."""
-    size = _stack_size(parts)
+    size = stack_size(parts)
     return move(register(core, parts.in_opcode, size, rex=1).get, pusher(core, size), parts.after)
 
 
 def pop_register(core: Core, parts: Parts) -> Op:
     """58 to 5F."""
-    size = _stack_size(parts)
+    size = stack_size(parts)
     return move(popper(core, size), register(core, parts.in_opcode, size, rex=1).put, parts.after)
 
 
 def push_constant(core: Core, parts: Parts) -> Op:
     """68 and 6A."""
-    size = _stack_size(parts)
+    size = stack_size(parts)
     value = parts.immediate() & MASK[size]
     return move(lambda: value, pusher(core, size), parts.after)
 
 
 def push_operand(core: Core, parts: Parts) -> Op:
     """FF /6."""
-    size = _stack_size(parts)
+    size = stack_size(parts)
     return move(rm(core, parts, size).get, pusher(core, size), parts.after)
 
 
@@ -223,7 +231,7 @@ def pop_operand(core: Core, parts: Parts) -> Op:
     """8F /0: an address that is reckoned from RSP sees it as it is behind the POP."""
     if parts.digit:
         raise Unknown
-    size, regs = _stack_size(parts), core.registers
+    size, regs = stack_size(parts), core.registers
     place, load, after = rm(core, parts, size), core.loader(size), parts.after
 
     def op() -> int:
@@ -300,5 +308,5 @@ TWO = {
     **dict.fromkeys((0xB6, 0xB7, 0xBE, 0xBF), extend),
     **dict.fromkeys(range(0xC8, 0xD0), bswap),
     0xC3: movnti,
-    **dict.fromkeys((0x0D, *range(0x18, 0x20)), nothing),
+    **dict.fromkeys((0x0D, *range(0x18, 0x20)), nop),
 }

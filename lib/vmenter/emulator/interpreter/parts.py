@@ -7,7 +7,7 @@ chapter 2. `Op` is what becomes of it.
 from collections.abc import Callable
 from functools import cached_property
 
-from vmenter.code.lengths import LONGEST, PREFIXES, decoders, shape
+from vmenter.code.lengths import LONGEST, PREFIXES, Shape, decoders, shape
 from vmenter.emulator.cpu import Fault, Trouble
 from vmenter.emulator.interpreter.core import ALL
 
@@ -16,6 +16,7 @@ Op = Callable[[], int]
 
 SEGMENTS = frozenset(b"\x26\x2e\x36\x3e\x64\x65")
 FS, GS = 0x64, 0x65
+MARKS = frozenset(b"\x66\xf2\xf3")
 
 
 class Unknown(Exception):  # noqa: N818  (no error: the answer of a builder that does not know the instruction)
@@ -26,7 +27,7 @@ class Parts:
     """One instruction at its address."""
 
     def __init__(self, code: bytes, address: int) -> None:
-        found = shape(code[:LONGEST], decoders()[-1])
+        found = _shape(code[:LONGEST])
         if found is None or found.vex:
             raise Unknown
         self.address, self.code = address, code[: found.length]
@@ -50,6 +51,8 @@ class Parts:
     @cached_property
     def modrm(self) -> int:
         """The ModRM byte."""
+        if not self.modrm_at:
+            raise Unknown
         return self.code[self.modrm_at]
 
     @property
@@ -106,6 +109,20 @@ class Parts:
 
     def _displacement(self, at: int, size: int) -> int:
         return int.from_bytes(self.code[at : at + size], "little", signed=True)
+
+
+def _shape(code: bytes) -> Shape | None:
+    """Return where the parts stand.
+
+    The kernel's tables take 66, F2 and F3 before CMOVcc and SETcc for marks of instructions that need VEX; to the
+    CPU they are prefixes like any other there, and have no part in the length.
+    """
+    at = next((at for at, byte in enumerate(code) if byte not in PREFIXES and byte & 0xF0 != 0x40), 0)
+    if code[at : at + 1] != b"\x0f" or code[at + 1 : at + 2] < b"\x40" or code[at + 1] & 0xF0 not in (0x40, 0x90):
+        return shape(code, decoders()[-1])
+    fewer = bytes(byte for byte in code[:at] if byte not in MARKS)
+    gone, found = at - len(fewer), shape(fewer + code[at:], decoders()[-1])
+    return found and found._replace(length=found.length + gone, start=found.start + gone, modrm=found.modrm + gone)
 
 
 def unknown() -> int:

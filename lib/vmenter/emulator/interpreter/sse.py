@@ -6,6 +6,7 @@ Registers are numbers of 128 bits. What is 16 bytes in memory is two accesses, t
 from collections.abc import Callable
 from functools import partial
 
+from vmenter.emulator.cpu import Fault, Trouble
 from vmenter.emulator.interpreter.core import ALL, Core
 from vmenter.emulator.interpreter.moves import move, movnti, nothing
 from vmenter.emulator.interpreter.operands import Get, Put, address, rm
@@ -17,7 +18,9 @@ NONE, P66, PF3, PF2 = 0, 0x66, 0xF3, 0xF2
 
 
 def prefix(parts: Parts) -> int:
-    """Return the prefix that chooses among instructions."""
+    """Return the prefix that chooses among instructions. Of two, which one does is not told by the SDM."""
+    if parts.repeat and parts.narrow:
+        raise Unknown
     return parts.repeat or (P66 if parts.narrow else NONE)
 
 
@@ -186,6 +189,8 @@ def fxsave(core: Core, parts: Parts) -> Op:
 
     def op() -> int:
         at = where()
+        if at & 15:
+            raise Fault(Trouble.EXCEPTION)
         store2(at, 0)
         store2(at + 2, 0)
         store2(at + 4, 0xFF)

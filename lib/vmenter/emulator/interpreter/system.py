@@ -14,7 +14,7 @@ from vmenter.emulator.interpreter.bits import alignment
 from vmenter.emulator.interpreter.core import ALL, FS_BASE, GS_BASE, KERNEL_GS_BASE, Core
 from vmenter.emulator.interpreter.flags import CF, MASK, TF, ZF
 from vmenter.emulator.interpreter.model import leaf
-from vmenter.emulator.interpreter.moves import move, nothing, popper, pusher
+from vmenter.emulator.interpreter.moves import move, nothing, popper, pusher, stack_size
 from vmenter.emulator.interpreter.operands import Get, address, register, rm
 from vmenter.emulator.interpreter.parts import Op, Parts, Unknown
 
@@ -92,7 +92,7 @@ def swapgs(core: Core, after: int) -> Op:
 def control(core: Core, parts: Parts) -> Op:
     """0F 20 and 0F 22: from and to CR0, CR2, CR3, CR4, CR8. One that would leave long mode is not known."""
     number, place, after = parts.reg, register(core, parts.rm, 8, rex=1), parts.after
-    if number not in core.special.control:
+    if number not in core.special.control or parts.mode != 3:
         raise Unknown
     if parts.second == 0x20:
         return move(lambda: core.special.control[number], place.put, after)
@@ -107,7 +107,7 @@ def control(core: Core, parts: Parts) -> Op:
 
 def debug(core: Core, parts: Parts) -> Op:
     """0F 21: from a debug register."""
-    if parts.reg > 7:
+    if parts.reg > 7 or parts.mode != 3:
         raise Unknown
     number = parts.reg
     return move(lambda: core.special.debug[number], register(core, parts.rm, 8, rex=1).put, parts.after)
@@ -115,13 +115,13 @@ def debug(core: Core, parts: Parts) -> Op:
 
 def push_flags(core: Core, parts: Parts) -> Op:
     """9C."""
-    size = 2 if parts.narrow else 8
+    size = stack_size(parts)
     return move(lambda: core.flags & ~UNPUSHED & MASK[size], pusher(core, size), parts.after)
 
 
 def pop_flags(core: Core, parts: Parts) -> Op:
     """9D. Once TF is set, each instruction would raise an exception."""
-    size = 2 if parts.narrow else 8
+    size = stack_size(parts)
     mask = POPPED & MASK[size]
 
     def put(value: int) -> None:
@@ -354,6 +354,8 @@ def _compare_pair(core: Core, parts: Parts) -> Op:
 
     def op() -> int:
         at = where()
+        if wide and at & 15:
+            raise Fault(Trouble.EXCEPTION)
         value = load(at) | (load(at + 8 & ALL) << 64 if wide else 0)
         equal = value == pair(RDX, RAX)
         new = pair(RCX, RBX) if equal else value
