@@ -17,14 +17,14 @@ VMENTER = HERE.parents[1]
 LIBRARY, SITE = "lib/python314.zip/", "lib/python3.14/site-packages/"  # where they are in the tab, below /
 CORE = ("pyodide.asm.mjs", "pyodide.asm.wasm", "pyodide.mjs")
 # Of vmenter: what only builds, and what only a desktop has.
-LEFT_OUT = ("course/site/", "course/slides/", "course/tab/", "cli/", "__main__.py")
+LEFT_OUT = ("course/site/", "course/slides/", "course/tab/")
 # Of Python and of others: what a tab can never use, or nothing here does.
 UNUSED = (
     *("ensurepip/", "idlelib/", "lib2to3/", "pydoc_data/", "tkinter/", "turtle.py", "turtledemo/"),
     *("curses/", "dbm/", "ftplib.py", "imaplib.py", "mailbox.py", "poplib.py", "smtplib.py", "sqlite3/", "venv/"),
     *("wsgiref/", "xmlrpc/", "unittest/", "zoneinfo/", "multiprocessing/", "concurrent/futures/process.py", "doctest.py"),
     *("_pyio.py", "xml/dom/", "xml/sax/", "http/server.py", "http/cookiejar.py", "asyncio/windows_", "pydoc.py"),
-    *("click/", "prompt_toolkit/contrib/", "elftools/dwarf/datatype_cpp.py"),
+    *("prompt_toolkit/contrib/", "elftools/dwarf/datatype_cpp.py"),
     *("IPython/external/", "IPython/sphinxext/", "anywidget/labextension/", "anywidget/nbextension/"),
     *("wcwidth/table_grapheme_overrides/",),
 )
