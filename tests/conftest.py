@@ -30,6 +30,12 @@ TOGETHER = {
     "tests/course/test_site.py": "site",
     "tests/browser/test_slides.py": "slides",
     "tests/browser/": "browser",
+    # The parts of a browser's tab, fetched once.
+    "tests/test_in_browser.py": "tab parts",
+    "tests/code/test_decoder.py": "tab parts",
+    "tests/code/test_gnu_as.py": "tab parts",
+    "tests/course/exercises/test_limited_in_tab.py": "tab parts",
+    "tests/views/drawings/test_graphviz.py": "tab parts",
 }
 # What takes longest, first, so that no worker is left with it alone at the end.
 LONG = (

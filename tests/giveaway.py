@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from vmenter.course.copies import ASSERTION, learners_copy
+from vmenter.course.copies import ASSERTION, DEEPER, learners_copy
 from vmenter.course.exercises import every
 
 LONG = 20  # characters of a solution's line; shorter ones stand anywhere
@@ -126,13 +126,27 @@ RULES = (literal_truths, told_numbers, open_prose, solutions_above)
 
 def borrowed(notebook: dict[str, Any]) -> Iterator[str]:
     """Yield names that a learner's cells use and that only cells of the tag `assertion` have bound before."""
+    yield from _borrowed(notebook, [ASSERTION in cell["metadata"].get("tags", ()) for cell in notebook["cells"]])
+
+
+def borrowed_from_deeper(notebook: dict[str, Any]) -> Iterator[str]:
+    """Yield names that cells use and that only cells of a section marked *deeper* have bound before."""
+    deeper, lends = False, []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown" and "".join(cell["source"]).startswith("#"):
+            deeper = bool(DEEPER.match("".join(cell["source"])))
+        lends.append(deeper)
+    yield from _borrowed(notebook, lends)
+
+
+def _borrowed(notebook: dict[str, Any], lends: Sequence[bool]) -> Iterator[str]:
     own: set[str] = set(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__)
     lent: set[str] = set()
-    for cell in notebook["cells"]:
+    for cell, lending in zip(notebook["cells"], lends, strict=True):
         if cell["cell_type"] != "code":
             continue
         tree = ast.parse("".join(cell["source"]))
-        if ASSERTION in cell["metadata"].get("tags", ()):
+        if lending:
             lent |= _bound(tree) - own
             continue
         own |= _bound(tree)

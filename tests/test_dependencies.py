@@ -24,7 +24,7 @@ PROGRAMS = {
     "ruff",
     "uv",
 }
-TAB = {"js", "pyodide"}  # the Python of a browser's tab has them, and no other
+TAB = {"compression", "js", "pyodide", "pyodide_js"}  # the Python of a browser's tab has them, and no other
 HUB = {"aiohttp", "jupyterhub", "systemdspawner"}  # in the hub's own pins
 
 

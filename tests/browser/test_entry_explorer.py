@@ -78,6 +78,24 @@ def test_an_event_is_found_in_the_drawing(open_page):
     )
 
 
+READ = """canvas => [...canvas.querySelectorAll("svg text")]
+    .filter(text => getComputedStyle(text).visibility === "visible" && text.textContent.trim())
+    .map(text => [text.textContent, parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a])"""
+
+
+def test_no_text_of_the_drawing_is_too_small_to_read_at_any_size(open_page):
+    page = open_page([CELL])
+    wait_for_twin(page, "BROKEN")
+    canvas = page.locator(".vm-canvas")
+    for width in (1400, 1000):
+        page.set_viewport_size({"width": width, "height": 900})
+        for size, least in (("readable", 30), ("full height", 30), ("at a glance", 3)):
+            page.get_by_role("radio", name=size).click()
+            shown = canvas.evaluate(READ)
+            assert len(shown) >= least
+            assert min(shown, key=lambda one: one[1])[1] > 10.9, (width, size)
+
+
 def test_twin_in_the_page_is_the_twin_in_the_kernel(open_notebook):
     page = open_notebook([TWO, "print(explorer.text, end='')"])
     wait_for_twin(page, "e6ff1d61de51: As merged")

@@ -357,7 +357,7 @@ def test_the_page_answers_every_guess_as_the_library_does(visit, site):
 
 
 def test_what_comes_out_between_question_and_truth_is_folded_with_it(visit):
-    page = visit("03-the-last-match-wins")
+    page = visit("03-two-features-one-place")
     folds = page.locator('details[data-prediction="03-a"]')
     assert folds.count() >= 2
     assert not any(fold.get_attribute("open") is not None for fold in folds.all())

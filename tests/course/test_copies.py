@@ -75,6 +75,17 @@ def test_a_copy_has_the_code_of_the_original_and_nothing_that_came_out(fresh, pa
     nbformat.validate(nbformat.from_dict(copy))
 
 
+def test_what_is_marked_deeper_is_folded_and_nothing_else(fresh):
+    folded = set()
+    for path in (fresh / "notebooks").glob("*.ipynb"):
+        for cell in read(path)["cells"]:
+            title = "".join(cell["source"]).partition("\n")[0]
+            deeper = cell["cell_type"] == "markdown" and "# " in title and "Deeper:" in title
+            assert cell["metadata"].get("jp-MarkdownHeadingCollapsed", False) == deeper, title
+            folded |= {path.stem[:2]} if deeper else set()
+    assert folded >= {"01", "02", "03", "04", "05", "06", "07", "08", "09", "10"}
+
+
 def test_every_relative_link_of_a_copy_works_and_the_leaders_page_stays_behind(fresh):
     links = set()
     for path in (fresh / "notebooks").iterdir():
@@ -97,6 +108,19 @@ def test_every_relative_link_of_a_copy_works_and_the_leaders_page_stays_behind(f
 @pytest.mark.parametrize("path", COURSE, ids=lambda path: path.stem)
 def test_no_learners_cell_needs_a_name_that_only_an_assertion_brings(path):
     assert list(giveaway.borrowed(read(path))) == []
+
+
+@pytest.mark.parametrize("path", COURSE, ids=lambda path: path.stem)
+def test_nothing_later_needs_a_section_that_is_marked_deeper(path):
+    assert list(giveaway.borrowed_from_deeper(read(path))) == []
+
+
+def test_a_name_that_only_a_deeper_section_brings_is_found_out():
+    deeper = nbformat.v4.new_markdown_cell("## 2. Deeper: why")
+    later = nbformat.v4.new_markdown_cell("## 3. Then")
+    bind, use = nbformat.v4.new_code_cell("a = 1"), nbformat.v4.new_code_cell("print(a)")
+    assert list(giveaway.borrowed_from_deeper({"cells": [deeper, bind, use, later, use]})) == ["a"]
+    assert list(giveaway.borrowed_from_deeper({"cells": [later, bind, deeper, bind, later, use]})) == []
 
 
 # --- what a copy must not tell -------------------------------------------------------------------------------------
@@ -260,6 +284,38 @@ def test_a_deleted_copy_comes_anew_and_files_of_the_learners_own_stay(course):
     (own / "notebooks" / "mine.ipynb").write_text("{}", encoding="utf-8")
     assert copies.update(own, source, DAY).made == (FIVE,)
     assert (own / "notebooks" / "mine.ipynb").read_text(encoding="utf-8") == "{}"
+
+
+def test_what_the_course_has_no_longer_goes_unless_it_was_touched(course):
+    source, own = course
+    copies.update(own, source, DAY)
+    (source / FIVE).rename(source / "notebooks/05-renamed.ipynb")
+    (source / "notebooks" / "glossary.md").unlink()
+    change(own / FIVE, 0, "mine")
+    done = copies.update(own, source, DAY)
+    assert (done.made, done.removed, done.left) == (
+        ("notebooks/05-renamed.ipynb",),
+        ("notebooks/glossary.md",),
+        (FIVE,),
+    )
+    assert "glossary.md" in done.text
+    assert "05-2019-else-if.ipynb is as you left it. The course has it no longer." in done.text
+    assert "".join(read(own / FIVE)["cells"][0]["source"]).endswith("mine")
+    assert not (own / "notebooks" / "glossary.md").exists()
+    assert copies.update(own, source, DAY).left == ()
+
+
+@pytest.mark.parametrize("path", ["../mine", "/mine", "mine", "notebooks/deep/mine", "notebooks/../../mine"])
+def test_a_memory_that_names_what_was_never_a_copy_removes_nothing(course, path):
+    source, own = course
+    copies.update(own, source, DAY)
+    mine = (own / path) if path != "/mine" else own / "mine"
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    mine.write_text("mine", encoding="utf-8")
+    state = {path: copies._mark(path, b"mine")}
+    (own / copies.STATE).write_text(json.dumps(state), encoding="utf-8")
+    assert copies.update(own, source, DAY).removed == ()
+    assert mine.read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.parametrize("state", ["", "[]", "{", '{"notebooks/05-2019-else-if.ipynb": 3}', None])

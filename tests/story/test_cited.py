@@ -73,6 +73,19 @@ def test_a_link_leads_where_it_says():
         assert match[1] == match[2], place
 
 
+def test_a_day_that_stands_alone_is_a_day_of_the_table():
+    known = {day for one in CITED.values() for _, day in one.dates}
+    known |= {day for era in ALL_ERAS for day in (era.date, *(day for _, day in era.later))}
+    told = {
+        f"{year}-{prose.MONTHS.index(month) + 1:02}-{int(day):02}": clause.place
+        for clause in prose.clauses()
+        for day, month, year in prose.DAY.findall(clause.text)
+        if day and year
+    }
+    assert len(told) > 5
+    assert {day: place for day, place in told.items() if day not in known} == {}
+
+
 @pytest.mark.parametrize("look", [wrong_people, wrong_days, wrong_releases])
 def test_prose_says_of_a_source_what_the_table_says(look):
     found = {f"{clause.place}: {clause.text}": [*look(clause)] for clause in CLAUSES}

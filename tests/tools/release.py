@@ -90,6 +90,10 @@ def main(version: str) -> int:
         f"VM-Enter Lab {version}\n\n{text}\n",
     )
     print(f"Tagged v{version}. To publish it: git push origin v{version}")
+    from as_wasm import package  # beside this file, where it is run from
+
+    source = package(ROOT / "build" / "release").relative_to(ROOT)
+    print(f"Put {source} beside all that has .tab/as/as.wasm in it: the GPL asks for its source.")
     return 0
 
 

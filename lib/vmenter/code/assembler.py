@@ -2,8 +2,8 @@
 
 The assembler of choice is LLVM's, as llvmlite carries it. On a syntax error LLVM ends the process it runs in,
 which must not be a notebook's kernel; and text from a learner may loop or eat memory, so the child has limits.
-Where llvmlite cannot assemble for x86 (its wheels for other machines), clang or GNU as does; in a browser's tab, GNU
-as. What each says of a mistake is put into the same words.
+Where llvmlite cannot assemble for x86 (its wheels for other machines), clang or GNU as does; in a browser's tab,
+GNU as. What each says of a mistake is put into the same words.
 """
 
 import os
@@ -43,11 +43,12 @@ _DIAGNOSTICS = (
     re.compile(r"^error: (?P<file><[^>]+>|[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?P<message>.+)$", re.MULTILINE),
     re.compile(
         r"^(?P<file>[^:\n]+):(?P<line>\d+):(?:(?P<column>\d+):)? "
-        r"(?:error: |Error: |Fatal error: |Warning: (?=.+ truncated to ))(?P<message>.+)$"
+        r"(?:error: |Error: |Fatal error: |Warning: (?=.+ truncated to |.+; using default for ))(?P<message>.+)$"
         r"(?:\n[^:\n]+:(?P<caller>\d+): +Info: macro invoked from here$)*",
         re.MULTILINE,
     ),
 )
+_DOUBTFUL = re.compile(" truncated to |; using default for ")  # what GNU as warns of, and LLVM refuses
 _ABSOLUTE = {1, 10, 11, 12, 14}  # R_X86_64_64, 32, 32S, 16, 8: the psABI's relocations that write a symbol's value
 _REGISTER = r"r[abcd]x|r[sd]i|r[sb]p|r(?:8|9|1[0-5])[dwb]?|e[abcd]x|e[sd]i|e[sb]p|[abcd][hlx]|[sd]il?|[sb]pl?"
 _INTEL = re.compile(
@@ -108,7 +109,7 @@ def _assemble(text: str, backend: str, include: Path | None = None) -> bytes:
         line = text.count("\n", 0, error.start) + 1
         raise AssemblyError("a character that is no Unicode text", line) from None
     status, output, messages = BACKENDS[backend](data, include)
-    if status != 0 or not output.startswith(b"\x7fELF") or " truncated to " in messages:
+    if status != 0 or not output.startswith(b"\x7fELF") or _DOUBTFUL.search(messages):
         raise _error(text, backend, include, status, messages)
     if name := _unknown_number(output):
         at = _line_of_name(text, name)

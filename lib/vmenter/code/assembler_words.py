@@ -12,8 +12,8 @@ OPERANDS = "the operands do not fit the instruction: their number, kind or size"
 SIZE = "the operands do not tell their size: the instruction needs a suffix (b, w, l or q)"
 MEMORY = "an operand in memory is not understood; it is written as in 8(%rsp,%rax,4)"
 TRUNCATED = "a number is too large for its place"
-TOKEN = "this is not understood"
-ANYWHERE = (EXPRESSION, MEMORY, TRUNCATED, TOKEN)  # somewhere in the line; not every assembler says where
+UNKNOWN = "this is not understood"
+ANYWHERE = (EXPRESSION, MEMORY, TRUNCATED, UNKNOWN)  # somewhere in the line; not every assembler says where
 
 
 class Form(NamedTuple):
@@ -96,7 +96,7 @@ FORMS = (
     _form("alignment must be a power of 2", "alignment must be a power of 2", "alignment not a power of 2"),
     _form("unknown directive", "unknown directive", "unknown pseudo-op: `.+'"),
     _form(
-        TOKEN,
+        UNKNOWN,
         "unexpected token.*|unterminated string constant|expected (?:string|identifier).*",
         "junk at end of line, first unrecognized character is `.+'|invalid character '.+' in mnemonic",
         "missing name",

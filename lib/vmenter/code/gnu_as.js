@@ -42,6 +42,6 @@
       }
     }
     const { exists } = FS.analyzePath("/object");
-    return [status, exists ? FS.readFile("/object") : null, lines.join("\n")];
+    return [status, exists ? FS.readFile("/object") : undefined, lines.join("\n")];
   };
 }

@@ -9,6 +9,7 @@ import bz2
 import io
 import lzma
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ MAX_PACKED = 128 << 20  # bytes; a vmlinuz has some 15 MB
 MAX_UNPACKED = 192 << 20  # bytes; the ELF inside a vmlinuz has some 64 MB
 MAX_RATIO = 200  # kernels and modules pack at most about 10 to 1
 MEMORY = 256 << 20  # what a decompressor may ask for, in bytes
+WINDOW = MEMORY.bit_length() - 1  # the same, as zstd counts it
 CHUNK = 1 << 20
 
 
@@ -64,6 +66,8 @@ def _bounded(unpacker: Callable[[bytes, int], bytes], data: bytes, limit: int, n
         result = unpacker(data, limit)
     except LabError:
         raise
+    except ModuleNotFoundError as error:  # a browser's tab has no lz4
+        raise LabError(f"{name}: unpacking it needs {error.name}, which is not here: unpack it first") from None
     except MemoryError:
         raise LabError(f"{name}: damaged: unpacking it asks for too much memory") from None
     except Exception as error:  # noqa: BLE001  (each library has its own error for damaged data)
@@ -79,7 +83,7 @@ def _bounded(unpacker: Callable[[bytes, int], bytes], data: bytes, limit: int, n
 
 
 def _stream(decompressor: Any, data: bytes, limit: int) -> bytes:
-    """Run a decompressor of bz2 or lzma; stop just above the limit."""
+    """Run a decompressor of bz2, lzma or Python's zstd; stop just above the limit."""
     out = io.BytesIO(decompressor.decompress(data, CHUNK))
     out.seek(0, io.SEEK_END)
     while not decompressor.eof and out.tell() <= limit:
@@ -110,8 +114,24 @@ def _bzip2(data: bytes, limit: int) -> bytes:
     return _stream(bz2.BZ2Decompressor(), data, limit)
 
 
+def zstd_reader(source: Any) -> Any:
+    """Return a file object that unpacks another, frame by frame, with a window of at most `MEMORY`."""
+    if sys.version_info >= (3, 14):  # Python's own, as in a browser's tab
+        from compression import zstd  # noqa: PLC0415  (only where it is needed)
+
+        return zstd.ZstdFile(source, options={zstd.DecompressionParameter.window_log_max: WINDOW})
+    import zstandard  # noqa: PLC0415
+
+    return zstandard.ZstdDecompressor(max_window_size=MEMORY).stream_reader(source, read_across_frames=True)
+
+
 def _zstd(data: bytes, limit: int) -> bytes:
-    import zstandard  # noqa: PLC0415  (only where it is needed)
+    if sys.version_info >= (3, 14):
+        from compression import zstd  # noqa: PLC0415  (only where it is needed)
+
+        options = {zstd.DecompressionParameter.window_log_max: WINDOW}
+        return _stream(zstd.ZstdDecompressor(options=options), data, limit)
+    import zstandard  # noqa: PLC0415
 
     out = io.BytesIO()
     decompressor = zstandard.ZstdDecompressor(max_window_size=MEMORY).decompressobj()

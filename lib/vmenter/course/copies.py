@@ -9,6 +9,7 @@ stands as a hash in `.vmenter-copies.json`, in the folder itself.
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,18 +25,24 @@ FOLDER = "vmenter-lab"  # under the learner's home
 FIRST = "notebooks/00-start-here.ipynb"
 STATE = ".vmenter-copies.json"
 FOR_LEADERS = {"INSTRUCTOR.md"}
+DEEPER = re.compile(r"^#+ (\d+\. )?Deeper: ")  # a section for the curious, which a copy folds
 ASSERTION = "assertion"  # the tag of cells that only hold the prose to what the lab computes
 PARTS = {"notebooks": (".ipynb", ".md"), "images": (".svg", ".png")}
 
 
 @dataclass(frozen=True)
 class Update:
-    """What became of the copies in `folder`, by their path in it: new, replaced, and kept → laid beside."""
+    """What became of the copies in `folder`, by their path in it: new, replaced, and kept → laid beside.
+
+    What the course has no longer was removed if it was untouched, or is left where it is.
+    """
 
     folder: Path
     made: tuple[str, ...]
     replaced: tuple[str, ...]
     kept: dict[str, str]
+    removed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -45,6 +52,9 @@ class Update:
             lines.append(f"New: {len(self.made)} files.")
         if self.replaced:
             lines.append(f"Brought up to date: {', '.join(map(_name, self.replaced))}.")
+        if self.removed:
+            lines.append(f"Removed, for the course has it no longer: {', '.join(map(_name, self.removed))}.")
+        lines += [f"{_name(own)} is as you left it. The course has it no longer." for own in self.left]
         lines += [
             f"{_name(own)} is as you left it. The course has a new one; it stands beside yours: {_name(beside)}."
             for own, beside in self.kept.items()
@@ -80,9 +90,12 @@ def derived(course: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def learners_copy(notebook: dict[str, Any]) -> dict[str, Any]:
-    """Return a notebook as a learner first meets it: no outputs, no numbers, no cells that only assert."""
+    """Return a notebook as a learner first meets it: no outputs, no numbers, no cells that only assert.
+
+    Sections marked *deeper* are folded, as JupyterLab folds: a click opens them, and so does Shift+Enter.
+    """
     cells = [
-        {**cell, "outputs": [], "execution_count": None} if cell["cell_type"] == "code" else cell
+        {**cell, "outputs": [], "execution_count": None} if cell["cell_type"] == "code" else _folded(cell)
         for cell in notebook["cells"]
         if ASSERTION not in cell["metadata"].get("tags", ())
     ]
@@ -113,6 +126,13 @@ def open_lab(folder: Path, arguments: Sequence[str] = ()) -> None:
     os.execv(sys.executable, [*command, *arguments])  # noqa: S606
 
 
+def _folded(cell: dict[str, Any]) -> dict[str, Any]:
+    """Fold the section that this cell of prose begins, if it is a deeper one."""
+    if not DEEPER.match("".join(cell["source"])):
+        return cell
+    return {**cell, "metadata": {**cell["metadata"], "jp-MarkdownHeadingCollapsed": True}}
+
+
 # --- one file ----------------------------------------------------------------------------------------------------
 
 
@@ -140,8 +160,18 @@ def _written(folder: Path, files: dict[str, bytes], today: date) -> Update:
         else:
             kept[path] = _beside(folder, path, content, today)
         recorded[path] = mark
+    removed, left = [], []
+    for path in sorted(recorded.keys() - files.keys()):
+        own, mark = folder / path, recorded.pop(path)
+        if str(PurePosixPath(path).parent) not in PARTS:
+            continue  # no name that the course ever gave
+        if own.is_file() and _mark(path, own.read_bytes()) == mark:
+            own.unlink()
+            removed.append(path)
+        elif own.is_file():
+            left.append(path)
     _write(folder / STATE, (json.dumps(recorded, indent=1) + "\n").encode())
-    return Update(folder, tuple(made), tuple(replaced), kept)
+    return Update(folder, tuple(made), tuple(replaced), kept, tuple(removed), tuple(left))
 
 
 def _beside(folder: Path, path: str, content: bytes, today: date) -> str:

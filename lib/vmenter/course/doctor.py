@@ -1,4 +1,4 @@
-"""What works on this machine, and for what is missing the one line that installs it."""
+"""What works on this machine, or in this browser's tab, and for what is missing the one line that installs it."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from vmenter import LabError
+from vmenter import LabError, in_browser
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -29,7 +29,9 @@ class Check:
 
 def examine(tell: Callable[[str], None] = lambda _: None) -> tuple[Check, ...]:
     """Try everything out, for real: assemble, decode, run, lay out. `tell` hears how far it is."""
-    trials = (_python, _assembler, _decoder, _emulator, _layout, _lab, _browser, _objdump)
+    desktop = (_python, _assembler, _decoder, _emulator, _layout, _lab, _browser, _objdump)
+    tab = (_python, _assembler, _decoder, _interpreter, _layout, _limits, _storage)
+    trials = tab if in_browser() else desktop
     checks: list[Check] = []
     for number, trial in enumerate(trials, 1):
         tell("\n".join([*([report(tuple(checks))] if checks else []), f"… trying {number} of {len(trials)}"]))
@@ -82,9 +84,8 @@ def _attempt(action: Callable[[], str]) -> tuple[bool, str]:
 
 def _python() -> Check:
     fits = sys.version_info >= (3, 11)
-    return Check(
-        "Python", "3.11 or newer", fits, platform.python_version(), remedy="see python.org, then `make setup`"
-    )
+    found = platform.python_version() + (", in this browser's tab" if in_browser() else "")
+    return Check("Python", "3.11 or newer", fits, found, remedy="see python.org, then `make setup`")
 
 
 def _assembler() -> Check:
@@ -98,7 +99,8 @@ def _assembler() -> Check:
 
     works, found = _attempt(trial)
     purpose = "only typing your own assembly needs it; the lab's own objects are there"
-    return Check("assembler", purpose, works, found, needed=False, remedy=_package("clang"))
+    remedy = _reinstall() if in_browser() else _package("clang")
+    return Check("assembler", purpose, works, found, needed=False, remedy=remedy)
 
 
 def _decoder() -> Check:
@@ -108,7 +110,7 @@ def _decoder() -> Check:
         return "Capstone: " + decode(bytes.fromhex("0f002d00000000"))[0].text
 
     works, found = _attempt(trial)
-    return Check("decoder", "Capstone", works, found, remedy="pip install -r requirements.txt")
+    return Check("decoder", "Capstone", works, found, remedy=_reinstall())
 
 
 def _emulator() -> Check:
@@ -133,15 +135,71 @@ def _layout() -> Check:
         from vmenter.views.drawings.diagram import layout  # noqa: PLC0415
 
         layout("digraph { a -> b }")
-        return "Graphviz, from its wheel"
+        return "Graphviz, in WebAssembly" if in_browser() else "Graphviz, from its wheel"
 
     works, found = _attempt(trial)
-    return Check("layout", "Graphviz, for the diagrams", works, found, remedy="pip install -r requirements.txt")
+    return Check("layout", "Graphviz, for the diagrams", works, found, remedy=_reinstall())
 
 
 def _lab() -> Check:
     works, found = _attempt(lambda: f"JupyterLab {version('jupyterlab')}")
     return Check("JupyterLab", "for the notebooks", works, found, remedy="pip install -r requirements.txt")
+
+
+def _interpreter() -> Check:
+    def trial() -> str:
+        from vmenter.code.image import from_bytes  # noqa: PLC0415
+        from vmenter.emulator.machine import Machine  # noqa: PLC0415
+        from vmenter.patching.lab import lab_object  # noqa: PLC0415
+
+        steps = len(Machine(from_bytes(lab_object("patching"), "patching")).run("three_way").steps)
+        if not steps:
+            raise LabError("nothing runs")
+        return "the course's own interpreter"
+
+    works, found = _attempt(trial)
+    return Check("CPU", "runs the lab's code", works, found, remedy=_reinstall())
+
+
+def _limits() -> Check:
+    def trial() -> str:
+        from vmenter.course.exercises.limited import SECONDS, results  # noqa: PLC0415
+
+        if results("def answer(x):\n    return x > 1\n", "answer", [(1,), (2,)]) != [False, True]:
+            raise LabError("a function gives what it should not")
+        return (
+            f"a function of yours ends after {SECONDS:.0f} s; where none of its lines is reached any more, "
+            "Restart Kernel ends it, and no answer is lost"
+        )
+
+    works, found = _attempt(trial)
+    return Check("limits", "for answers that are functions", works, found, remedy=_reinstall())
+
+
+def _storage() -> Check:
+    def trial() -> str:
+        from vmenter.course import progress  # noqa: PLC0415
+
+        file = progress.path()
+        if file is None:
+            return "nothing is kept, as VMENTER_PROGRESS says"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        probe = file.with_name(f".{file.name}.probe")
+        probe.write_text("kept", encoding="utf-8")
+        kept = probe.read_text(encoding="utf-8")
+        probe.unlink()
+        if kept != "kept":
+            raise LabError("what is written is not what is read")
+        return f"progress is kept in {file}, in this browser's storage"
+
+    works, found = _attempt(trial)
+    remedy = "leave the private window, or let this page store data; until then, export your work before you leave"
+    return Check("storage", "keeps your progress", works, found, needed=False, remedy=remedy)
+
+
+def _reinstall() -> str:
+    """Return how to get what comes with the course."""
+    return "reload the page" if in_browser() else "pip install -r requirements.txt"
 
 
 def find_browser() -> str | None:

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 
 import platformdirs
 
+from vmenter import in_browser
+
 VARIABLE = "VMENTER_PROGRESS"
 OFF = "off"
 LONGEST = 20_000  # characters of an answer that are kept
@@ -205,7 +207,14 @@ def _write(file: Path, text: str) -> None:
 
 @contextmanager
 def _alone(file: Path) -> Iterator[Path]:
-    """Wait until no other notebook writes; give the file. `OSError` if that takes too long."""
+    """Wait until no other notebook writes; give the file. `OSError` if that takes too long.
+
+    A browser's tab has no locks that a restart of the kernel would take away: there, nobody waits. One reader
+    writes in one notebook at a time, for some milliseconds, and a file is still replaced whole.
+    """
+    if in_browser():
+        yield file
+        return
     from filelock import FileLock, Timeout  # noqa: PLC0415  (slow to import, not always needed)
 
     lock = FileLock(file.with_name(f".{file.name}.lock"), timeout=PATIENCE, poll_interval=0.005)

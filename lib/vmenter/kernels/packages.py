@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from vmenter import LabError
 from vmenter.code.elf import ONLY
 from vmenter.code.files import opened
-from vmenter.code.unpack import CHUNK, MAX_RATIO, MEMORY
+from vmenter.code.unpack import CHUNK, MAX_RATIO, MEMORY, zstd_reader
 from vmenter.code.visible import visible
 
 MODULES = ("kvm-intel.ko", "kvm-amd.ko")
@@ -220,10 +220,7 @@ def _unpacked(part: _Part, name: str) -> Stream:
     elif magic.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")):
         source = io.BufferedReader(_Xz(plain), CHUNK)
     elif magic.startswith(b"\x28\xb5\x2f\xfd"):
-        import zstandard  # noqa: PLC0415  (only where it is needed)
-
-        decompressor = zstandard.ZstdDecompressor(max_window_size=MEMORY)
-        source = decompressor.stream_reader(plain, read_across_frames=True)
+        source = zstd_reader(plain)
     return Stream(source, min(MAX_PACKAGE, CHUNK + MAX_RATIO * part.size), name)
 
 

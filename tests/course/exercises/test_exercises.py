@@ -64,6 +64,13 @@ def test_a_dollar_sign_stands_in_code_alone_where_it_makes_no_formula(task):
         assert "$" not in re.sub(r"`[^`]*`", "", text)
 
 
+def test_code_and_stress_in_a_text_are_shown_and_not_their_marks():
+    shown = "".join(task._repr_html_() for task in TASKS.values())
+    told = re.sub(r"<(pre|code)[^>]*>.*?</\1>", "", shown, flags=re.DOTALL)
+    assert "<em>every</em>" in told
+    assert re.findall(r"`|\*[a-z]|[a-z]\*", told) == []
+
+
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_a_task_has_three_hints_that_grow(task):
     assert len(task.hints) == 3

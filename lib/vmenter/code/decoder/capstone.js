@@ -58,10 +58,10 @@
     return lines.join("\n");
   };
 
-  // The place of an instruction's cs_x86; null for bytes that are none.
+  // The place of an instruction's cs_x86; undefined for bytes that are none, which Python sees as None.
   const x86 = (code) => {
     put(code, 0);
-    return step(whole) ? view().getUint32(whole.one + 236, true) + 96 : null;
+    return step(whole) ? view().getUint32(whole.one + 236, true) + 96 : undefined;
   };
   const encoding = (code) => {
     const at = x86(code);
@@ -91,7 +91,7 @@
   };
   const detail = (code) => {
     const at = x86(code);
-    if (!at) return null;
+    if (!at) return undefined;
     const memory = view();
     const groups = new Uint8Array(capstone.d.buffer, at - 13, memory.getUint8(at - 5));
     return [

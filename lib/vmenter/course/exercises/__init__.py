@@ -107,9 +107,10 @@ def _what(answer: Any) -> str:
 
 
 def _rich(text: str) -> str:
-    """Escape text for HTML, with `code` between backquotes."""
+    """Escape text for HTML, with `code` between backquotes and *stress* between stars."""
     parts = escape(text).split("`")
-    return "".join(f"<code>{part}</code>" if n % 2 else part for n, part in enumerate(parts))
+    stressed = (re.sub(r"\*(\w[^*\n]*)\*", r"<em>\1</em>", part) for part in parts)
+    return "".join(f"<code>{parts[n]}</code>" if n % 2 else part for n, part in enumerate(stressed))
 
 
 def _minutes(solution: str) -> int:

@@ -14,7 +14,7 @@ import time
 from collections import namedtuple
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -104,17 +104,27 @@ def words(write: Callable[[object], str], value: object) -> str:
         return f"what cannot be written out: {type(error).__name__}"
 
 
-def run(job: dict[str, Any], place: mmap.mmap) -> dict[str, Any]:
-    """Run the function on each input; what it returned, or the first thing that went wrong."""
-    found: list[Any] = []
+def traced(note: Callable[[int], None]) -> Callable[[], None]:
+    """Have `note` told every line of the function, before it runs; return what ends that."""
 
     def trace(frame: FrameType, _event: str, _argument: object) -> Any:
         if frame.f_code.co_filename != NAME:
             return None
-        struct.pack_into("<ii", place, 0, frame.f_lineno, len(found))
+        note(frame.f_lineno)
         return trace
 
     sys.settrace(trace)
+    return partial(sys.settrace, None)
+
+
+def run(
+    job: dict[str, Any],
+    place: mmap.mmap | bytearray,
+    follow: Callable[[Callable[[int], None]], Callable[[], None]] = traced,
+) -> dict[str, Any]:
+    """Run the function on each input; what it returned, or the first thing that went wrong."""
+    found: list[Any] = []
+    stop = follow(lambda line: struct.pack_into("<ii", place, 0, line, len(found)))
     try:
         names: dict[str, Any] = {"__name__": "answer"}
         exec(compile(job["source"], NAME, "exec"), names)  # noqa: S102  (what this process is for)
@@ -122,11 +132,11 @@ def run(job: dict[str, Any], place: mmap.mmap) -> dict[str, Any]:
         for values in job["inputs"]:
             result = function(*map(frozen, values))
             if not fits(result, job.get("wish", TRUTH)):
-                sys.settrace(None)
+                stop()
                 return {"returned": f"{words(repr, result)[:60]} ({type(result).__name__})", "input": len(found)}
             found.append(result)
     except BaseException as error:  # noqa: BLE001  (whatever it is: SystemExit, MemoryError, …)
-        sys.settrace(None)
+        stop()
         line = error.lineno if isinstance(error, SyntaxError) else None
         step = error.__traceback__
         while step is not None:
@@ -135,7 +145,7 @@ def run(job: dict[str, Any], place: mmap.mmap) -> dict[str, Any]:
             step = step.tb_next
         return {"error": type(error).__name__, "text": words(str, error)[:300], "line": line, "input": len(found)}
     finally:
-        sys.settrace(None)
+        stop()
     return {"results": found}
 
 

@@ -10,6 +10,7 @@ cannot lean on what happens to stand in somebody's notebook. What holds:
   kernel does not count for root. A watching process ends all that was started nevertheless, in whatever session.
 - On macOS: the same as for an ordinary account, but memory has no bound there, and nobody watches.
 - On Windows: nothing more.
+- In a browser's tab there are no processes: `limited_in_tab` says what holds.
 
 It is a guard against accidents, not against malice: the function runs under the learner's own account.
 """
@@ -29,9 +30,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from vmenter import LabError
+from vmenter import LabError, in_browser
 from vmenter.course.exercises._limited import BYTES, ENDED, HEAD, LATE, PAIR, TRUTH, words
 from vmenter.course.exercises.gathered import entry, text_with_helpers
+from vmenter.course.exercises.limited_in_tab import run_in_tab
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,17 +101,12 @@ def given(function: Any, name: str, inputs: Sequence[Input], wish: str, called: 
     keys are the attributes of a record.
     """
     text, name = source_of(function, name)
-    job = {"source": text, "name": name, "inputs": inputs, "wish": wish, "seconds": SECONDS}
-    with TemporaryDirectory(prefix="vmenter-", ignore_cleanup_errors=True) as folder_name:
-        folder = Path(folder_name)
-        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        (folder / "place").write_bytes(bytes(HEAD.size + RESULT + 24 * len(inputs)))
-        with (folder / "place").open("rb") as file:  # open before the function runs, which may remove its folder
-            how, status = _run(folder)
-            line, done, told, worked, length = HEAD.unpack(file.read(HEAD.size))
-            data = file.read(length) if length > 0 else b""
+    job = json.dumps({"source": text, "name": name, "inputs": inputs, "wish": wish, "seconds": SECONDS})
+    size = HEAD.size + RESULT + 24 * len(inputs)
+    how, status, place = run_in_tab(job, size) if in_browser() else _run_child(job, size)
+    line, done, told, worked, length = HEAD.unpack_from(place)
     how, status = (told or how, worked or status) if sys.platform == "linux" else (how, status)
-    found = json.loads(data) if data and how == ENDED and status == 0 else None
+    found = json.loads(place[HEAD.size :][:length]) if length > 0 and how == ENDED and status == 0 else None
     at = max(0, min(found["input"] if found and "input" in found else done, len(inputs) - 1))
     call = called[at] if called else f"{name}{inputs[at]!r}"
     if found is None:
@@ -126,6 +123,17 @@ def given(function: Any, name: str, inputs: Sequence[Input], wish: str, called: 
 
 
 _WISHES = {TRUTH: "True or False", PAIR: "a pair of numbers, or None", BYTES: "a text of bytes"}
+
+
+def _run_child(job: str, size: int) -> tuple[int, int, bytes]:
+    """Run a job in a child: how it ended, its exit status, and what it left in its file of this size."""
+    with TemporaryDirectory(prefix="vmenter-", ignore_cleanup_errors=True) as folder_name:
+        folder = Path(folder_name)
+        (folder / "job.json").write_text(job, encoding="utf-8")
+        (folder / "place").write_bytes(bytes(size))
+        with (folder / "place").open("rb") as file:  # open before the function runs, which may remove its folder
+            how, status = _run(folder)
+            return how, status, file.read(size)
 
 
 def _run(folder: Path) -> tuple[int, int]:

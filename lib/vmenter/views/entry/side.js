@@ -8,6 +8,8 @@ const SIZES = [
   ["whole", "at a glance"],
   ["full", "full height"],
 ];
+const LETTERS = 12; // how high a drawing's letters are, and what is the least on a screen, in pixels
+const SMALLEST = 11;
 const FOLDED = ["selection", "events", "verdict", "flow", "buffers"];
 const SHAPES = {
   V: "9,2 23,2 30,9 30,23 23,30 9,30 2,23 2,9",
@@ -108,7 +110,10 @@ export function makeSide(id, index, inStep) {
   );
   node("way", "p", { className: "vm-hidden", id: `${id}-way-${index}` });
   node("canvas", "div", { className: "vm-canvas", role: "region", tabIndex: 0, "aria-describedby": parts.way.id });
-  new ResizeObserver(() => begin(parts)).observe(parts.canvas);
+  new ResizeObserver(() => {
+    glance(parts);
+    begin(parts);
+  }).observe(parts.canvas);
   new ResizeObserver(() => turn(parts)).observe(parts.events);
   parts.flow = panel(
     "The way through the code",
@@ -325,6 +330,7 @@ function drawFlow(parts, flow, drawing) {
   svg.setAttribute("aria-label", `The code of ${flow.era} and the way taken`);
   for (const number of svg.querySelectorAll(".vm-order")) number.remove();
   paint(parts.groups, flow.marks);
+  glance(parts);
   for (const [key, number] of Object.entries(flow.order)) {
     for (const group of parts.groups.get(key) ?? []) group.append(numbered(group, number));
   }
@@ -341,11 +347,22 @@ function begin(parts) {
   parts.canvas.scrollTop = 0;
 }
 
+// Where the whole drawing is so small that code could not be read, shapes and the names of functions stay.
+function glance(parts) {
+  const { canvas } = parts;
+  const drawing = canvas.querySelector(".vm-diagram");
+  if (!drawing) return;
+  const scale = drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width;
+  canvas.toggleAttribute("data-glance", canvas.dataset.size === "whole" && scale < SMALLEST / LETTERS);
+  canvas.style.setProperty("--vm-glance", `${SMALLEST / scale}px`);
+}
+
 function resize(parts, size) {
   SIZES.forEach(([name], at) => {
     parts.sizes.children[at].firstChild.checked = name === size;
   });
   parts.canvas.dataset.size = size;
+  glance(parts);
   parts.begun = false;
   begin(parts);
 }
