@@ -1,14 +1,16 @@
-"""How many VM-Enters a second the machine runs on one core: `python tests/bench_machine.py`."""
+"""How many VM-Enters a second the machine runs on one core, on either CPU: `python tests/bench_machine.py`."""
 
 import time
 from collections.abc import Callable
 
-from lab_images import STUB, VM, VM_MMIO, lab, patched
+from lab_images import STUB, VM, VM_MMIO, code, lab, patched
 
 from vmenter.emulator.buffers import left
+from vmenter.emulator.choice import NAMES, new_cpu
 from vmenter.emulator.machine import Machine
-from vmenter.emulator.memory import VCPU
+from vmenter.emulator.memory import FLUSH_PAGES, VCPU
 
+LOOP = "xor %eax, %eax\n1: movzbl (%rdi,%rax), %ecx\nadd $16, %eax\ncmp $0x10000, %eax\njne 1b\nvmlaunch"
 SECONDS = 1.0  # of each measurement
 
 
@@ -23,12 +25,19 @@ def rate(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Print one line for each way to use a machine."""
+    """Print one line for each way to use a machine, for each CPU."""
+    for name in NAMES:
+        measure(name)
+
+
+def measure(cpu: str) -> None:
+    """Print the lines of one CPU."""
     image = patched(lab(STUB), VM)
     others = [patched(lab(STUB), *features) for features in ((), (VM,), (VM_MMIO,), (VM, VM_MMIO))]
-    machine = Machine(image)
+    machine = Machine(image, cpu=cpu)
     arguments = {"rdi": VCPU, "rsi": 5}
     steps = len(machine.run("enter", arguments).steps)
+    looping = Machine(code(LOOP), cpu=cpu)
     turn = iter(range(1 << 60))
     ways: dict[str, Callable[[], object]] = {
         "run": lambda: machine.run("enter", arguments),
@@ -39,9 +48,12 @@ def main() -> None:
             machine.load(others[next(turn) % 4]),
             machine.run("enter", arguments).distance,
         ),
-        "make a machine, run": lambda: Machine(image).run("enter", arguments),
+        "run a loop of 4,096 loads over 64 KiB": lambda: looping.run("start", {"rdi": FLUSH_PAGES}),
+        "make a machine, run": lambda: Machine(image, cpu=cpu).run("enter", arguments),
     }
-    print(f"VM-Enters a second, a stub of {steps} instructions, all of them traced, one core")
+    print(
+        f"VM-Enters a second, a stub of {steps} instructions, all of them traced, one core, {new_cpu(cpu).title}"
+    )
     for name, work in ways.items():
         print(f"{rate(work):>10,.0f}  {name}")
 

@@ -15,7 +15,7 @@ from places import TESTS
 import vmenter
 from vmenter import LabError
 from vmenter.code.image import MODULE_BASE, from_bytes
-from vmenter.emulator.cpu import NAMES, OVERRIDE
+from vmenter.emulator.choice import NAMES, OVERRIDE
 from vmenter.emulator.machine import (
     FB_CLEAR_DIS,
     HOST_REGISTERS,

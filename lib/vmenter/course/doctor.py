@@ -115,16 +115,15 @@ def _decoder() -> Check:
 
 def _emulator() -> Check:
     def trial() -> str:
-        import unicorn  # noqa: PLC0415
-        from unicorn import x86_const  # noqa: PLC0415
+        from vmenter.emulator.choice import new_cpu  # noqa: PLC0415
 
-        machine = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
-        machine.mem_map(0x1000, 0x1000)
-        machine.mem_write(0x1000, b"\x48\xff\xc0")  # inc %rax
-        machine.emu_start(0x1000, 0x1003)
-        if machine.reg_read(x86_const.UC_X86_REG_RAX) != 1:
+        cpu = new_cpu()
+        cpu.map(0x1000, 0x1000)
+        cpu.write(0x1000, b"\x48\xff\xc0")  # inc %rax
+        cpu.run(0x1000, 0x1003)
+        if cpu.get("rax") != 1:
             raise LabError("the emulator counts wrong")
-        return f"Unicorn {unicorn.__version__}"
+        return cpu.title
 
     works, found = _attempt(trial)
     return Check("emulator", "Unicorn", works, found, remedy="pip install -r requirements.txt")

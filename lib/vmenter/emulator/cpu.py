@@ -1,9 +1,8 @@
 """The seam between the machine and what executes instructions for it: a `Cpu`.
 
-There are two. Natively it is Unicorn (`unicorn_cpu`). In a browser's tab, where no such library can be loaded, it
-is an interpreter of our own (`interpreter`), held equal to Unicorn by tests/emulator/test_interpreter*.py. Both
-execute x86-64 in long mode at CPL 0, without paging, and know nothing of the course: what an instruction means for
-it is the `Watcher`'s business.
+There are two, Unicorn (`unicorn_cpu`) and an interpreter of our own (`interpreter`); `choice` says which is used.
+Both execute x86-64 in long mode at CPL 0, without paging, and know nothing of the course: what an instruction
+means for it is the `Watcher`'s business.
 
 A CPU of either kind tells its watcher everything in the same order:
 
@@ -17,12 +16,9 @@ A CPU of either kind tells its watcher everything in the same order:
    them, a read is only if its first byte is there. An address has 52 bits.
 """
 
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
-
-from vmenter import LabError, in_browser
 
 if TYPE_CHECKING:
     from vmenter.emulator.trace import RawAccess
@@ -32,8 +28,6 @@ GENERAL = (
     "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
     "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
 )  # fmt: skip
-NAMES = ("unicorn", "interpreter")
-OVERRIDE = "VMENTER_CPU"  # the environment variable that names one of them
 
 
 class Trouble(StrEnum):
@@ -82,10 +76,28 @@ class Watcher(Protocol):
         """Say in `pause_at` when to ask again, or stop the CPU."""
 
 
+class Nobody:
+    """A watcher that does not watch."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.accesses: list[RawAccess] = []
+        self.plain: set[int] = set()
+        self.pause_at = 1 << 60
+
+    def arrived(self, address: int) -> None:
+        """Want to hear no more of it."""
+        self.plain.add(address)
+
+    def paused(self) -> None:
+        """Go on."""
+
+
 class Cpu(Protocol):
     """Something that executes x86-64 instructions. Registers go by name: `GENERAL`, rip, rflags, gs_base."""
 
     name: str
+    title: str  # the name with what a reader may want to know
 
     def map(self, address: int, size: int) -> None:
         """Give memory to whole pages; it holds zeros."""
@@ -122,17 +134,3 @@ class Cpu(Protocol):
 
     def stop(self) -> None:
         """End `run` before the instruction at hand; for the watcher."""
-
-
-def new_cpu(name: str = "") -> Cpu:
-    """Return a CPU: the one named, or the one that $VMENTER_CPU names, or the one that fits the platform."""
-    name = name or os.environ.get(OVERRIDE, "") or ("interpreter" if in_browser() else "unicorn")
-    if name == "unicorn":
-        from vmenter.emulator.unicorn_cpu import UnicornCpu  # noqa: PLC0415  (not to be had everywhere)
-
-        return UnicornCpu()
-    if name == "interpreter":
-        from vmenter.emulator.interpreter.cpu import Interpreter  # noqa: PLC0415  (not needed everywhere)
-
-        return Interpreter()
-    raise LabError(f"no CPU named {name!r}; there are {' and '.join(NAMES)} (${OVERRIDE} chooses)")

@@ -1,8 +1,8 @@
 """Run kernel code up to VM-Enter, on an emulated CPU, and say what happened: a `Trace`.
 
 A `Machine` holds one image, lab or real, already patched; it is made once and run many times, each run from the
-same beginning. Which CPU executes it does not matter here (`cpu`). What a CPU does not know or gets wrong is put
-right here:
+same beginning. Which CPU executes it does not matter here (`cpu`, `choice`). What a CPU does not know or gets
+wrong is put right here:
 
 - VMLAUNCH, VMRESUME and VMRUN end a run before they execute. VMREAD, VMWRITE, VMLOAD, VMSAVE, CLGI and STGI are
   stepped over; VMREAD and VMWRITE then leave the flags of success. Any other instruction that the emulator
@@ -22,7 +22,8 @@ from functools import lru_cache
 from vmenter import LabError
 from vmenter.code.image import Image
 from vmenter.code.instructions import Instruction, decode
-from vmenter.emulator.cpu import Cpu, Fault, Trouble, new_cpu
+from vmenter.emulator.choice import new_cpu
+from vmenter.emulator.cpu import Cpu, Fault, Trouble
 from vmenter.emulator.memory import (
     GDT,
     GS_BASE,

@@ -39,6 +39,7 @@ class UnicornCpu:
     """A `Cpu` of a model that knows STAC and CLAC."""
 
     name = "unicorn"
+    title = f"Unicorn {unicorn.__version__}"
 
     def __init__(self) -> None:
         make: Any = unicorn.Uc  # what its methods are is found out when it is made

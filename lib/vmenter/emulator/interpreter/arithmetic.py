@@ -40,6 +40,14 @@ def between(core: Core, parts: Parts, number: int, size: int, place: Operand, ot
     compute, after = operation(core, number, size), parts.after
     if number == CMP:
         return compared(compute, place.get, other, after)
+    if place.whole is not None:
+        regs, here, mask = core.registers, place.whole, MASK[size]
+
+        def on_register() -> int:
+            regs[here] = compute(regs[here] & mask, other())
+            return after
+
+        return on_register
     return edit(place, core, size, after, lambda value: compute(value, other()))
 
 

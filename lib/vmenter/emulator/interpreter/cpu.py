@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vmenter.emulator.cpu import GENERAL, Fault, Trouble, Watcher
+from vmenter.emulator.cpu import GENERAL, Fault, Nobody, Trouble, Watcher
 from vmenter.emulator.interpreter.core import ALL, INSIDE, PHYSICAL, Core, Special
 from vmenter.emulator.interpreter.jumps import Halted
 from vmenter.emulator.interpreter.parts import Op
@@ -54,6 +54,7 @@ class Interpreter:
     """A `Cpu` in Python."""
 
     name = "interpreter"
+    title = "the lab's own interpreter"
 
     def __init__(self) -> None:
         self._core = Core()
@@ -63,6 +64,7 @@ class Interpreter:
         self._built: dict[tuple[int, bytes], Op] = {}
         self._stopped = False
         self._until = 0
+        self.watch(Nobody())
 
     # --- memory and registers ---
 
@@ -119,8 +121,10 @@ class Interpreter:
 
     def watch(self, watcher: Watcher) -> None:
         """Tell this watcher from now on."""
-        self._watcher = watcher
+        self._watcher: Watcher = watcher
         self._core.steps, self._core.accesses = watcher.steps, watcher.accesses
+        self._built.clear()  # they hold on to the lists of the last one
+        self.forget_code()
 
     def forget_code(self) -> None:
         """Have every instruction looked at again. What was built of the same bytes serves again."""

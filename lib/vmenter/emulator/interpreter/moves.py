@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from vmenter.emulator.interpreter.core import ALL, Core
 from vmenter.emulator.interpreter.flags import MASK, condition, signed
-from vmenter.emulator.interpreter.operands import address, based, memory, offset, reg, register, rm
+from vmenter.emulator.interpreter.operands import based, fill, memory, offset, reg, register, rm
 from vmenter.emulator.interpreter.parts import Op, Parts, Unknown
 
 RSP, RBP = 4, 5
@@ -24,9 +24,10 @@ def mov(core: Core, parts: Parts) -> Op:
     """88 to 8B: register and register or memory, either way."""
     opcode, after, regs = parts.opcode, parts.after, core.registers
     size = parts.width(opcode)
-    if size == 8 and parts.mode != 3:  # by far the most frequent one
-        number, where = parts.reg, address(core, parts)
-        if opcode == 0x8B:
+    here, there = reg(core, parts, size), rm(core, parts, size)
+    if there.address and size == 8:  # by far the most frequent one
+        number, where = parts.reg, there.address
+        if opcode & 2:
             load = core.loader(8)
 
             def fetch() -> int:
@@ -41,8 +42,7 @@ def mov(core: Core, parts: Parts) -> Op:
             return after
 
         return put_away
-    here, there = reg(core, parts, size), rm(core, parts, size)
-    return move(there.get, here.put, after) if opcode & 2 else move(here.get, there.put, after)
+    return fill(core, here, there.get, after) if opcode & 2 else fill(core, there, here.get, after)
 
 
 def mov_constant(core: Core, parts: Parts) -> Op:
@@ -55,7 +55,7 @@ def mov_constant(core: Core, parts: Parts) -> Op:
         place = rm(core, parts, size)
     else:
         place = register(core, parts.in_opcode, size, rex=parts.rex)
-    return move(lambda: value, place.put, parts.after)
+    return fill(core, place, lambda: value, parts.after)
 
 
 def mov_absolute(core: Core, parts: Parts) -> Op:
@@ -72,10 +72,10 @@ def mov_absolute(core: Core, parts: Parts) -> Op:
 def extend(core: Core, parts: Parts) -> Op:
     """MOVZX, MOVSX, MOVSXD: a smaller operand, with zeros or its sign in front."""
     narrow = 4 if parts.opcode == 0x63 else 1 + (parts.second & 1)
-    get, put, mask = rm(core, parts, narrow).get, reg(core, parts, parts.size).put, MASK[parts.size]
+    get, here, mask = rm(core, parts, narrow).get, reg(core, parts, parts.size), MASK[parts.size]
     if parts.second in (0xB6, 0xB7):
-        return move(get, put, parts.after)
-    return move(lambda: signed(get(), narrow) & mask, put, parts.after)
+        return fill(core, here, get, parts.after)
+    return fill(core, here, lambda: signed(get(), narrow) & mask, parts.after)
 
 
 def extend_rax(core: Core, parts: Parts) -> Op:
@@ -98,13 +98,7 @@ def lea(core: Core, parts: Parts) -> Op:
     if parts.mode == 3:
         raise Unknown
     where, mask = offset(core, parts), MASK[parts.size]
-    put, after = reg(core, parts, parts.size).put, parts.after
-
-    def op() -> int:
-        put(where() & mask)
-        return after
-
-    return op
+    return fill(core, reg(core, parts, parts.size), lambda: where() & mask, parts.after)
 
 
 def xchg(core: Core, parts: Parts) -> Op:

@@ -16,7 +16,8 @@ class Operand(NamedTuple):
 
     get: Get
     put: Put
-    address: Get | None  # None: a register
+    address: Get | None = None  # None: a register
+    whole: int | None = None  # the register's number, where what is put there is all that it holds
 
 
 def register(core: Core, number: int, size: int, *, rex: int) -> Operand:
@@ -27,26 +28,26 @@ def register(core: Core, number: int, size: int, *, rex: int) -> Operand:
         def put(value: int) -> None:
             regs[number] = value
 
-        return Operand(lambda: regs[number], put, None)
+        return Operand(lambda: regs[number], put, whole=number)
     if size == 4:  # what is put here clears the upper half
 
         def put_half(value: int) -> None:
             regs[number] = value
 
-        return Operand(lambda: regs[number] & 0xFFFF_FFFF, put_half, None)
+        return Operand(lambda: regs[number] & 0xFFFF_FFFF, put_half, whole=number)
     if size == 1 and not rex and number >= 4:
         low = number - 4
 
         def put_high(value: int) -> None:
             regs[low] = regs[low] & ~0xFF00 | value << 8
 
-        return Operand(lambda: regs[low] >> 8 & 0xFF, put_high, None)
+        return Operand(lambda: regs[low] >> 8 & 0xFF, put_high)
     mask = MASK[size]
 
     def put_part(value: int) -> None:
         regs[number] = regs[number] & ~mask | value
 
-    return Operand(lambda: regs[number] & mask, put_part, None)
+    return Operand(lambda: regs[number] & mask, put_part)
 
 
 def reg(core: Core, parts: Parts, size: int) -> Operand:
@@ -94,8 +95,35 @@ def based(core: Core, parts: Parts, inside: Get) -> Get:
     return lambda: inside() + bases[number] & ALL
 
 
+def fill(core: Core, place: Operand, get: Get, after: int) -> Op:
+    """Return an instruction that gets something and puts it in a place."""
+    if place.whole is None:
+        put = place.put
+
+        def op() -> int:
+            put(get())
+            return after
+
+        return op
+    regs, number = core.registers, place.whole
+
+    def into_register() -> int:
+        regs[number] = get()
+        return after
+
+    return into_register
+
+
 def edit(place: Operand, core: Core, size: int, after: int, change: Callable[[int], int]) -> Op:
     """Return an instruction that puts something else in a place, made of what is there."""
+    if place.whole is not None:
+        regs, number, mask = core.registers, place.whole, MASK[size]
+
+        def in_whole() -> int:
+            regs[number] = change(regs[number] & mask)
+            return after
+
+        return in_whole
     if place.address is None:
         get, put = place.get, place.put
 
