@@ -33,7 +33,7 @@ def function(text: str) -> Any:
     """Return the JavaScript function that `text` is an expression for."""
     from pyodide.code import run_js  # noqa: PLC0415  (only a tab has it)
 
-    return run_js(f"({text})")
+    return run_js(f"({text.strip().removesuffix(';')})")
 
 
 def javascript(value: Any) -> Any:

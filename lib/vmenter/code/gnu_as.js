@@ -44,4 +44,4 @@
     const { exists } = FS.analyzePath("/object");
     return [status, exists ? FS.readFile("/object") : undefined, lines.join("\n")];
   };
-}
+};

@@ -54,7 +54,8 @@
   const lite = (code, address) => {
     put(code, address);
     const lines = [];
-    while (step(plain)) lines.push(`${view().getUint16(plain.one + 16, true)}\t${text(plain.one + 42)}\t${text(plain.one + 74)}`);
+    while (step(plain))
+      lines.push(`${view().getUint16(plain.one + 16, true)}\t${text(plain.one + 42)}\t${text(plain.one + 74)}`);
     return lines.join("\n");
   };
 
@@ -104,4 +105,4 @@
     ];
   };
   return { lite, encoding, detail };
-}
+};
