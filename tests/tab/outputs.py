@@ -35,6 +35,10 @@ def shown(outputs):
         elif one["output_type"] == "error":
             found.append({"error": one["ename"], "text": one["evalue"]})
         else:
-            data = {kind: text if isinstance(text, str) else "".join(text) for kind, text in one["data"].items() if kind != WIDGET}
+            data = {
+                kind: text if isinstance(text, str) else "".join(text)
+                for kind, text in one["data"].items()
+                if kind != WIDGET
+            }
             found.append({kind: _same(text) for kind, text in data.items()})
     return [{key: _same(text) for key, text in one.items()} for one in found]

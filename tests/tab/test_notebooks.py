@@ -27,7 +27,10 @@ def test_every_cell_gives_what_is_committed(visit, path):
     for cell in cells:
         given, committed = shown(visit.run(cell.source)), shown(cell.outputs)
         if given != committed and not any(word in cell.source for word in OWN):
-            sides = [json.dumps(one, indent=1, ensure_ascii=False, sort_keys=True).replace("\\n", "\n").splitlines() for one in (committed, given)]
+            sides = [
+                json.dumps(one, indent=1, ensure_ascii=False, sort_keys=True).replace("\\n", "\n").splitlines()
+                for one in (committed, given)
+            ]
             lines = list(difflib.unified_diff(*sides, "committed", "in the tab", n=0, lineterm=""))
             wrong.append("\n".join([f"{cell.id}: {cell.source[:200]}", *lines[:30]]))
     assert not wrong, "\n\n".join(wrong)

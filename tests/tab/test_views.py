@@ -9,8 +9,16 @@ from .visit import Visit
 # Name: the cell, what is operated, and the keys that operate it.
 VIEWS = {
     "FirstMinute": ("from vmenter.views.first.widget import FirstMinute\nFirstMinute()", ".vm-first-go", "Enter"),
-    "LeakGame": ("from vmenter.views.leak.widget import LeakGame\nLeakGame()", "button.vm-button:enabled", "Enter"),
-    "PatchBench": ("from vmenter.views.patch.widget import PatchBench\nPatchBench()", ".vm-head input[type=checkbox]", "Space"),
+    "LeakGame": (
+        "from vmenter.views.leak.widget import LeakGame\nLeakGame()",
+        "button.vm-button:enabled",
+        "Enter",
+    ),
+    "PatchBench": (
+        "from vmenter.views.patch.widget import PatchBench\nPatchBench()",
+        ".vm-head input[type=checkbox]",
+        "Space",
+    ),
     "EntryExplorer": (
         "from vmenter.views.entry.widget import EntryExplorer\nEntryExplorer()",
         ".vm-controls input[type=checkbox]",
@@ -22,7 +30,11 @@ VIEWS = {
         "[role=gridcell]",
         "ArrowRight Enter",
     ),
-    "KernelBrowser": ("from vmenter.views.kernel.widget import KernelBrowser\nKernelBrowser()", ".vm-chip input", "Space"),
+    "KernelBrowser": (
+        "from vmenter.views.kernel.widget import KernelBrowser\nKernelBrowser()",
+        ".vm-chip input",
+        "Space",
+    ),
 }
 CLICKED = {"ExposureMap": 20}  # of those that can be operated, where it is not the first
 
@@ -44,7 +56,9 @@ def changed(view, act):
     twin = view.locator(TWIN)
     before = twin.text_content()
     act()
-    view.page.wait_for_function("([one, before]) => one.textContent !== before", arg=[twin.element_handle(), before], timeout=20_000)
+    view.page.wait_for_function(
+        "([one, before]) => one.textContent !== before", arg=[twin.element_handle(), before], timeout=20_000
+    )
     return twin.text_content() != before
 
 

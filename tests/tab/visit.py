@@ -1,12 +1,13 @@
 """A visit to the tab: its server, a browser that notes every request, and a kernel in the page."""
 
+import collections
 import re
 import threading
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from vmenter.course.tab import OUTPUT
-from vmenter.course.tab.serve import server
+from vmenter.course.tab.serve import Handler, server
 
 LOADED = 240_000  # ms that a first visit may take on a busy machine
 KERNEL = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
@@ -52,10 +53,19 @@ DONE = """() => {
 }"""
 
 
+class Noting(Handler):
+    """Notes what is asked for, by address of the server."""
+
+    asked = collections.defaultdict(list)  # noqa: RUF012
+
+    def log_request(self, code="-", size="-"):
+        self.asked[self.server.server_address[1]].append(self.path.lstrip("/"))
+
+
 @contextmanager
 def serving(folder=OUTPUT):
     """A running server of the tab; gives its address."""
-    with server(folder) as running:
+    with server(folder, handler=Noting) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_address[1]}"
         running.shutdown()
@@ -67,14 +77,24 @@ class Visit:
     def __init__(self, browser, address, **context):
         self.address = address
         self.context = browser.new_context(viewport={"width": 1400, "height": 1000}, **context)
-        self.requests, self.mistakes = [], []
-        self.context.on("request", lambda request: self.requests.append(request.url))
+        self.requests, self.sent, self.mistakes = [], [], []
+        self.begun = len(self.from_host())
+        self.context.on("request", self._note)
         self.page = self._page()
 
     def _page(self):
         page = self.context.new_page()
         page.on("pageerror", lambda error: self.mistakes.append(str(error)))
         return page
+
+    def _note(self, request):
+        self.requests.append(request.url)
+        if request.method != "GET":
+            self.sent.append(request.url)
+
+    def from_host(self):
+        """Return the paths that reached the server since this visit began."""
+        return Noting.asked[urlsplit(self.address).port][getattr(self, "begun", 0) :]
 
     def open(self, path="", timeout=LOADED):
         """Go to an address of the tab's, and wait until its notebook stands there with a kernel."""
@@ -107,7 +127,10 @@ class Visit:
     def notebook(self, cells, name="test"):
         """Write a notebook of these cells, open it, and run them all."""
         self.page.evaluate(WRITE, [f"notebooks/{name}.ipynb", cells])
-        self.page.wait_for_function(f"{KERNEL}?.status === 'idle' && jupyterapp.shell.currentWidget.title.label === '{name}.ipynb'", timeout=LOADED)
+        self.page.wait_for_function(
+            f"{KERNEL}?.status === 'idle' && jupyterapp.shell.currentWidget.title.label === '{name}.ipynb'",
+            timeout=LOADED,
+        )
         self.run_all()
 
     def run_all(self):

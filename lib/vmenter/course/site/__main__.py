@@ -1,4 +1,4 @@
-"""`python -m vmenter.course.site [--tab ADDRESS] [FOLDER]`: build the site, in build/site if no folder is given."""
+"""`python -m vmenter.course.site [--tab ADDRESS] [FOLDER]`: build the site, in build/site if none is given."""
 
 import argparse
 from pathlib import Path

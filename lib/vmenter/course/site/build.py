@@ -32,8 +32,8 @@ LIGHT, DARK = "xcode", "github-dark"  # of Pygments' styles, both with enough co
 def build(folder: Path = OUTPUT, notebooks: Path = NOTEBOOKS, tab: str = "") -> list[Path]:
     """Write all files and return them, the entrance first. Raises `LabError` where there is no notebook.
 
-    `tab` is the address, from the pages' folder, of the tab in which the course runs (`make tab`); without one "run
-    this live" says how to get a kernel.
+    `tab` is the address, from the pages' folder, of the tab in which the course runs (`make tab`); without one
+    "run this live" says how to get a kernel.
     """
     found = sorted(notebooks.glob("[0-9][0-9]-*.ipynb"))
     if not found:

@@ -148,7 +148,9 @@ def _code(
         shown.append(_mount(view, f"{here}Run it live</a>" if run else HOW))
     elif is_view:
         where = f"{here}run it live</a>" if run else HOW
-        shown.append(f'<div class="needs"><p>The view itself needs a kernel; here are its words: {where}.</p></div>')
+        shown.append(
+            f'<div class="needs"><p>The view itself needs a kernel; here are its words: {where}.</p></div>'
+        )
     if guessing and shown and not task:
         summary = f"<summary>What this cell gives, folded until your guess ({guessing})</summary>"
         yield f'<details class="later" data-prediction="{guessing}">{summary}{"".join(shown)}</details>'
@@ -162,7 +164,7 @@ def _highlighted(source: str) -> str:
 
 
 def _mount(view: Live, how: str) -> str:
-    """Return the room for a view: the text twin, until a script puts the view there. `how`: a link to all of it."""
+    """Return the room for a view: the text twin, until a script puts the view there. `how`: a link to the rest."""
     start = json.dumps(view.start, ensure_ascii=False, sort_keys=True).replace("<", "\\u003c")
     twin = f'<pre tabindex="0">{escape(view.text)}</pre>'
     if view.folded:

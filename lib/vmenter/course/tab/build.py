@@ -1,7 +1,7 @@
 """The tab's folder: a page that begins, one file with a whole version of the course, what keeps it, and the site.
 
-The one file holds JupyterLite with the learner's copies, Python, and vmenter; `served/service-worker.js` unpacks it
-in the browser. So a host needs neither types nor compression, and a version is there whole or not at all.
+The one file holds JupyterLite with the learner's copies, Python, and vmenter; `served/service-worker.js` unpacks
+it in the browser. So a host needs neither types nor compression, and a version is there whole or not at all.
 """
 
 import gzip
@@ -20,13 +20,6 @@ OUTPUT = COURSE / "build" / "tab"
 WORK = COURSE / "build" / ".tab"  # what is fetched, and what lies between
 SERVED = Path(__file__).parent / "served"
 WORKER, PAGES, PACK = "service-worker.js", "pages", "course-{}.bin"
-# Whoever opens a notebook's address without the keeper is led to the page that begins.
-BEGIN = """<script>
-      if (!navigator.serviceWorker?.controller) {
-        const name = /notebooks\\/(\\d\\d-[\\w-]+)\\.ipynb/.exec(location.search)?.[1];
-        location.replace(`../index.html${name ? `?notebook=${name}` : ""}`);
-      }
-    </script>"""
 
 
 def build(folder: Path = OUTPUT, tell: Callable[[str], None] = lambda _: None) -> list[Path]:
@@ -60,8 +53,9 @@ def assemble(whole: Path, folder: Path) -> None:
     page = (SERVED / "index.html").read_text(encoding="utf-8")
     for name in ("front.css", "front.js"):
         page = page.replace(f"/* {name} */", (SERVED / name).read_text(encoding="utf-8"))
-    lab = (whole / "lab" / "index.html").read_text(encoding="utf-8").replace("<title>JupyterLite<", f"<title>{lite.APP}<")
-    lab = lab if BEGIN in lab else lab.replace("<head>", f"<head>\n    {BEGIN}", 1)
+    script = f"<head>\n    <script>\n{(SERVED / 'lab.js').read_text(encoding='utf-8')}</script>"
+    lab = (whole / "lab" / "index.html").read_text(encoding="utf-8")
+    lab = lab.replace("<title>JupyterLite<", f"<title>{lite.APP}<").replace("<head>", script, 1)
     (folder / "lab").mkdir(parents=True, exist_ok=True)
     for path, text in (("index.html", page), ("lab/index.html", lab)):
         for place in (whole, folder):
@@ -77,7 +71,7 @@ def assemble(whole: Path, folder: Path) -> None:
 
 
 def pack(folder: Path) -> bytes:
-    """Return all files of a folder as one: the length of a list of paths and sizes, the list, all content; gzipped."""
+    """Return all files of a folder as one, gzipped: the length of a list of paths and sizes, the list, content."""
     files = {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -98,6 +92,6 @@ def main() -> None:
     size = sum(path.stat().st_size for path in files) / 1e6
     (packed,) = OUTPUT.glob(PACK.format("*"))
     print(
-        f"{time.monotonic() - start:4.0f} s  {OUTPUT}: {len(files)} files, {size:.1f} MB, of which a visitor loads "
-        f"{packed.stat().st_size / 1e6:.1f} MB, once. Serve it: make tab-serve"
+        f"{time.monotonic() - start:4.0f} s  {OUTPUT}: {len(files)} files, {size:.1f} MB, of which a visitor "
+        f"loads {packed.stat().st_size / 1e6:.1f} MB, once. Serve it: make tab-serve"
     )

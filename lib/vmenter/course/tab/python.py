@@ -22,14 +22,35 @@ LEFT_OUT = ("course/site/", "course/slides/", "course/tab/")
 UNUSED = (
     *("ensurepip/", "idlelib/", "lib2to3/", "pydoc_data/", "tkinter/", "turtle.py", "turtledemo/"),
     *("curses/", "dbm/", "ftplib.py", "imaplib.py", "mailbox.py", "poplib.py", "smtplib.py", "sqlite3/", "venv/"),
-    *("wsgiref/", "xmlrpc/", "unittest/", "zoneinfo/", "multiprocessing/", "concurrent/futures/process.py", "doctest.py"),
+    *(
+        "wsgiref/",
+        "xmlrpc/",
+        "unittest/",
+        "zoneinfo/",
+        "multiprocessing/",
+        "concurrent/futures/process.py",
+        "doctest.py",
+    ),
     *("_pyio.py", "xml/dom/", "xml/sax/", "http/server.py", "http/cookiejar.py", "asyncio/windows_", "pydoc.py"),
     *("prompt_toolkit/contrib/", "elftools/dwarf/datatype_cpp.py"),
     *("IPython/external/", "IPython/sphinxext/", "anywidget/labextension/", "anywidget/nbextension/"),
     *("wcwidth/table_grapheme_overrides/",),
 )
 # Of Pygments' lexers, the files that IPython imports; of its styles, the plain one.
-LEXERS = {"__init__", "_mapping", "python", "shell", "html", "javascript", "markup", "perl", "ruby", "css", "jvm", "data"}
+LEXERS = {
+    "__init__",
+    "_mapping",
+    "python",
+    "shell",
+    "html",
+    "javascript",
+    "markup",
+    "perl",
+    "ruby",
+    "css",
+    "jvm",
+    "data",
+}
 WHEN = (2020, 1, 1, 0, 0, 0)  # every file's date, so that the same parts give the same archive
 
 
@@ -46,7 +67,9 @@ def lay(folder: Path, parts: Parts, work: Path) -> None:
     (folder / "pyodide-lock.json").write_text(json.dumps({**lock, "packages": {}}), encoding="utf-8")
     others, own = _kept(_others(parts)), dict(_own(parts.programs))
     compiled = _compiled(pyodide, work, {**_under(LIBRARY, others), **_under(SITE, own)})
-    unpacked = {_top(path) for path in others if not path.endswith(".py")}  # they look for files beside their modules
+    unpacked = {
+        _top(path) for path in others if not path.endswith(".py")
+    }  # they look for files beside their modules
     library, site = {}, dict(own)
     for path, data in others.items():
         into = site if _top(path) in unpacked and not _is_metadata(path) else library
@@ -68,7 +91,9 @@ def _is_metadata(path: str) -> bool:
 
 def _others(parts: Parts) -> Iterator[tuple[str, bytes]]:
     """Yield Python's own library, the wheels, JupyterLite's kernel, and ours of `piplite`."""
-    kernel = next(parts.tools.glob("share/jupyter/labextensions/@jupyterlite/pyodide-kernel-extension/static/pypi"))
+    kernel = next(
+        parts.tools.glob("share/jupyter/labextensions/@jupyterlite/pyodide-kernel-extension/static/pypi")
+    )
     names = ("ipykernel", "pyodide_kernel")
     archives = [parts.pyodide / "python_stdlib.zip", *sorted(parts.wheels.glob("*.whl"))]
     archives += [next(kernel.glob(f"{name}-*.whl")) for name in names]
@@ -92,7 +117,9 @@ def _unused(path: str) -> bool:
     if path.startswith("pygments/styles/"):
         return whole.stem not in ("__init__", "_mapping", "default")
     metadata = _is_metadata(path) and whole.name not in ("METADATA", "entry_points.txt")
-    return metadata or path.startswith(UNUSED) or "tests" in whole.parts or whole.suffix in (".pyi", ".typed", ".map")
+    return (
+        metadata or path.startswith(UNUSED) or "tests" in whole.parts or whole.suffix in (".pyi", ".typed", ".map")
+    )
 
 
 def _own(programs: Path) -> Iterator[tuple[str, bytes]]:

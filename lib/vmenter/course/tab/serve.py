@@ -10,7 +10,12 @@ from pathlib import Path
 from vmenter.course.tab.build import OUTPUT
 
 PORT = 8000
-TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm", ".ipynb": "application/json"}
+TYPES = {
+    ".mjs": "text/javascript",
+    ".js": "text/javascript",
+    ".wasm": "application/wasm",
+    ".ipynb": "application/json",
+}
 PACKED = {".html", ".css", ".js", ".mjs", ".json", ".wasm", ".svg", ".ipynb", ".md"}
 
 
@@ -31,7 +36,11 @@ class Handler(SimpleHTTPRequestHandler):
         """Send a file; packed, if that is of use and asked for."""
         path = Path(self.translate_path(self.path))
         path = path / "index.html" if path.is_dir() and self.path.split("?")[0].endswith("/") else path
-        if path.suffix not in PACKED or not path.is_file() or "gzip" not in self.headers.get("Accept-Encoding", ""):
+        if (
+            path.suffix not in PACKED
+            or not path.is_file()
+            or "gzip" not in self.headers.get("Accept-Encoding", "")
+        ):
             super().do_GET()
             return
         content = packed(path, path.stat().st_mtime_ns)
@@ -57,9 +66,9 @@ def packed(path: Path, _changed: int) -> bytes:
     return gzip.compress(path.read_bytes(), 6, mtime=0)
 
 
-def server(folder: Path, port: int = 0) -> Server:
+def server(folder: Path, port: int = 0, handler: type[Handler] = Handler) -> Server:
     """Return a server of a folder on loopback that is to be run; port 0: any that is free."""
-    return Server(("127.0.0.1", port), partial(Handler, directory=str(folder)))
+    return Server(("127.0.0.1", port), partial(handler, directory=str(folder)))
 
 
 def main() -> None:

@@ -94,7 +94,7 @@ function show({ arrived, total }) {
 function aim() {
   const asked = new URLSearchParams(location.search);
   const name = NAME.test(asked.get("notebook") ?? "") ? asked.get("notebook") : FIRST;
-  const cell = CELL.test(asked.get("cell") ?? "") ? `#${asked.get("cell")}` : "";
+  const cell = CELL.test(asked.get("cell") ?? "") ? `&cell=${asked.get("cell")}` : "";
   return `lab/index.html?path=notebooks/${name}.ipynb${cell}`;
 }
 
