@@ -39,9 +39,13 @@ async function demandABrowser() {
     throw new Trouble("This address begins with http://, where a browser keeps nothing: open the same with https://.");
   const needed = ["WebAssembly", "BroadcastChannel", "DecompressionStream", "indexedDB", "caches"];
   if (needed.some((name) => !(name in globalThis)) || !("structuredClone" in globalThis))
-    throw new Trouble("This browser is too old to run the course: open it in a Chrome, Edge, Firefox or Safari of 2023 or newer.");
+    throw new Trouble(
+      "This browser is too old to run the course: open it in a Chrome, Edge, Firefox or Safari of 2023 or newer.",
+    );
   if (!("serviceWorker" in navigator) || !(await keeps()))
-    throw new Trouble("This window keeps nothing, as private windows do: open the course in a window that is not private.");
+    throw new Trouble(
+      "This window keeps nothing, as private windows do: open the course in a window that is not private.",
+    );
 }
 
 // --- the version ---------------------------------------------------------------------------------------------
@@ -74,7 +78,8 @@ async function keeper() {
   try {
     await newest(await workers.register(WORKER));
   } catch (error) {
-    if (!(await workers.getRegistration())?.active) // offline it may not be asked for anew, and is there all the same
+    if (!(await workers.getRegistration())?.active)
+      // offline it may not be asked for anew, and is there all the same
       throw new Trouble(
         `This browser does not let the course keep itself here (${error.message}): allow this address to store data, or open it in another browser.`,
       );
@@ -85,7 +90,8 @@ async function keeper() {
 function show({ arrived, total }) {
   at("loading").hidden = false;
   at("bar").value = arrived / total;
-  at("amount").textContent = `${(arrived / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB: Python, JupyterLab, and the course`;
+  at("amount").textContent =
+    `${(arrived / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB: Python, JupyterLab, and the course`;
   at("step").textContent = arrived < total ? "" : "It is here, and is unpacked";
 }
 

@@ -22,7 +22,9 @@ let coming = null; // path → bytes, or what will be that, from the first quest
 let arrived = 0; // bytes of the pack
 
 function response(path, bytes) {
-  return new Response(bytes, { headers: { "content-type": TYPES[path.split(".").at(-1)] ?? "application/octet-stream" } });
+  return new Response(bytes, {
+    headers: { "content-type": TYPES[path.split(".").at(-1)] ?? "application/octet-stream" },
+  });
 }
 
 async function received() {
@@ -127,7 +129,9 @@ async function begin(port) {
 
 async function takeOver(port, asking) {
   const open = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
-  const alone = open.every((one) => one.id === asking || !one.url.startsWith(ROOT.href) || one.url.startsWith(`${ROOT}pages/`));
+  const alone = open.every(
+    (one) => one.id === asking || !one.url.startsWith(ROOT.href) || one.url.startsWith(`${ROOT}pages/`),
+  );
   if (alone) await self.skipWaiting();
   port.postMessage({ ready: alone });
 }
