@@ -96,7 +96,7 @@ format: setup  ## put the code into the house's form
 	@$(RUFF) format $(CONFIG) lib tests .hub
 	@$(PY) tests/tools/js.py format
 
-bench: setup  ## measure: loading, patching, VM-Enters a second, the audit, click to paint, the site
+bench: setup  ## measure: loading, patching, VM-Enters a second, the audit, click to paint, the site, the tab
 	@$(PY) tests/bench.py
 	@echo
 	@$(PY) tests/bench_machine.py
@@ -108,6 +108,10 @@ bench: setup  ## measure: loading, patching, VM-Enters a second, the audit, clic
 	@$(PY) tests/bench_views.py
 	@echo
 	@$(PY) tests/bench_site.py
+	@echo
+	@$(PY) tests/bench_tab.py
+	@echo
+	@$(PY) tests/bench_visitors.py
 
 hooks: setup  ## check every commit before it is made (pre-commit, with the tools of .venv)
 	@$(PY) -m pre_commit install

@@ -60,8 +60,10 @@ def test_a_link_opens_the_notebook_and_cell_that_it_names(fresh):
 
 @pytest.mark.parametrize("odd", ["../../etc", "99-nothing-such<script>", "%00"])
 def test_a_link_that_names_no_notebook_opens_the_first(fresh, odd):
-    page = fresh().open(f"index.html?notebook={odd}&cell=nonsense")
-    assert page.evaluate("jupyterapp.shell.currentWidget.context.path") == "notebooks/00-start-here.ipynb"
+    visit = fresh()
+    visit.page.goto(f"{visit.address}/index.html?notebook={odd}&cell=nonsense", wait_until="commit")
+    first = f"{visit.address}/lab/index.html?path=notebooks/00-start-here.ipynb"
+    visit.page.wait_for_url(first, wait_until="commit", timeout=LOADED)
 
 
 def test_a_notebooks_own_address_leads_through_the_first_page(fresh):
