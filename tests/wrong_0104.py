@@ -25,7 +25,7 @@ def function(body):
     return f"def answer(trace):\n    {body}"
 
 
-ONE_LETTER = [("e", "one of the letters"), (["c"], "one of the letters")]
+ONE_LETTER = [("e", "one of the letters"), (["c", "d"], "one of the letters")]
 
 WRONG = {
     "01-1": [
@@ -57,7 +57,8 @@ WRONG = {
         (host("mmio_stale_data l1tf", "mds_no"), "attempted, no microcode”: no FB_CLEAR"),
         (host("mmio_stale_data l1tf", "mds_no md_clear flush_l1d"), "attempted, no microcode"),
         (host("mmio l1tf", "fb_clear"), "unknown name 'mmio'"),
-        ({"bugs": "l1tf", "facts": []}, "this is a string"),
+        ({"bugs": "l1tf", "facts": []}, "VERW runs for nobody"),
+        ({"bugs": 5, "facts": []}, "give a list of names"),
         ("mmio_stale_data l1tf", "two lists"),
     ],
     "04-1": [

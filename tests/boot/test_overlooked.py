@@ -17,6 +17,9 @@ SAID = [
     ("MDS=full", "names of options are in lower case: mds"),
     ("mds=Full", "its words are in lower case: full"),
     ("l1tf=FULL,force", "its words are in lower case: full,force"),
+    ("mitigations:off", "no such option; is mitigations=off meant?"),
+    ("quiet mds-off", "no such option; is mds=off meant?"),
+    ("--l1tf=full,force", "no such option; is l1tf=full,force meant?"),
     ("mmio-stale-dat=off", "is mmio_stale_data meant?"),
     ("options kvm_intel vmentry_l1d_flush=always", "the same is kvm-intel.vmentry_l1d_flush=always"),
     ("options kvm-intel", "it names no parameter"),
@@ -32,6 +35,7 @@ QUIET = [
     "spectre_v2=off nopti retbleed=off srbds=off gather_data_sampling=off nospectre_v1 spec_store_bypass_disable=on",
     "kvm.nx_huge_pages=off kvm_amd.sev=1 intel_iommu=on isolcpus=1-3 maxcpus=2",
     "-- mitigation=off",
+    "mds_table=off l1tf_log=1 tsx.debug=1",
 ]
 
 

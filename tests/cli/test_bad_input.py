@@ -84,6 +84,7 @@ COMMANDS = {
     "audit": ["audit", "--module"],
     "host": ["host", "--from"],
     "inspect": ["inspect"],
+    "progress": ["progress"],
 }
 
 
@@ -97,7 +98,9 @@ def test_what_never_ends_is_refused_at_once(run, tmp_path, endless, command):
     assert time.monotonic() - start < 20
 
 
-@pytest.mark.parametrize("command", [["host", "--from", "-"], ["select", "--era", "650b68a0622f", "--stdin"]])
+@pytest.mark.parametrize(
+    "command", [["host", "--from", "-"], ["select", "--era", "650b68a0622f", "--stdin"], ["progress", "-"]]
+)
 def test_standard_input_without_an_end_is_refused(run, monkeypatch, command):
     with open("/dev/zero", "rb") as zero:  # noqa: PTH123
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(zero))
@@ -292,7 +295,7 @@ def test_any_command_line_and_any_host_get_an_answer_or_one_line(run, monkeypatc
     report(f"command lines and hosts: {fuzz.count('lines'):,}")
 
 
-def test_a_damaged_file_of_progress_is_read_or_put_aside(tmp_path, monkeypatch, report):
+def test_a_damaged_file_of_progress_is_read_or_put_aside(run, tmp_path, monkeypatch, report, capsys):
     random, aside = Random(4), 0
     good = json.dumps(
         {"exercises": {"05-1": {"passed": True, "tries": 2, "answer": "x"}}, "predictions": {"a": "b"}}
@@ -301,6 +304,9 @@ def test_a_damaged_file_of_progress_is_read_or_put_aside(tmp_path, monkeypatch, 
         file = tmp_path / str(number) / "p.json"
         file.parent.mkdir()
         file.write_bytes(spoilt(good.encode(), random))
+        capsys.readouterr()  # what was said of the one before
+        checked(run, "progress", str(file))
+        checked(run, "progress", str(file.parent), "--json")
         monkeypatch.setenv("VMENTER_PROGRESS", str(file))
         monkeypatch.setattr(progress, "_said", set())
         progress.record("06-1", passed=True, answer="y")

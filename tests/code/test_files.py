@@ -1,5 +1,6 @@
 """Only plain files are read, within a bound, and nothing is waited for."""
 
+import io
 import os
 import socket
 import time
@@ -7,7 +8,7 @@ import time
 import pytest
 
 from vmenter import LabError
-from vmenter.code.files import opened, read
+from vmenter.code.files import _Plain, opened, read
 
 
 def special(folder):
@@ -65,3 +66,13 @@ def test_an_error_while_it_is_read_is_said_as_one(tmp_path):
     (tmp_path / "x").write_bytes(b"x")
     with pytest.raises(LabError, match="x: Input/output error"), opened(tmp_path / "x"):
         raise OSError(5, "Input/output error")
+
+
+@pytest.mark.skipif(not hasattr(os, "set_blocking"), reason="needs descriptors that do not wait")
+@pytest.mark.parametrize("ask", [lambda file: file.read(8), lambda file: file.read()])
+def test_what_gives_nothing_yet_is_not_waited_for(ask):
+    end, other = os.pipe()  # the kernel's log is a plain file by its kind, and gives nothing when all was read
+    os.set_blocking(end, False)
+    with io.BufferedReader(_Plain(end)) as file, pytest.raises(OSError, match="would have to be waited for"):
+        ask(file)
+    os.close(other)

@@ -251,6 +251,10 @@ def instructions(draw):
     modrm, rest = draw(st.integers(0, 255)), draw(st.binary(min_size=9, max_size=9))
     if opcode in (b"\x9e", b"\x9f"):
         rex = b""  # with REX, QEMU takes SPL for AH
+    if opcode in (b"\xc6", b"\xc7"):
+        rex = (
+            rex.replace(b"\x44", b"\x40").replace(b"\x4c", b"\x48").replace(b"\x4f", b"\x4b")
+        )  # REX.R is /8 to QEMU
     if opcode == b"\x0f\xb8":
         prefix = prefix.replace(b"\x66", b"")  # QEMU lets 66 win over REX.W in POPCNT
     if modrm & 0xC7 == 5:

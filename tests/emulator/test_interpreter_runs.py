@@ -1,26 +1,24 @@
-"""Whole runs on the interpreter and on Unicorn: every era in every state, every exercise, the code of real kernels.
+"""Whole runs on the interpreter and on Unicorn: every era in every state, the code of real kernels, and what is rare.
 
-Everything under CI; a sample of the longer ones elsewhere.
+Everything under CI; a sample of the longer ones elsewhere. Answers to exercises are compared where they are judged,
+in tests/course/exercises/test_exercises.py.
 """
 
 import os
 import subprocess
 import sys
-from contextlib import suppress
-from importlib import import_module
 from itertools import islice, product
 
 import pytest
-from answers import cell
-from both_cpus import Enough, compared, same
+from both_cpus import compared, same
 from era_states import ALL
 from lab_images import STUB, VM, code, lab, patched
 from needs import kernel_files, missing
 from places import TESTS
 
 from vmenter import LabError
-from vmenter.course.exercises import check, every
 from vmenter.emulator.choice import NAMES, OVERRIDE, new_cpu
+from vmenter.emulator.interpreter import moves, table
 from vmenter.emulator.machine import Budget, Machine
 from vmenter.emulator.memory import STACK_START, VCPU, Owner
 from vmenter.kernels.inspect import inspect
@@ -28,7 +26,6 @@ from vmenter.story import eras
 from vmenter.story.promise import Reach
 
 ALWAYS = bool(os.environ.get("CI"))
-TABLES = [import_module(path.stem) for path in sorted(TESTS.glob("wrong_*.py"))]
 
 
 @pytest.fixture
@@ -54,20 +51,6 @@ def test_an_era_runs_alike_in_every_state(both, era):
         eras.run(era, state)
     assert len(both.runs) >= (80 if ALWAYS else 5)
     assert both.steps > 30 * len(both.runs)
-
-
-@pytest.mark.parametrize("id_", every())
-def test_the_answers_to_an_exercise_run_alike(both, id_):
-    """Of each answer, so many of the runs that its judge wants: an audit has hundreds, of much the same code."""
-    task, table = every()[id_], next(table for table in TABLES if id_ in table.WRONG)
-    wrong = [answer for answer, _ in table.WRONG[id_]]
-    answers = [cell(task.solution), *([cell(task.starter), *table.RIGHT[id_], *wrong] if ALWAYS else wrong[:1])]
-    for answer in answers:
-        both.wanted = 15 if ALWAYS else 3
-        eras.run.cache_clear()
-        eras._runs.cache_clear()
-        with suppress(Enough):
-            check(id_, answer)
 
 
 def test_the_code_of_real_kernels_runs_alike(both, report):
@@ -146,6 +129,15 @@ def test_time_goes_on_and_chance_is_chance():
         drawn = [machine.run("start") and machine.registers() for _ in range(3)]
         assert len({found["rax"] for found in drawn}) == 3
         assert {found["rflags"] & 0x8D5 for found in drawn} == {1}
+
+
+def test_a_difference_is_told_with_what_ran(monkeypatch):
+    monkeypatch.setitem(table.ONE, 0xF9, moves.nothing)  # an STC that does nothing
+    wrong, right = (Machine(code("stc\nret"), cpu=name) for name in reversed(NAMES))
+    with pytest.raises(AssertionError, match=r"registers: Unicorn .*rflags.*, after stc; retq"):
+        same(right, wrong, "start")
+    with pytest.raises(AssertionError, match="rflags"), compared(monkeypatch.setattr):
+        right.run("start")
 
 
 # --- which CPU, and what it refuses ---

@@ -184,6 +184,23 @@ def test_an_instruction_at_the_very_end_of_memory_is_read():
     assert machine.run("start").vm_enter == "VMLAUNCH"
 
 
+@pytest.mark.parametrize(
+    ("size", "last"),
+    [
+        (2, ".byte 0x48, 0xb8"),
+        (1, ".byte 0x0f"),
+        (1, "nop"),
+        (5, ".byte 0x48, 0xc7, 0x05, 0, 0"),
+        (2, "nop\n.byte 0xe8"),
+    ],
+)
+def test_code_that_runs_off_the_end_of_memory_is_an_error_that_says_so(size, last):
+    """Unicorn says so of the first instruction in a row, the interpreter of the last."""
+    text = f".skip {4096 - size}\n.globl start\nstart: {last}\n"
+    with pytest.raises(LabError, match=r"^after .*: the code goes on at 0x1000.*, where nothing is mapped$"):
+        Machine(from_bytes(assemble(text), "a test", LAB_BASE)).run("start")
+
+
 def test_code_patched_after_it_ran_runs_as_patched():
     image = lab(STUB)
     machine = Machine(image)

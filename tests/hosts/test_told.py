@@ -2,7 +2,7 @@
 
 import pytest
 
-from vmenter.hosts.report import Report
+from vmenter.hosts.report import Report, parse
 from vmenter.hosts.told import BUG, State, knows, told
 
 
@@ -51,3 +51,22 @@ def test_unknown_and_contradictions_are_not_told():
     assert told(Report(bugs=("mmio_unknown",), release="6.1.0"))["mmio_stale_data"].state == "not told"
     twice = Report(lines=(("mds", "Not affected"),), unread=(("mds", "two different texts"),))
     assert told(twice)["mds"].state == "not told"
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("bugs : spectre_v1 spectre_v2 spec_store_bypass swapgs\npower management:\n", "not affected"),
+        ("bugs : spectre_v1 spectre_v2 spec_store_bypass swapgs", "not told"),  # the paste may end too early
+        ("bugs : spectre_v1 spectre_v2 spec_store_bypass swapgs \u2026\npower management:\n", "not told"),
+        ("bugs : spectre_v1 spectre_v2 spec_store_bypass mmio_st\npower management:\n", "not told"),
+        ("bugs : spectre_v1 spectre_v2 spec_store_bypass a_new_one\npower management:\n", "not affected"),
+        (
+            "flags : fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36\n"
+            "bugs  : spectre_v1 spectre_v2 spec_store_bypass swapgs eibrs_pbrsb gds\npower management:\n",
+            "not told",  # lines are folded here, and one more name may not have fitted
+        ),
+    ],
+)
+def test_a_bugs_line_that_may_be_cut_off_says_nothing_of_what_it_lacks(text, state):
+    assert told(parse(f"6.12.5-amd64\nvendor_id : GenuineIntel\n{text}"))["mds"].state == state

@@ -28,6 +28,11 @@ KNOWN = (
 )
 
 
+def taken() -> set[str]:
+    """Return names of folders in /var/lib that are the system's: systemd gives a learner the folder of the same name."""
+    return {name for name in ("apt", "dpkg", "private", "systemd") if Path("/var/lib", name).is_dir()}
+
+
 def loaded(text: str, folder: Path) -> Config:
     """Return the configuration that a room's file makes, as the hub reads it."""
     for name in ("jupyterhub_config.py", "node_modules"):
@@ -50,7 +55,8 @@ def mistakes() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ.update(VMENTER_HUB_STATE=folder, ROOM_PASSWORD="long enough")
         alone = (HUB / "jupyterhub_config.py").read_text(encoding="utf-8")
-        for text in (alone, *choices):
+        example = (HUB / "examples" / "room.py").read_text(encoding="utf-8")
+        for text in (alone, example, *choices):
             config = loaded(text, Path(folder))
             for section, settings in config.items():
                 if section in ELSEWHERE:
@@ -63,6 +69,10 @@ def mistakes() -> list[str]:
                 found.append("a recipe offers a test's authenticator or spawner")
             if text is alone and ("authenticator_class" in hub or config.Authenticator):
                 found.append("the recipe alone lets somebody in")
+            if hub.get("spawner_class") == "systemd" and not taken() <= set(
+                config.Authenticator.get("blocked_users", ())
+            ):
+                found.append("a learner of systemd's may have the name of a folder in /var/lib")
             if not str(hub.get("bind_url")).startswith("http://127.0.0.1:"):
                 found.append(f"the hub listens on {hub.bind_url}")
     return found

@@ -2,13 +2,14 @@
 
 import json
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmenter import LabError
+from vmenter import LabError, cli
 from vmenter.boot.host import Host
-from vmenter.story import audit, history
+from vmenter.story import audit, enter_line, history
 from vmenter.story.enter_line import read_line
 from vmenter.story.entry_text import to_json
 from vmenter.story.history import ERAS
@@ -26,6 +27,7 @@ HOSTS = st.builds(
 @given(st.sampled_from(sorted(ERAS)), HOSTS, VCPUS)
 def test_a_replay_line_reads_back_as_what_it_was_made_of(era, host, vcpu):
     line = read_line(audit.replay(history.era(era), host, vcpu))
+    assert line.era is not None
     assert (line.era.id, line.host, line.vcpu) == (era, host, vcpu)
 
 
@@ -40,23 +42,41 @@ def test_a_replay_line_reads_back_as_what_it_was_made_of(era, host, vcpu):
 def test_a_line_is_read_as_the_command_reads_it(words, run):
     told = json.loads(run("enter", *words, "--json")[1])
     quoted = " ".join(f"'{word}'" for word in words)
-    assert json.loads(json.dumps(to_json(read_line(f"$ vmenter enter {quoted}").entry))) == told
+    assert json.loads(json.dumps(to_json(read_line(f"$ vmenter enter {quoted}").enter()))) == told
+
+
+def test_a_line_may_be_broken_and_stand_behind_a_prompt_and_need_name_no_era():
+    line = read_line("$ vmenter enter --bugs mds \\\n    --resume \\\n")
+    assert line == (None, Host(("mds",)), VCpuState(resume=True))
+    assert line.enter("v4").era.id == "v4"
+    with pytest.raises(LabError, match="names no era"):
+        line.enter()
+
+
+def test_it_has_the_options_of_the_command():
+    own = {name for action in enter_line._parser()._actions for name in action.option_strings}
+    options = (one for one in cli.commands.commands["enter"].params if isinstance(one, click.Option))
+    assert own == {name for option in options for name in option.opts} - {"-h", "--help"}
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", "begin with"),
-        (None, "one line of text"),
+        (None, "text is needed .* a NoneType"),
+        (b"vmenter enter", "this is a bytes"),
         ("a\nb", "one line of text"),
         ("vmenter select --bugs mds", "begin with"),
-        ("vmenter enter", "--era"),
+        ("enter --bugs mds", "begin with"),
+        ("vmenter enter --mm mapped", "unrecognized arguments: --mm"),
+        ("vmenter enter --bugs", "expected one argument"),
+        ("vmenter enter --help", "unrecognized arguments: --help"),
         ("vmenter enter --era v9", "unknown name 'v9'"),
         ("vmenter enter --era v4 --mmio often", "invalid choice"),
-        ("vmenter enter --era v4 --bugs 'mds", "No closing quotation"),
+        ("vmenter enter --era v4 --bugs 'mds", "no shell would read it: No closing quotation"),
         ("vmenter enter --era v4 --bogus", "unrecognized arguments"),
         ("vmenter enter --era v4 --bugs nonesuch", "nonesuch"),
-        ("x" * 3000, "one line of text"),
+        ("x" * 3000, "2,000 are enough"),
     ],
 )
 def test_what_is_no_line_is_one_clear_error(text, words):

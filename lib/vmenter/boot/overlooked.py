@@ -26,6 +26,7 @@ _OTHERS = ("kvm_amd.", "kvm.")  # of other modules, and not mistyped
 _VARIABLE = re.compile(
     r'["\']?((?:export_)?GRUB_CMDLINE_\w+|KERNEL_CMDLINE|kernel_cmdline|CMDLINE)\Z', re.IGNORECASE
 )
+_WORDS = r"(?:off|on|full|auto|force|flush|never|cond|always|[01yn])(?:,\w+)*"
 _SHORT = {name.partition(".")[2]: name for name in _OWN if "." in name}
 
 
@@ -57,6 +58,11 @@ def _word(name: str, value: str | None) -> str | None:
         return None
     if name.lower() in _OWN:
         return f"{text}: names of options are in lower case: {name.lower()}"
+    signs = re.fullmatch(rf"[-_]*({'|'.join(_OWN)})(?:[:_-]({_WORDS}))?", name.lower())
+    if signs:  # --mds=off, mds:off, mds-off
+        given = signs[2] or value
+        meant = signs[1].replace("kvm_intel", "kvm-intel") + (f"={given}" if given else "")
+        return f"{text}: the kernel has no such option; is {meant} meant?"
     near = get_close_matches(name.lower(), _OWN, 1, 0.85) if len(name) > 3 else []
     return (
         f"{text}: the kernel has no such option; is {near[0].replace('kvm_intel', 'kvm-intel')} meant?"

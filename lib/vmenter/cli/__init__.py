@@ -11,10 +11,11 @@ from pathlib import Path
 import click
 
 from vmenter import LabError
-from vmenter.cli.course import doctor, lab
+from vmenter.cli.course import doctor, lab, progress
 from vmenter.cli.host import host
 from vmenter.cli.kernels import fetch, inspect, sites
 from vmenter.cli.models import audit, enter, select
+from vmenter.cli.report import report
 from vmenter.cli.shared import drop_output
 from vmenter.code.visible import visible
 
@@ -54,5 +55,5 @@ def commands(context: click.Context) -> None:
         print(context.get_help())
 
 
-for command in (doctor, lab, sites, select, enter, audit, fetch, host, inspect):
+for command in (doctor, lab, progress, sites, select, enter, audit, fetch, host, inspect, report):
     commands.add_command(command)

@@ -1,11 +1,13 @@
-"""What concerns the course: `doctor`, `lab`."""
+"""What concerns the course: `doctor`, `lab`, `progress`."""
 
 from pathlib import Path
 
 import click
 
 from vmenter import LabError
-from vmenter.cli.shared import JSON, json_lines, show
+from vmenter.cli.shared import JSON, json_lines, show, standard_input
+
+MAX_PASTED = 16 << 20  # bytes of somebody's progress, or of a chat
 
 
 @click.command()
@@ -35,14 +37,46 @@ def lab(folder: str | None, course: str | None, jupyter: tuple[str, ...], *, no_
 
     Other options, such as --no-browser, go to JupyterLab.
     """
-    from vmenter.course import copies  # noqa: PLC0415
+    from vmenter.course import copies, opening  # noqa: PLC0415
 
     own = Path(folder) if folder else _home() / copies.FOLDER
     done = copies.update(own, Path(course) if course else copies.CHECKOUT)
     show(done.text.split("\n"))
     if not no_open:
-        copies.open_lab(done.folder, jupyter)
+        opening.open_lab(done.folder, jupyter)
     return 0
+
+
+@click.command()
+@click.argument("sources", metavar="[FOLDER|FILE|-]...", nargs=-1)
+@click.option("--line", is_flag=True, help="Print your own progress as one line to paste; it holds no answer.")
+@click.option("--name", default="", metavar="NAME", help="With --line: put your name before it.")
+@JSON
+def progress(sources: tuple[str, ...], name: str, *, line: bool, as_json: bool) -> int:
+    """Say who has passed, tried, and not begun which exercise: you, or the learners of a room.
+
+    Without an argument yours. A FILE is somebody's progress.json, or a text (a chat, say) with lines that
+    `vmenter progress --line` printed; a FOLDER is a learner's home, or one of homes. Answers and guesses are never
+    shown, and no file is changed. Exit status 1 if something could not be read, 2 if nothing could.
+    """
+    from vmenter.course import room, room_text  # noqa: PLC0415
+
+    if line and (sources or as_json):
+        raise LabError("--line prints your own progress as a line; leave out files, folders and --json")
+    if name and not line:
+        raise LabError("--name goes with --line")
+    if line and (len(name) > room.LONGEST_NAME or "\n" in name):
+        raise LabError(f"a name here is one line of {room.LONGEST_NAME} signs at most")
+    if line:
+        show([room.line(room.own().learners[0].states, name)])
+        return 0
+    if sources:
+        pasted = standard_input(MAX_PASTED, "text of pasted lines") if "-" in sources else b""
+        found = room.look(sources, pasted)
+    else:
+        found = room.own()
+    show(json_lines(room_text.to_json(found)) if as_json else room_text.table(found))
+    return int(bool(found.unread))
 
 
 def _home() -> Path:

@@ -5,7 +5,7 @@ import sys
 import click
 
 from vmenter import LabError
-from vmenter.cli.shared import JSON, json_lines, show
+from vmenter.cli.shared import JSON, json_lines, show, standard_input
 from vmenter.code.files import read
 
 MAX_REPORT = 16 << 20  # bytes of what a machine says of itself; a journal of one boot has some 5 MB
@@ -38,7 +38,11 @@ def host(source: str | None, *, how: bool, as_json: bool) -> int:
     if source is None:
         report = read_machine()
     else:
-        data = _standard_input() if source == "-" else read(source, MAX_REPORT, "report of a machine")
+        data = (
+            standard_input(MAX_REPORT, "report of a machine")
+            if source == "-"
+            else read(source, MAX_REPORT, "report of a machine")
+        )
         report = parse(unwrapping.decode(data))
     found = explain(report)
     show(json_lines(explain_text.to_json(found)) if as_json else explain_text.text_lines(found))
@@ -46,10 +50,3 @@ def host(source: str | None, *, how: bool, as_json: bool) -> int:
         reason = f"cannot tell: {found.outcome.reasons[0]}; `vmenter host --how` prints the line that asks for all"
         print("vmenter:", reason, file=sys.stderr)
     return found.outcome.status
-
-
-def _standard_input() -> bytes:
-    data = sys.stdin.buffer.read(MAX_REPORT + 1)
-    if len(data) > MAX_REPORT:
-        raise LabError(f"standard input: more than {MAX_REPORT:,} bytes; no report of a machine is that long")
-    return data

@@ -33,6 +33,14 @@ def show(lines: Iterable[Any]) -> None:
             raise LabError(f"standard output cannot be written: {error.strerror or error}") from None
 
 
+def standard_input(most: int, what: str) -> bytes:
+    """Return what stands on standard input. Raises `LabError` above `most` bytes."""
+    data = sys.stdin.buffer.read(most + 1)
+    if len(data) > most:
+        raise LabError(f"standard input: more than {most:,} bytes; no {what} is that long")
+    return data
+
+
 def drop_output() -> None:
     """Let what is still to be printed go nowhere, so that Python does not stumble over it at the end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

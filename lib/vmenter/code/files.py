@@ -4,12 +4,14 @@ A FIFO, a terminal or a device may give nothing or never end, and a sparse file 
 read, and of those no more than asked for. What opens is looked at again, so that no exchange in between can hang.
 """
 
+import errno
+import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from vmenter import LabError
 
@@ -22,13 +24,35 @@ _KINDS = {
 }
 
 
+class _Plain(io.FileIO):
+    """A file that is never waited for: what gives nothing yet (the kernel's log, a trace) is an error."""
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Do what a file does; `OSError` where it gives nothing."""
+        found: int | None = super().readinto(buffer)
+        if found is None:
+            raise _nothing_yet()
+        return found
+
+    def readall(self) -> bytes:
+        """Do what a file does; `OSError` where it gives nothing."""
+        found: bytes | None = super().readall()
+        if found is None:
+            raise _nothing_yet()
+        return found
+
+
+def _nothing_yet() -> OSError:
+    return OSError(errno.EAGAIN, "gives nothing now, and would have to be waited for")
+
+
 @contextmanager
 def opened(path: str | Path) -> Iterator[BinaryIO]:
     """Open a plain file for reading. Raises `LabError` for anything else, at once."""
     try:
         _demand_plain(path, Path(path).stat().st_mode)
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        file = open(os.open(path, flags), "rb")  # noqa: PTH123, SIM115  (a descriptor, closed below)
+        file = io.BufferedReader(_Plain(os.open(path, flags)))
     except LabError:
         raise
     except (OSError, ValueError) as error:  # a path with a NUL byte is a ValueError

@@ -1,4 +1,4 @@
-"""The learner's own copies of the course: made, brought up to date, opened. Behind `vmenter lab`, hub, and Binder.
+"""The learner's own copies of the course: made and brought up to date. Behind `vmenter lab`, hub, and Binder.
 
 The repository's notebooks are executed and tell everything. A copy has no outputs and no cells that only assert;
 pictures and the pages beside the notebooks come along, so that every relative link works. What the learner touched
@@ -8,10 +8,8 @@ stands as a hash in `.vmenter-copies.json`, in the folder itself.
 
 import hashlib
 import json
-import os
 import re
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from itertools import count
@@ -100,30 +98,6 @@ def learners_copy(notebook: dict[str, Any]) -> dict[str, Any]:
         if ASSERTION not in cell["metadata"].get("tags", ())
     ]
     return {**notebook, "cells": cells}
-
-
-def open_lab(folder: Path, arguments: Sequence[str] = ()) -> None:
-    """Become a JupyterLab over `folder` that opens at notebook 00; `arguments` are JupyterLab's own.
-
-    Raises `LabError` if JupyterLab is not installed.
-    """
-    from importlib.util import find_spec  # noqa: PLC0415
-
-    if find_spec("jupyterlab") is None:
-        raise LabError(
-            'JupyterLab is not installed here; install it with: python -m pip install "vmenter[course]"'
-        )
-    command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--ServerApp.root_dir={folder}"]
-    command.append(f"--LabApp.default_url=/lab/tree/{FIRST}")  # so that the address it prints leads there, too
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        command.append("--allow-root")
-    os.chdir(folder)
-    sys.stdout.flush()
-    if sys.platform == "win32":  # there, exec returns to the shell at once
-        import subprocess  # noqa: PLC0415
-
-        sys.exit(subprocess.call([*command, *arguments]))
-    os.execv(sys.executable, [*command, *arguments])  # noqa: S606
 
 
 def _folded(cell: dict[str, Any]) -> dict[str, Any]:

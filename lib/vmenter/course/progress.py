@@ -79,12 +79,14 @@ def load() -> Progress:
                 content, trouble = _read(own)
     except OSError as error:
         return Progress(file, trouble=f"{file} cannot be read ({error.strerror or error})")
-    exercises = {
-        id_: Attempt(entry.get("passed") is True, _count(entry.get("tries")), str(entry.get("answer", "")))
-        for id_, entry in content["exercises"].items()
-        if isinstance(entry, dict)
-    }
-    return Progress(file, exercises, {id_: str(text) for id_, text in content["predictions"].items()}, trouble)
+    predictions = {id_: str(text) for id_, text in content["predictions"].items()}
+    return Progress(file, _attempts(content), predictions, trouble)
+
+
+def attempts(data: bytes) -> dict[str, Attempt] | None:
+    """Return what a file of somebody's progress says of exercises, by their ids; None if it is no such file."""
+    content = _parsed(data)
+    return _attempts(content) if content is not None and "exercises" in content else None
 
 
 def record(exercise: str, *, passed: bool, answer: str) -> str | None:
@@ -119,6 +121,14 @@ def reset(*ids: str) -> str | None:
     return _update(change)
 
 
+def _attempts(content: dict[str, Any]) -> dict[str, Attempt]:
+    return {
+        id_: Attempt(entry.get("passed") is True, _count(entry.get("tries")), str(entry.get("answer", "")))
+        for id_, entry in content["exercises"].items()
+        if isinstance(entry, dict)
+    }
+
+
 def _count(value: object) -> int:
     return value if isinstance(value, int) else 0
 
@@ -149,10 +159,12 @@ def _read(file: Path) -> tuple[dict[str, Any], str | None]:
 
 def _content(file: Path) -> dict[str, Any] | None:
     """Return what stands in the file, None if it is not what the lab writes."""
-    if file.stat().st_size > LARGEST:
-        return None
+    return None if file.stat().st_size > LARGEST else _parsed(file.read_bytes())
+
+
+def _parsed(data: bytes) -> dict[str, Any] | None:
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
+        content = json.loads(data.decode("utf-8-sig"))  # some editors begin a file with a mark
     except (ValueError, RecursionError):
         return None
     known = ("exercises", "predictions")

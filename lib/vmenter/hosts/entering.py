@@ -52,7 +52,8 @@ _FILES = {
 }
 _WORDS = (
     ("retbleed", re.compile("IBRS"), VMX),
-    ("retbleed", re.compile("untrained return thunk|IBPB"), SVM),
+    ("retbleed", re.compile("on non-AMD"), VMX),
+    ("retbleed", re.compile("(?:untrained return thunk|IBPB)(?!.* on non-AMD)"), SVM),
     ("spectre_v2", re.compile(r"\bAMD\b"), SVM),
 )
 _OTHERS = {"ARM", "Apple", "Ampere", "Cavium", "HiSilicon", "IBM/S390", "Loongson", "NVIDIA", "Qualcomm"}
@@ -67,10 +68,11 @@ _VMX_OFF = ("KVM: Mitigation: VMX unsupported", "KVM: Mitigation: VMX disabled")
 
 @dataclass(frozen=True)
 class Entering:
-    """`by`: `VMX`, `SVM`, `NONE`, or None if nothing tells. `why`: from what, in words."""
+    """`by`: `VMX`, `SVM`, `NONE`; None if nothing tells. `why`: from what; `against`: what speaks for another."""
 
     by: str | None
     why: str
+    against: str | None = None
 
 
 def entering(report: Report) -> Entering:
@@ -78,13 +80,15 @@ def entering(report: Report) -> Entering:
     none = next(_none(report), None)
     if none is not None:
         return Entering(NONE, none)
-    for by, why in _signs(report):
-        return Entering(by, why)
-    found = dict(_by_flaws(report))
-    if len(found) == 1:
-        return Entering(*found.popitem())
+    signs, flaws = list(_signs(report)), dict(_by_flaws(report))
+    if signs:
+        by, why = signs[0]
+        others = [other for side, other in (*signs[1:], *flaws.items()) if side != by]
+        return Entering(by, why, f"{why}, but {others[0]}" if others else None)
+    if len(flaws) == 1:
+        return Entering(*flaws.popitem())
     return Entering(
-        None, "the lines contradict each other" if found else "no vendor, no flags, and no line that only one has"
+        None, "the lines contradict each other" if flaws else "no vendor, no flags, and no line that only one has"
     )
 
 

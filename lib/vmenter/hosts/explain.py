@@ -15,7 +15,7 @@ from vmenter.boot.selection import select
 from vmenter.hosts.amd import Tsa, tsa_of
 from vmenter.hosts.entering import NONE, SVM, VMX
 from vmenter.hosts.inference import Inference, fits, host_of, model_line, other_kernels, without_smt
-from vmenter.hosts.texts import FLAWS, plain
+from vmenter.hosts.texts import FLAWS, JUDGED, plain
 from vmenter.hosts.told import State, Told
 from vmenter.hosts.verdict import TITLES, Outcome, outcome
 from vmenter.story.audit import replay
@@ -165,8 +165,11 @@ def explain(report: Report) -> Explanation:
         by,
         inference.told,
         kept=kept,
-        open_lines=tuple(line.file for line in lines if line.finding),
+        open_lines=tuple(
+            file for file in JUDGED if file in {*report.open, *(one.file for one in lines if one.finding)}
+        ),
         differing=tuple(line.file for line in lines if line.agrees is False and not line.threads_only),
+        mixed=(*report.mixed, *((inference.entering.against,) if inference.entering.against else ())),
     )
     return Explanation(report, inference, tuple(lines), entries, tsa, found)
 

@@ -46,6 +46,8 @@ _LSCPU: Final = {
 _EVERYWHERE: Final = frozenset(
     ("fpu", "vme", "de", "pse", "tsc", "msr", "pae", "mce", "cx8", "apic", "sep", "mtrr", "pge")
 )
+_FOLD = re.compile(r"(?=.{30})[a-z0-9_]+(?: +[a-z0-9_]+){4,}")  # a line of flags below another
+FOLDED: Final = 60  # lines before a bugs line that are looked at for folds
 _USUAL: Final = frozenset(
     ("ro", "rw", "quiet", "splash", "nosmt", "debug", "single", "rhgb", "--", "nomodeset", "nokaslr", "text")
 )
@@ -53,13 +55,20 @@ _VALUES: Final = frozenset(
     ("off", "on", "auto", "full", "flush", "user", "vm", "never", "cond", "always", "0", "1", "y", "n", "Y", "N")
 )
 _ARCHITECTURE = re.compile(r"(?:aarch64|armv\d\w*|ppc(?:64(?:le)?)?|s390x?|riscv(?:32|64)|loongarch64|mips\w*)\Z")
+_X86 = re.compile(r"(?:x86_64|x86-64|amd64|i[3-6]86)\Z")
+_ARCHITECTURE_LABEL = re.compile(  # lscpu's and hostnamectl's, in some languages; inxi's
+    r"ar(?:ch|qu|h|k)i|\barch\Z|\u0430\u0440\u0445|mimari|\u30a2\u30fc\u30ad|\u67b6|\uc544\ud0a4", re.IGNORECASE
+)
 _UNAME = re.compile(r"\s(aarch64|armv\w+|ppc64le|s390x|riscv64|loongarch64)(?:\s+GNU/Linux)?\Z")
 _NO_X86_CPUINFO = re.compile(r"CPU implementer\s*:|isa\s*:\s*rv(?:32|64)|cpu\s*:\s*POWER|processor \d+: version")
 _BRAND = re.compile(
     r"(?:\d+th Gen )?(?:Intel\(R\)|Intel (?:Core|Xeon|Atom|Pentium|Celeron)|AMD (?!64)|Hygon |ZHAOXIN|VIA )"
     r"[\w(). @/+-]*"
 )
-_NO_CPU = re.compile(r".*\b(?:device|graphics|audio|driver|bios|board)", re.IGNORECASE)
+_NO_CPU = re.compile(
+    r".*\b(?:device|graphics|audio|driver|bios|board|gpu|vga|3d|display|radeon|geforce|controller|bridge|card|arc)",
+    re.IGNORECASE,
+)
 _AFTER_BRAND = re.compile(r"\s+(?:(?:bits|type|arch|socket)\b|\(family)")
 _CPUINFO = re.compile(
     r"(vendor_id|cpu family|model name|model|stepping|microcode|flags|bugs)\s*[:=]\s*(.*)\Z", re.DOTALL
@@ -69,7 +78,7 @@ _VERSION = r"([2-9]\.\d{1,3}(?:\.\d+)?[\w.+~-]*)"
 _NAMED = re.compile(
     r"(?:.*\b(?:kernel|osrelease)(?: version| release| is)?\s*[:=]?\s*)?"
     rf"Linux\s+(?:version\s+|(?!version)\S+\s+)?{_VERSION}(?:\s|\Z)"
-    rf"|(?:.*\s)?(?:kernel|osrelease|kernel version|kernel release)\s*[:=]\s*(?:Linux\s+)?{_VERSION}(?:\s|\Z)",
+    rf"|(?:.*\s)?(?:kernel|osrelease|kernel version|kernel release)\s*[:=]\s*(?:Linux\s+)?{_VERSION}(?:[\s)]|\Z)",
     re.IGNORECASE,
 )
 _ALONE = re.compile(r"([2-9]\.\d{1,3}\.\d{1,4}(?![.\d])[\w.+~-]*|[2-9]\.\d{1,3}-[\w.+~-]+)(?: x86_64)?")
@@ -162,8 +171,11 @@ def _signs(line: str) -> tuple[tuple[str, str], ...]:
         pairs.append(("xen_pv", line))
     if _KVM_OFF.match(line):
         pairs.append(("kvm_off", line))
-    if colon and _ARCHITECTURE.match(value):
-        pairs.append(("arch", value))
+    if colon and _ARCHITECTURE_LABEL.search(name):
+        if _ARCHITECTURE.match(value):
+            pairs.append(("arch", value))
+        elif _X86.match(value):
+            pairs.append(("x86", value))
     if _NO_X86_CPUINFO.match(line):
         pairs.append(("arch", line))
     if found := _UNAME.search(line):
@@ -217,11 +229,37 @@ def _word_list(place: Place, name: str, value: str) -> Found:
         if more in FILES and at + 1 < len(lines) and lines[at + 1].startswith(BEGINNINGS):
             break  # a file's name over its text
         glued, apart = f"{value}{more}", f"{value} {more}"
+        if name == "bugs" and max(_count(glued, known), _count(apart, known)) <= _count(value, known):
+            break  # no bug's name is in it
         gained = _count(glued, known) - _count(apart, known)
         full = taken > 1 and len(raw[at - 1]) == len(raw[number])  # a hard wrap leaves lines of one length
         value = glued if gained > 0 or (gained == 0 and full) else apart
         taken += 1
-    return Found(((name, " ".join(value.split())),), taken)
+    pairs = [(name, " ".join(value.split()))]
+    if name == "bugs" and _may_be_cut(place, value, taken):
+        pairs.append(("bugs_cut", "it may be cut off"))
+    return Found(tuple(pairs), taken)
+
+
+def _may_be_cut(place: Place, value: str, taken: int) -> bool:
+    """Tell whether more names may have followed a bugs line: what is missing in one that is cut says nothing."""
+    raw, lines, number = place
+    last = number + taken - 1
+    ends = (raw[at].rstrip(" |\"'`") for at in range(number, last + 1))
+    if last == len(raw) - 1 or any(end.endswith(("\u2026", "...", ">", "[")) for end in ends):
+        return True
+    words = re.findall(r"\w+", value)
+    if words and words[-1] not in BUGS and any(bug.startswith(words[-1]) for bug in BUGS):
+        return True
+    # No x86-64 CPU has so few flags that they fill a line of a terminal and no more.
+    near = range(max(0, number - FOLDED), number)
+    folded = [len(raw[at]) for at in near if _FOLD.fullmatch(lines[at]) or _fills_a_line(raw[at])]
+    folded += [len(raw[at]) for at in range(number, last)]
+    return len(raw[last]) > max(folded, default=LONGEST) - len("spec_store_bypass")
+
+
+def _fills_a_line(line: str) -> bool:
+    return 60 <= len(line) <= 132 and len(_EVERYWHERE.intersection(line.split())) >= 3
 
 
 def _count(text: str, known: frozenset[str]) -> int:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-from vmenter.hosts import fields
-from vmenter.hosts.texts import BEGINNINGS, FILES, TEXTS, beginning, completed, key, whole
-from vmenter.hosts.unwrapping import from_json, raw_lines, unwrapped
+from vmenter.hosts import fields, machines
+from vmenter.hosts.structured import from_json
+from vmenter.hosts.texts import BEGINNINGS, FILES, TEXTS, beginning, completed, is_open, key, whole
+from vmenter.hosts.unwrapping import raw_lines, unwrapped
 
 JOINED: Final = 6  # lines that a text may be folded over
 _WORDS: Final = frozenset(
@@ -51,18 +52,24 @@ _CVES: Final = {
 _ALL = "|".join(sorted((re.sub("[_ ]", "[_ -]", name) for name in (*FILES, *_TITLES)), key=len, reverse=True))
 _NAME = re.compile(rf"(?<![\w./~\\-])([\w./~\\-]*/)?({_ALL})(?![\w./\\]|-\w)", re.IGNORECASE)
 _SEPARATOR = re.compile(
-    r"""["'`*\])]*\s*(?:(?:[:=|,\t]|=>|->|\u2192)\s*)*(?:\d{1,4}[:-]\s*)?["'`*(]*\s*"""
+    r"""["'`*\])]*\s*(?:(?:[:=|,;\t]|=>|->|\u2192)\s*|CVE-\d{4}-\d+[\s,/]*(?=[|,;\t]|CVE-))*(?:\d{1,4}[:-]\s*)?["'`*(]*\s*"""
     r"""(?:(?:status|state|data|value|text)["'`]*\s*[:=]\s*["'`]*)?(?:[>|][-+]?\s*\Z)?""",
     re.IGNORECASE,
 )
 _LABELS = re.compile(  # lscpu's in some languages, inxi's
-    r"(?:vuln\w*|schwachstelle|podatno\u015b\u0107|zranitelnost|kwetsbaarheid|s\u00e5rbarhet"
+    r"(?:vuln\w*|security(?: details)?|schwachstelle|podatno\u015b\u0107|zranitelnost|kwetsbaarheid|s\u00e5rbarhet"
     r"|\u0443\u044f\u0437\u0432\u0438\u043c\u043e\u0441\u0442\u044c|\u8106\u5f31\u6027|\u6f0f\u6d1e|.*\btype)\s*:?",
     re.IGNORECASE,
 )
 _LABEL = r"[^\W\d_]+(?: [^\W\d_]+)?"
 _BEFORE = re.compile(rf"(?:^|\s)({_LABEL})\s*:?\s*\Z")
 _BEHIND = re.compile(rf"\s+({_LABEL})\s*:")
+_CELLS = re.compile(r"(?:[\w.@-]{1,64}[,;\t][\"']?)+\Z|(?:[^|:]{1,40}\|\s*)+\Z")  # of a table, before the name
+_RULE = " \t-=#*~_+<>[]:`"
+_NAMES_IT = re.compile(
+    r"(?:name|file|vulnerability|type|flaw|key|id)\s*[:=]\s*[\"']?([\w./-]+)[\"',]*\Z", re.IGNORECASE
+)
+_ITS_TEXT = re.compile(r"(?:status|state|value|text|data)\s*[:=]\s*[\"']?", re.IGNORECASE)
 _DOTS: Final = ("\u2026", "...", ">")  # the last is what less -S shows of a line that goes on
 _TAIL = re.compile(r"==>\s*(\S+)\s*<==")
 _CAT = re.compile(
@@ -93,6 +100,7 @@ class Reading:
     strange: dict[str, str] = field(default_factory=dict)  # file → a text that no kernel prints
     completed: dict[str, str] = field(default_factory=dict)  # file → the text taken for one that was cut off
     layouts: list[str] = field(default_factory=list)
+    machines: tuple[str, ...] = ()  # signs that more than one speaks
     nameless: int = 0  # texts of a kernel that stand without a name
 
     @property
@@ -104,10 +112,13 @@ class Reading:
 def read(text: str) -> Reading:
     """Read a paste."""
     found = from_json(text)
-    reader = _Reader(text if found is None else found)
+    reader = _Reader(text if found is None else found.text)
     if found is not None:
         reader.found.layouts.append("JSON")
     reader.run()
+    reader.found.machines = machines.of_lines(reader.raw)
+    if found is not None and found.tellers > 1:
+        reader.found.machines += (f"{found.tellers} objects of JSON that name files",)
     reader.found.layouts += [
         name for name, sign in _LOOKS if sign.search(text) and name not in reader.found.layouts
     ]
@@ -175,11 +186,15 @@ class _Reader:
             self.expected = _targets(found[1])
             return True
         raw = self.raw[at].strip()
-        if (found := _CAT.search(raw)) and not _NAME_AND_TEXT.match(raw):
-            self._layout("cat")
-            self.expected = _targets(found[1])
-            return bool(self.expected) or "/" in found[1]
-        path = line.rstrip(": ")
+        if not _NAME_AND_TEXT.match(raw):
+            commands = [found for part in re.split(r";|&&", raw) if (found := _CAT.search(part.strip()))]
+            if commands:
+                self._layout("cat")
+                several = [_targets(found[1]) for found in commands]
+                self.expected = [key for keys in several for key in keys] if all(several) else []
+                return bool(self.expected) or any("/" in found[1] for found in commands)
+        named = _NAMES_IT.match(line)
+        path = named[1] if named else raw.strip(_RULE)
         if path.startswith("/") or path in FILES:
             keys = _targets(path)
             if len(keys) == 1 and (keys != ["cmdline"] or not line.endswith(":")):  # that colon: nothing follows
@@ -194,6 +209,7 @@ class _Reader:
         """Read what a heading announced. 0 if this is something else; then the texts' order is lost."""
         key, *rest = self.expected
         if key in FILES:
+            line = _ITS_TEXT.sub("", line, count=1) if _ITS_TEXT.match(line) else line
             taken = self._text(at, key, line, sure=line.startswith(BEGINNINGS))
             self.expected = rest if taken else []
             return taken
@@ -238,7 +254,8 @@ class _Reader:
     def _may_begin(self, before: str) -> bool:
         """Tell whether what stands before the first name is a label, such as lscpu's in its language."""
         before = before.strip()
-        return not before or bool(_LABELS.fullmatch(before)) or before.rstrip(": ") in self.labels
+        label = bool(_LABELS.fullmatch(before)) or before.rstrip(": ") in self.labels
+        return not before or label or bool(_CELLS.match(before))
 
     def _text(self, at: int, file: str, text: str, *, sure: bool, strong: bool = True, alone: bool = False) -> int:
         """Take a file's text, which may go on below. Returns the lines it took, 0 if it is no text of a kernel.
@@ -250,7 +267,7 @@ class _Reader:
         dots = text.endswith(_DOTS)
         best, lines, begun, seen = (None, 1, text, 1) if dots else self._longest(at, file, text, alone=alone)
         if best is None and not dots:
-            best = whole(file, re.split(r"[|\t]", text, maxsplit=1)[0])  # the cell of a table with more of them
+            best = _cell(file, text)
         if best is not None:
             self.found.pairs.append((file, best))
             return lines
@@ -264,7 +281,8 @@ class _Reader:
                 self.found.cut.setdefault(file, begun)
             return seen
         if sure:
-            self.found.strange.setdefault(file, text)
+            if file not in self.found.strange or is_open(text):
+                self.found.strange[file] = text
             return 1
         return 0
 
@@ -307,6 +325,13 @@ def _names(line: str) -> list[re.Match[str]]:
     return found
 
 
+def _cell(file: str, text: str) -> str | None:
+    """Return the text in the first cell of a row; None if a further one has another: before and after, say."""
+    first, *others = re.split(r"[|\t\u2502]", text)
+    best = whole(file, first)
+    return best if all(whole(file, other) in {None, best} for other in others) else None
+
+
 def _file(name: str) -> str:
     """Return the file of a name as it is written anywhere."""
     words = re.sub("[_ -]", " ", name).lower()
@@ -315,7 +340,7 @@ def _file(name: str) -> str:
 
 def _without(label: str, text: str) -> str:
     """Return a text without the label of the next one behind it, and what else separates them."""
-    text = " ".join(text.split()).rstrip("\"',{}[]; |")
+    text = " ".join(text.split()).rstrip("\"',{}[]; |+")
     for one in (label, label.rpartition(" ")[2]):
         if one and text.endswith(one):
             return text.removesuffix(one).rstrip("\"',{}[]; |")

@@ -17,9 +17,9 @@ from typing import Final
 
 from vmenter import LabError
 from vmenter.boot.options import split_cmdline
-from vmenter.hosts import layouts
-from vmenter.hosts.fields import CPU_FIELDS, FLAGS, OPTIONS, PARAMETERS
-from vmenter.hosts.texts import FILES, key
+from vmenter.hosts import layouts, machines
+from vmenter.hosts.fields import CPU_FIELDS, FLAGS, OPTIONS, PARAMETERS, VENDORS
+from vmenter.hosts.texts import BEGINNINGS, FILES, JUDGED, is_open, key
 
 SAMPLES: Final = Path(__file__).with_name("samples")
 _VULNERABILITIES = "sys/devices/system/cpu/vulnerabilities"
@@ -52,7 +52,9 @@ class Report:
     `lines` are (vulnerabilities file, its text); `flags`, `bugs` and `cpu` come from /proc/cpuinfo; `options` are
     those of the command line that matter here; `notes` tell what was odd about the reading. `unread`: file → why
     nothing was taken from what stands there. `present`: files whose bug the kernel's log says is there. `no_kvm`:
-    what says that KVM enters no guest here. `virtualization`: "VT-x" or "AMD-V", as lscpu has it.
+    what says that KVM enters no guest here. `virtualization`: "VT-x" or "AMD-V", as lscpu has it. `mixed`: what
+    shows that more than one machine, or one at two times, is in it. `bugs_cut`: more names may follow in `bugs`.
+    `open`: files of which any text, understood or not, says Vulnerable or Unknown.
     """
 
     release: str | None = None
@@ -68,6 +70,9 @@ class Report:
     present: tuple[str, ...] = ()
     no_kvm: str | None = None
     virtualization: str | None = None
+    mixed: tuple[str, ...] = ()
+    bugs_cut: bool = False
+    open: tuple[str, ...] = ()
 
     @property
     def vendor(self) -> str | None:
@@ -137,7 +142,7 @@ def gather(root: Path = Path("/")) -> str:
         found += [f"{path}:{line}" for line in text.splitlines() if line.strip()]
         if file.name == "cmdline" and not text.strip():
             found.append(f"{path}:")
-    return "\n".join(found)
+    return "".join(f"{line}\n" for line in found)
 
 
 def parse(text: str) -> Report:
@@ -151,7 +156,7 @@ def parse(text: str) -> Report:
             f"{len(text):,} characters are no report of one machine; paste the output of that line alone"
         )
     reading = layouts.read(text)
-    single: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
     lines: dict[str, str] = {}
     cmdline: list[str] = []
     present: list[str] = []
@@ -164,11 +169,14 @@ def parse(text: str) -> Report:
         elif name in FILES:
             lines[name] = _longer(lines.setdefault(name, value), value) or twice.setdefault(name, lines[name])
         else:
-            single.setdefault(name, value)
+            values.setdefault(name, []).append(value)
+    single = {name: first for name, (first, *_) in values.items()}
     cut = {file: text for file, text in reading.cut.items() if file not in lines}
     strange = {file: text for file, text in reading.strange.items() if file not in lines}
+    other = {file: text for file, text in (reading.cut | reading.strange).items() if _other(lines.get(file), text)}
     if not (lines or cut or strange or present) and not single.keys() & _TELLING:
         raise LabError(_unreadable(reading))
+    mixed = (*machines.of_values(values), *reading.machines)
     return Report(
         release=single.get("osrelease"),
         cpu=tuple((name, single[name]) for name in CPU_FIELDS if name in single),
@@ -180,18 +188,31 @@ def parse(text: str) -> Report:
         smt={"0": False, "1": True}.get(single.get("active", "")),
         notes=(
             *(f"{file} is there twice, with different texts: two machines, or two moments?" for file in twice),
+            *(
+                f"{file} is there twice, once with what no kernel prints ({_shown(text)})"
+                for file, text in other.items()
+            ),
+            *(f"more than one machine or moment seems to be in it: {sign}" for sign in mixed),
             *(f"{file} was cut off, and taken for the one text that begins so" for file in reading.completed),
             *(f"{file} is cut off ({_shown(text)}) and counts as not told" for file, text in cut.items()),
             *(f"{file}: no kernel prints {_shown(text)}; it counts as not told" for file, text in strange.items()),
         ),
         unread=(
-            *((file, "two different texts") for file in twice),
+            *((file, "two different texts") for file in (*twice, *other)),
             *((file, "its text is cut off") for file in cut),
             *((file, "its text is none that a kernel prints") for file in strange),
         ),
         present=tuple(dict.fromkeys(present)),
         no_kvm=_no_kvm(single),
         virtualization=single.get("virtualization"),
+        mixed=mixed,
+        bugs_cut="bugs_cut" in single,
+        open=tuple(
+            file
+            for file in JUDGED
+            if any(name == file and is_open(text) for name, text in reading.pairs)
+            or any(is_open(texts.get(file, "")) for texts in (reading.cut, reading.strange))
+        ),
     )
 
 
@@ -204,6 +225,13 @@ def _longer(first: str, second: str) -> str | None:
     return longer if key(longer).startswith(key(shorter)) else None
 
 
+def _other(line: str | None, text: str) -> bool:
+    """Tell whether a text that was not understood says something else than the line that was."""
+    if line is None or not key(text).startswith(tuple(key(start) for start in BEGINNINGS)):
+        return False
+    return not (key(text).startswith(key(line)) or key(line).startswith(key(text)))
+
+
 def _shown(text: str) -> str:
     text = " ".join(text.split())
     return ascii(text if len(text) <= SHOWN else text[:SHOWN] + "...")
@@ -211,7 +239,12 @@ def _shown(text: str) -> str:
 
 def _no_kvm(single: dict[str, str]) -> str | None:
     """Return what says that KVM enters no guest, besides the lines."""
-    if "arch" in single:
+    x86 = (
+        "x86" in single
+        or single.get("vendor_id") in VENDORS
+        or {"vmx", "svm"} & {*single.get("flags", "").split()}
+    )
+    if "arch" in single and not x86:
         return f"this is no x86 ({single['arch']})"
     if "xen_pv" in single or ("Xen" in single.get("hypervisor", "") and "para" in single):
         return "this runs on Xen without hardware virtualization (PV)"

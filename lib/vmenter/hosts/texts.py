@@ -86,9 +86,15 @@ def key(text: str) -> str:
     return re.sub(r"[^\w?!]|_", "", text).casefold()
 
 
+def _suite(text: str) -> str:
+    """Return a text as the Phoronix Test Suite shortens it."""
+    return text.replace("Mitigation: ", "Mitigation of ").replace("CPU buffers", "buffers")
+
+
 @cache
 def _keys(file: str) -> dict[str, str]:
     known = {key(text): text for text in (NOT_AFFECTED, *TEXTS[file])}
+    known |= {key(_suite(text)): text for text in known.values()}
     if file == "itlb_multihit":
         known |= {key(text): text.replace("KVM: ", "KVM: Mitigation: ") for text in _SHORTER}
     return known
@@ -100,7 +106,9 @@ def whole(file: str, text: str) -> str | None:
     Of other files than those of `TEXTS` it is any text that begins as they do.
     """
     if file not in TEXTS:
-        text = " ".join(text.split())
+        text = " ".join(text.split()).rstrip(" +")
+        if key(text).startswith(key(NOT_AFFECTED)):  # nothing goes on behind it
+            return NOT_AFFECTED if key(text) == key(NOT_AFFECTED) else None
         return text if text.startswith(BEGINNINGS) else None
     return _keys(file).get(key(text))
 
@@ -121,6 +129,11 @@ def completed(file: str, text: str) -> str | None:
         return None
     only = found.pop()
     return only if 2 * len(begun) > len(key(only)) else None
+
+
+def is_open(text: str) -> bool:
+    """Tell whether a text, be it cut off or none of the kernel's, begins as those do that call a flaw open."""
+    return key(text).startswith(("vulnerable", "unknown"))
 
 
 def plain(file: str, text: str) -> str:

@@ -114,6 +114,8 @@ def _told(report: Report, file: str) -> Told:
         return Told(file, State.AFFECTED, "the bugs line", line=False)
     if bug == "mmio_stale_data" and "mmio_unknown" in report.bugs:
         return Told(file, State.NOT_TOLD, "the bugs line says that the kernel does not know", line=False)
+    if report.bugs_cut:
+        return Told(file, State.NOT_TOLD, "not in the bugs line, which may be cut off", line=False)
     if knows(report, bug):
         return Told(file, State.NOT_AFFECTED, "not in the bugs line of a kernel that knows the flaw", line=False)
     return Told(

@@ -8,13 +8,11 @@ machine printed, or nothing that it did.
 from __future__ import annotations
 
 import codecs
-import json
 import re
 from html import unescape
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from vmenter.hosts.structured import from_metric
 
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -28,13 +26,22 @@ _ESCAPES = re.compile(  # what terminals obey: colours, cursor, titles; the last
 )
 _BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\x0b\x0c]")
 _NOTHING = re.compile(  # controls and signs without a width; the C1 control CSI is among the escapes
-    "[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9a\x9c-\x9f]"
+    "[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9a\x9c-\x9f]"
 )
 _TAGS = re.compile(
     r"</?(?:pre|code|span|td|th|tr|tbody|thead|table|li|ul|p|b|i|em|strong|div|br|font|details|summary)\b[^<>]*>",
     re.IGNORECASE,
 )
 _ROWS = re.compile(r"<(?:br|/tr|/li|/p|/div|/pre)\b[^<>]*>", re.IGNORECASE)
+_NAMED_TAG = re.compile(
+    r"<[\w:-]{1,40}\s[^<>]{0,80}?\b(?:name|id|key|file)=[\"']([\w./ -]{1,80})[\"'][^<>]{0,80}>"
+)
+_FORUM = re.compile(  # BBCode and its kin
+    r"\[/?(?:code|icode|quote|[biusp]|tt|pre|mono|spoiler|colou?r|size|font|list|table|t[drh])"
+    r"(?:=[^\[\]\n]{0,80})?\]|\{(?:code|noformat)(?::\w{1,20})?\}",
+    re.IGNORECASE,
+)
+_PRINTED_NEWLINE = re.compile(r"\\{1,3}n(?=[/\"'\\]|\Z|\n|(?:l1tf|mds|mmio|reg|srbds|ts[ax]|spec|itlb)\w*:)")
 _QUOTES = str.maketrans(
     {"\u201c": '"', "\u201d": '"', "\u201e": '"', "\u2018": "'", "\u2019": "'", "\uff1a": ":", "\uff1b": ";"}
 )
@@ -43,10 +50,12 @@ _LOG = re.compile(
     r"""
     (?: kern \s* : \w+ \s* : \s* )?                                     # dmesg -x
     (?: <\d{1,3}> )?
-    (?: (?: [A-Z][a-z]{2} \s+ \d{1,2} \s+ [\d:.]+                       # the journal, in two forms
+    (?: (?: \w{2,6}\.? \s+ \d{1,2} \s+ \d\d:[\d:.]+                       # the journal, its month in any language
           | \d{4}-\d\d-\d\d [T\ ] [\d:.,]+ (?: Z | [+-]\d\d:?\d\d )? )
-        \s+ (?: \S+ \s+ )? (?: kernel | unknown ) (?: \[\d+\] )? : \s* )?
-    (?: \[ \s* (?: \d+\.\d+ | [A-Z][a-z]{2}\ [A-Z][a-z]{2}\ +\d+\ [\d:]+\ \d{4} ) \] \s*
+        \s+ (?: \S+ \s+ )? (?: kernel | unknown ) (?: \[\d+\] )? : \s*
+      | \d{4}-\d\d-\d\d T [\d:.,]+ (?: Z | [+-]\d\d:?\d\d ) \s+ )?           # what collects logs
+    (?: \[ \s* (?: \d+\.\d+ | \w{2,6}\.?\ \w{2,6}\.?\ +\d+\ [\d:]+\ \d{4}
+               | \d{4}-\d\d-\d\d [T\ ] [\d:.,]+ ) \] \s*
         (?: \S+\ kernel: \s* )? )?
     """,
     re.VERBOSE,
@@ -55,9 +64,12 @@ _FRONT = re.compile(
     r"""
     \s+ | >+ \s? | \|+ \s* | ["'`]+ | \*\* | __ | [*+-]\s+
     | [\u2022\u00b7\u2023\u25e6\u25aa\u2013\u2014\u2502\u251c\u2514\u2500\u2570\u256d\u2551]+ \s*  # bullets
-    | ["']? (?: field | data ) ["'] \s* : \s* | \{ \s* (?=["'])                                     # JSON
+    | ["']? (?: field | data | stdout | log | message | msg | output ) ["'] \s* : \s* | \{ \s* (?=["':])  # JSON
+    | : (?= [a-z]\w+ \s? => )                                                                       # Ruby
     | \d{1,6} [.):|] \s* (?=[^\d\s.])                                                               # numbers
     | \d{1,6} \s+ (?= / | [A-Z][a-z] | [a-z_]{3,}[:0-9\ ] )
+    | (?!cat:|e?grep:|head:|tail:|ls:|\w*sh:|exp|should|must|want|if\b|eg\b)[\w.@-]{1,64}  # who says so
+      (?: \s?:\s+ | \s+\|\s+ ) (?= /sys/devices/system/cpu/vulnerabilities/ )
     """,
     re.VERBOSE,
 )
@@ -82,13 +94,35 @@ def decode(data: bytes) -> str:
 
 def raw_lines(text: str) -> list[str]:
     """Return a text's lines without what only a terminal, a page or an editor understands; their indent stays."""
-    text = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = re.sub("\r+\n|[\r\u2028\u2029]|\x00(?=/sys/|/proc/)", "\n", text)
+    text = _typed(_ESCAPES.sub("", text))
+    if re.search("=\n", text) and re.search("=(?:20|3D|C2=A0)", text):  # quoted-printable
+        text = re.sub("=C2=A0", " ", text.replace("=\n", ""))
+        text = re.sub("=([0-7][0-9A-F])", lambda found: chr(int(found[1], 16)), text)
+    if "\\n" in text:
+        text = _PRINTED_NEWLINE.sub("\n", text)
     if "&" in text and ";" in text:
         text = unescape(text)
     if "<" in text:
         text = _TAGS.sub(" ", _ROWS.sub("\n", text))
+        text = re.sub(r"</[\w:-]{1,40}>", "\n", _NAMED_TAG.sub(r"\n\1: ", text))
+    if "[/" in text or "{" in text:
+        text = _FORUM.sub("", text)
     text = _NOTHING.sub("", _BLANKS.sub(" ", text)).translate(_QUOTES)
-    return [line.rstrip() for line in text.split("\n")]
+    return [from_metric(line.rstrip()) for line in text.split("\n")]
+
+
+def _typed(text: str) -> str:
+    """Return a text as a terminal shows it where a key or a printer went back over a letter."""
+    if "\b" not in text:
+        return text
+    shown: list[str] = []
+    for letter in text:
+        if letter != "\b":
+            shown.append(letter)
+        elif shown and shown[-1] != "\n":
+            shown.pop()
+    return "".join(shown)
 
 
 def unwrapped(line: str) -> str:
@@ -102,38 +136,3 @@ def unwrapped(line: str) -> str:
         if start == before:
             break
     return line[start:].rstrip(_BACK)
-
-
-def from_json(text: str) -> str | None:
-    """Return JSON, lscpu's or any other, as lines "name: text"; None for a text that has none in it."""
-    start, end = min((text.find(sign) for sign in "{[" if sign in text), default=-1), max(map(text.rfind, "}]"))
-    if start < 0 or end < start or '"' not in text[start:end]:
-        return None
-    try:
-        found = json.loads(text[start : end + 1])
-    except (ValueError, RecursionError):
-        return None
-    try:
-        lines = list(_flat(found, ""))
-    except RecursionError:
-        return None
-    return "\n".join((text[:start], *lines, text[end + 1 :])) if lines else None
-
-
-def _flat(value: Any, name: str) -> Iterator[str]:
-    if isinstance(value, dict):
-        if isinstance(value.get("field"), str):  # lscpu -J
-            name, data = value["field"].rstrip(": "), value.get("data")
-            yield from _flat(data, name)
-            yield from _flat(value.get("children"), name)
-            return
-        for inner, one in value.items():
-            yield from _flat(one, str(inner))
-    elif isinstance(value, list):
-        if name in {"flags", "bugs"} and all(isinstance(one, str) for one in value):
-            value = [" ".join(value)]
-        for one in value:  # lines of a log, say, stand for themselves
-            yield from _flat(one, name if len(value) == 1 else "")
-    elif isinstance(value, str):
-        lines = value.splitlines()
-        yield from (f"{name}: {value}",) if name and len(lines) == 1 else lines

@@ -54,11 +54,12 @@ def outcome(
     kept: bool | None,
     open_lines: tuple[str, ...],
     differing: tuple[str, ...],
+    mixed: tuple[str, ...] = (),
 ) -> Outcome:
     """Put together what was told.
 
     `kept`: of the VM-Enters that were run; `open_lines`: files that say Vulnerable or Unknown; `differing`: files
-    of which the model says something else than the kernel.
+    of which the model says something else than the kernel; `mixed`: signs of more than one machine or moment.
     """
     if all(one.state is State.NOT_TOLD and not one.line for one in told.values()):
         reason = "no line and no bugs line tells of any flaw that the course is about"
@@ -66,6 +67,9 @@ def outcome(
     reasons = []
     if open_lines:
         reasons.append(f"The kernel says that {_titles(open_lines)} {_are(open_lines)} open.")
+    if mixed:
+        kept = None
+        reasons.append(f"More than one machine or moment seems to be in it: {', '.join(mixed)}.")
     if by == NONE:  # nothing is entered, so nothing is owed
         return Outcome(FINDING if reasons else FINE, None, (), tuple(reasons))
     if kept is False:

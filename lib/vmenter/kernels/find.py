@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vmenter import LabError
 from vmenter.code.elf import HEAD, ONLY, foreign
+from vmenter.code.files import opened
 from vmenter.code.files import read as read_file
 from vmenter.code.image import MODULE_BASE, Image, from_bytes
 from vmenter.code.unpack import MAX_PACKED, unpack
@@ -94,7 +95,7 @@ def find(
             return _kernels(_folder(place, want, place.resolve(), damaged), want, f"{path} holds no kernel")
         if not place.is_file():
             raise LabError(f"{path}: {'not a file or folder' if place.exists() else 'no such file or folder'}")
-        with place.open("rb") as file:
+        with opened(place) as file:
             start = file.read(8)
     except OSError as error:
         raise LabError(f"{path}: {error.strerror or error}") from None

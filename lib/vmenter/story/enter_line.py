@@ -18,16 +18,18 @@ LONGEST = 2_000  # characters
 
 
 class Line(NamedTuple):
-    """What a line asks to be run."""
+    """What a line asks to be run; `era` is None where it names none."""
 
-    era: Era
+    era: Era | None
     host: Host
     vcpu: VCpuState
 
-    @property
-    def entry(self) -> eras.Entry:
-        """The VM-Enter that the line runs."""
-        return eras.enter(self.era, self.host, self.vcpu)
+    def enter(self, era: Era | str | None = None) -> eras.Entry:
+        """Run it: in this era, or in the one that it names."""
+        era = era or self.era
+        if era is None:
+            raise LabError("the line names no era: add --era and one of its names")
+        return eras.enter(era, self.host, self.vcpu)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="vmenter enter", add_help=False, allow_abbrev=False)
-    parser.add_argument("--era", required=True)
+    parser.add_argument("--era")
     for name in ("--bugs", "--microcode"):
         parser.add_argument(name, action="append", default=[])
     parser.add_argument("--cmdline", default="")
@@ -48,13 +50,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def read_line(text: Any) -> Line:
-    """Read a line as it is typed into a terminal, a prompt before it or not. `LabError` for what is none."""
-    if not isinstance(text, str) or len(text) > LONGEST or not text.isprintable():
+    """Read a line as it is typed into a terminal, with a prompt or not, or broken by a backslash.
+
+    Raises `LabError` for what is none.
+    """
+    if not isinstance(text, str):
+        raise LabError(
+            f"the line: text is needed that begins with “vmenter enter”; this is a {type(text).__name__}"
+        )
+    if len(text) > LONGEST:
+        raise LabError(f"the line: it has {len(text):,} characters; {LONGEST:,} are enough")
+    line = text.replace("\\\r\n", " ").replace("\\\n", " ").strip().lstrip(" $!%")
+    if not line.isprintable():
         raise LabError("the line: it should be one line of text that begins with “vmenter enter”")
     try:
-        words = shlex.split(text.lstrip(" $!%"))
+        words = shlex.split(line)
     except ValueError as error:
-        raise LabError(f"the line: {error}") from None
+        raise LabError(f"the line: no shell would read it: {error}") from None
     if words[:2] != ["vmenter", "enter"]:
         raise LabError("the line: it should begin with “vmenter enter”")
     told = _parser().parse_args(words[2:])
@@ -66,7 +78,8 @@ def read_line(text: Any) -> Line:
         not told.same_host_rsp,
         not told.same_cr2,
     )
-    return Line(history.era(told.era), Host(_names(told.bugs), _names(told.microcode), told.cmdline), vcpu)
+    era = None if told.era is None else history.era(told.era)
+    return Line(era, Host(_names(told.bugs), _names(told.microcode), told.cmdline), vcpu)
 
 
 def _names(lists: list[str]) -> tuple[str, ...]:

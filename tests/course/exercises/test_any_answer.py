@@ -1,8 +1,11 @@
 """Whatever an answer is, the checker answers in words, and says nothing but words."""
 
+from collections.abc import Mapping
+from itertools import islice
 from random import Random
 
 import fuzz
+import pytest
 
 from vmenter.course.exercises import Feedback, check, every
 from vmenter.course.exercises.limited import text_of
@@ -45,6 +48,45 @@ BAD = (
     nested(), iter(()), (n for n in "ab"), len, lambda: 1, lambda x: x, type, NotImplemented, ..., Exception("x"),
     "nop\n" * 200, ".rept 9\nnop", "def f(:", "answer", "jmp .", ["a"] * 5000, {"mds": 1}, {"bugs": ["mds", None]},
 )  # fmt: skip
+
+
+class Called(BaseException):
+    """What an answer's own method raises here; it might as well have ended the notebook's kernel."""
+
+
+def called(*_anything):
+    raise Called
+
+
+def own_methods():
+    """Objects whose methods must not be called, each of another kind; one says that it is a text."""
+    names = ("getattribute", "repr", "str", "eq", "hash", "len", "iter", "getitem", "contains", "index", "bool")
+    methods = {f"__{name}__": called for name in (*names, "format", "lt", "call", "int", "fspath", "buffer")}
+    methods |= dict.fromkeys(("items", "keys", "strip", "lower", "split", "values"), called)
+    meta = type("Meta", (type,), {"__getattribute__": called, "__name__": property(called)})
+    yield from (type("Own", (base,), methods)() for base in (object, str, int, list, dict, tuple, set, Mapping))
+    yield type("Liar", (), {"__class__": property(called)})()
+    yield type("Liar", (), {"__class__": str})()
+    yield meta("Own", (), {})
+    yield meta("Own", (), {})()
+
+
+KINDS = 12
+
+
+def test_there_are_so_many_kinds_of_them():
+    assert sum(1 for _ in own_methods()) == KINDS
+
+
+@pytest.mark.parametrize("number", range(KINDS))  # pytest would call their methods itself
+def test_no_method_of_an_answers_own_is_called(number):
+    own = next(islice(own_methods(), number, None))
+    for id_ in every():
+        for answer in (own, [own], {"a": own}, (own, own)):
+            feedback = check(id_, answer)
+            assert feedback.message.strip()
+            assert not feedback.passed or (id_ == "05-1" and issubclass(type(own), dict))
+        text_of([own])
 
 
 def test_any_answer_gets_words(report):

@@ -15,6 +15,7 @@ import wrong_08
 import wrong_09
 import wrong_10
 from answers import cell
+from both_cpus import compared
 
 from vmenter import LabError
 from vmenter.boot.processors import PRESETS
@@ -23,6 +24,16 @@ from vmenter.course.exercises import check, every, exercise, nb00, nb01
 from vmenter.emulator.machine import Machine
 
 TASKS = every()
+COMPARED = (
+    15  # runs for each test, which is mostly one answer; an audit has hundreds of them, of much the same code
+)
+
+
+@pytest.fixture(autouse=True)
+def cpus(monkeypatch):
+    """What answers run, the first runs of each, is done by the interpreter as well, and comes out the same."""
+    with compared(monkeypatch.setattr, COMPARED) as done:
+        yield done
 
 
 TABLES = (wrong_0001, wrong_0104, wrong_0203, wrong_0204, wrong_0506, wrong_07, wrong_08, wrong_09, wrong_10)
@@ -40,6 +51,11 @@ def test_the_reference_solution_passes(task):
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_the_starter_does_not_pass(task):
     assert not task.check(cell(task.starter)).passed
+
+
+def test_what_an_answer_runs_is_compared(cpus):
+    assert TASKS["07-1"].check(cell(TASKS["07-1"].solution)).passed
+    assert len(cpus.runs) == COMPARED
 
 
 def test_every_exercise_has_wrong_answers_to_refuse_and_right_ones_in_another_form():

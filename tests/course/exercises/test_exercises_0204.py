@@ -76,7 +76,7 @@ def test_the_three_stubs_of_the_text_are_those_that_run_and_one_is_wrong_for_one
 
 
 def test_the_copies_of_02_5_are_as_the_engine_makes_them_and_have_both_kinds():
-    assert 55 <= len(moves()) <= 65
+    assert 55 <= len(moves()) <= 70
     kept = changed = 0
     for move in moves():
         for field in move.fields:

@@ -182,7 +182,9 @@ def test_for_an_ordinary_account_the_kernel_itself_refuses(tmp_path, body, found
         folder = Path(name)
         (folder / "child.py").write_bytes(Path(_limited.__file__).read_bytes())
         (folder / "job.json").write_text(
-            json.dumps({"source": function(*body), "name": "wish", "inputs": [[True, "a"]], "seconds": 2})
+            json.dumps(
+                {"source": function(*body), "name": "wish", "inputs": [[True, "a"]], "seconds": 2, "closed": "/no"}
+            )
         )
         (folder / "place").write_bytes(bytes(9000))
         for path, mode in ((folder, 0o777), (folder / "place", 0o666)):
@@ -194,6 +196,66 @@ def test_for_an_ordinary_account_the_kernel_itself_refuses(tmp_path, body, found
     answer = json.loads(data[_limited.HEAD.size :][:length]) if length else None
     assert (how, status) == (_limited.ENDED if found else _limited.LATE, 0)
     assert answer == found if not isinstance(found, str) else found in answer["text"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from vmenter.course.exercises import nb08",
+        f"open({str(Path(_limited.__file__).with_name('08.toml'))!r})",
+        f"open({str(Path(_limited.__file__).with_name('08.toml')).encode()!r}, 'rb')",
+        "runpy.run_module('vmenter.course.exercises.nb08')",
+    ],
+)
+def test_the_judge_and_the_solutions_are_closed_to_it(line):
+    assert "the course's own files are closed to an answer" in refused(
+        function("import runpy", line, "return True")
+    )
+
+
+SIGNALS = [
+    ("signal.raise_signal(signal.SIGKILL)", "the process crashes here (SIGKILL)"),
+    ("signal.raise_signal(signal.SIGSTOP)", "still running after 5 s"),
+    ("signal.pthread_kill(threading.get_ident(), signal.SIGTERM)", "the process crashes here (SIGTERM)"),
+    ("signal.alarm(1); time.sleep(3)", "the process crashes here (SIGALRM)"),
+]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there a watching process sees how it ended")
+@pytest.mark.parametrize(("line", "words"), SIGNALS)
+def test_a_signal_to_itself_is_said(line, words):
+    assert words in refused(function("import signal, threading, time", line, "return True"))
+
+
+TAMPERS = [
+    "builtins.type = lambda _: bool",
+    "json.dumps = lambda *_, **__: '{}'",
+    "struct.pack_into = sys.exit",
+    "sys.settrace(None)",
+    "sys._getframe(1).f_locals['found'].clear()",
+    "sys._getframe(1).f_locals['job']['inputs'].clear()",
+    "builtins.bool = builtins.isinstance = builtins.len = None",
+    "atexit.register(os._exit, 5)",
+    "sys.stdout = sys.__stdout__",
+    "gc.collect(); [o.clear() for o in gc.get_objects() if isinstance(o, (list, dict))]",
+]
+
+
+@pytest.mark.parametrize("line", TAMPERS)
+def test_who_tampers_with_the_judges_tools_learns_no_more_than_it_knew(line):
+    text = function(
+        "import atexit, builtins, gc, json, os, struct, sys",
+        "try:",
+        f"    {line}",
+        "except BaseException:",
+        "    pass",
+        "return False",
+    )
+    with suppress(LabError):
+        assert results(text, "wish", PAIRS) != [True, True]
+    feedback = check("08-1", text.replace("wish(flag, word)", "kept(*_)"))
+    assert not feedback.passed
+    assert feedback.message.strip()
 
 
 def test_a_function_may_remove_its_folder():

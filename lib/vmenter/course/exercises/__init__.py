@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from vmenter import LabError
 from vmenter.course import progress
 from vmenter.course.exercises.limited import text_of
-from vmenter.course.exercises.plain import plain
+from vmenter.course.exercises.plain import plain, type_name
 from vmenter.course.exercises.variants import AFTER_A_CALL
 
 if TYPE_CHECKING:
@@ -100,10 +100,10 @@ class Exercise:
 
 def _what(answer: Any) -> str:
     """Name a kind of answer that no judge has thought of, and what it holds."""
-    if isinstance(answer, list | tuple | set | dict) and answer:
-        kinds = dict.fromkeys(type(one).__name__ for one in answer)
-        return f"a {type(answer).__name__} of {', '.join([*kinds][:4])}"
-    return f"a {type(answer).__name__}"
+    if type(answer) in (list, tuple, set, dict) and answer:
+        kinds = dict.fromkeys(map(type_name, answer))
+        return f"a {type_name(answer)} of {', '.join([*kinds][:4])}"
+    return f"a {type_name(answer)}"
 
 
 def _rich(text: str) -> str:

@@ -90,10 +90,19 @@ def fits(result: Any, wish: str) -> bool:
     return result is None or pair
 
 
-def refuse(event: str, _arguments: object) -> None:
-    """Let no process be started or ended, whoever's account this is."""
-    if event.startswith(PROCESSES):
-        raise PermissionError("no process may be started or ended here")
+def refuse(closed: str) -> Callable[[str, tuple[Any, ...]], None]:
+    """Return a hook that lets no process be started or ended, whoever's account this is, nor `closed` be read.
+
+    `closed` is the course's own folder: an answer that asks the judge is none.
+    """
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event.startswith(PROCESSES):
+            raise PermissionError("no process may be started or ended here")
+        if event == "open" and isinstance(arguments[0], str | bytes) and closed in os.fsdecode(arguments[0]):
+            raise PermissionError("the course's own files are closed to an answer: it stands on its own")
+
+    return hook
 
 
 def words(write: Callable[[object], str], value: object) -> str:
@@ -153,7 +162,7 @@ def work(job: dict[str, Any], place: mmap.mmap) -> None:
     """Run the job within the limits, and leave what was found behind the head."""
     sys.stdout = sys.stderr = Printed()
     limit()
-    sys.addaudithook(refuse)
+    sys.addaudithook(refuse(job["closed"]))
     found = json.dumps(run(job, place)).encode()
     found = found if len(found) <= len(place) - HEAD.size else b""
     place[HEAD.size : HEAD.size + len(found)] = found

@@ -1,4 +1,4 @@
-"""What an instruction asks for beyond registers and flags: the state of the system, a line of memory."""
+"""What an instruction asks for beyond general registers and flags: the system, the FPU, a line of memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from vmenter.code.decoder import detail
-from vmenter.code.decoder.detail import MEMORY
+from vmenter.code.decoder.detail import MEMORY, REGISTER
 from vmenter.emulator.machine import VM_ENTERS
 
 if TYPE_CHECKING:
@@ -22,15 +22,39 @@ SYSTEM = re.compile(
 
 @lru_cache(maxsize=4096)
 def privileged(code: bytes) -> str | None:
-    """Return the name of an instruction that touches the system's state; None for others, VERW and VM-Enter."""
+    """Return the name of an instruction that touches the system's state; None for others, VERW and VM-Enter.
+
+    VERW of a register has a name here, too: only VERW of memory is sure to clear, so there is no use for the other
+    (the comment in mds_clear_cpu_buffers(), arch/x86/include/asm/nospec-branch.h).
+    """
     one = detail(code)
-    if one is None or one.mnemonic in VM_ENTERS or one.mnemonic in ("verw", "rdmsr", "vmread"):
+    if one is None or one.mnemonic in VM_ENTERS or one.mnemonic in ("rdmsr", "vmread"):
         return None
+    if one.mnemonic == "verw":
+        return f"VERW of a register ({one.mnemonic} {one.text})" if one.operands[0].kind == REGISTER else None
     to_segment = one.text.rpartition(", ")[2] in SEGMENTS
     if not (SYSTEM.fullmatch(one.mnemonic) or to_segment or one.system):
         return None
     control = next((name for name in (f"cr{number}" for number in range(9)) if f"%{name}" in one.text), "")
     return f"{one.mnemonic} {control}".rstrip().upper()
+
+
+@lru_cache(maxsize=4096)
+def vector(code: bytes) -> str | None:
+    """Return the text of an instruction that works on the FPU's or the vector registers; None for others.
+
+    Up to VM-Enter they hold the guest's values already, and a kernel may not use them just so.
+    """
+    one: Any = next(_capstone(detail=True).disasm(code, 0), None)
+    if one is None:
+        return None
+    read, written = one.regs_access()
+    named = any(str(one.reg_name(register)).startswith(VECTORS) for register in (*read, *written))
+    return f"{one.mnemonic} {one.op_str}".strip() if named or FPU.match(one.mnemonic) else None
+
+
+VECTORS = ("xmm", "ymm", "zmm", "mm", "st(", "k")
+FPU = re.compile("f|emms|vzero|x(save|rstor)|v?(ld|st)mxcsr")
 
 
 @lru_cache(maxsize=4096)

@@ -75,6 +75,7 @@ class Surroundings(NamedTuple):
     own: Era
     arounds: tuple[Around, ...] = (Around(), *USUAL)
     later: Callable[[State, Promise], Promise] = lambda _, promise: promise  # of the next VM-Enter, in its state
+    spoilt: Era | None = None  # the answer among functions that leave free registers used
 
 
 Demand = Callable[[Run], "str | None"]
@@ -174,7 +175,7 @@ def audited(
     lines = [f"{head} {_settings(first.tally, space)}", f"What is wrong: {first.text}"]
     if first.trace:
         lines += [
-            "The way to VM-Enter, its jumps and clears:",
+            WAY,
             *way(first.trace),
             f'All of it: print(check("{id_}", answer).trace.text)',
             *(() if first.around else _in_colour(id_, first.tally, space, made)),
@@ -241,7 +242,9 @@ def _around(era: Era, demands: tuple[Demand, ...], cases: Cases, surroundings: S
             later = surroundings.later(entered.state, promise) if around.again else promise
             return _asked(demands, entered.state, later, entered)
 
-        if wrong := wrong_around(era, surroundings.own, state, demand, surroundings.arounds):
+        if wrong := wrong_around(
+            era, surroundings.own, state, demand, surroundings.arounds, spoilt=surroundings.spoilt
+        ):
             yield _Failure(wrong.text, tally, wrong.trace, final=True, around=wrong.around)
             return
 
@@ -277,6 +280,14 @@ def _settings(tally: Tally, space: Space) -> str:
         return "the default machine itself: no bugs, an empty command line, a first VM-Enter."
     away = f"{tally.settings} setting{'s' * (tally.settings != 1)} away from the default machine"
     return f"{away}: {', '.join(f'{dimension.name} {dimension.values[v].label}' for dimension, v in picked)}."
+
+
+WAY = "The way to VM-Enter, its jumps and clears:"
+
+
+def with_way(text: str, trace: Trace | None) -> Counterexample:
+    """Return what is wrong with one run, and below it the way that it went, if it came to an end."""
+    return Counterexample("\n".join([text, WAY, *way(trace)]) if trace else text, trace)
 
 
 def way(trace: Trace) -> Iterator[str]:

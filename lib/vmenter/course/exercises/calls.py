@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmenter import LabError
 from vmenter.code.image import Image, from_bytes
-from vmenter.course.exercises.asks import privileged
+from vmenter.course.exercises.asks import privileged, vector
 from vmenter.emulator.machine import ARITHMETIC_FLAGS, CALLEE_SAVED, HOST_REGISTERS, Budget, Machine
 from vmenter.emulator.memory import LAB_BASE, STACK, STACK_SIZE, STACK_START
 from vmenter.emulator.trace import End, EventKind, Trace
+from vmenter.patching.alternative_table import ALWAYS, Engine, read
+from vmenter.patching.features import name as feature_name
 from vmenter.patching.lab import assemble
 
 if TYPE_CHECKING:
@@ -42,6 +44,18 @@ def built(answer: Any, more: str = "") -> Image:
     if image.symbols.get("entry") is None:
         raise LabError("there is no label entry: where does the function begin?")
     return image
+
+
+def strangers(image: Image, *known: int) -> dict[frozenset[int], str]:
+    """Return what else may be on: nothing; and, if the table asks for features that are not `known`, all of those.
+
+    Each with words to stand behind those for the known ones. The task says nothing of such features, so what it
+    does ask for must be done with them and without.
+    """
+    asked = {entry.feature for site in read(image, engine=Engine.ONCE).sites for entry in site.entries}
+    others = frozenset(asked.difference(known, (ALWAYS,)))
+    words = " and ".join(sorted(feature_name(number, "7.3.4") for number in others))
+    return {frozenset(): "", others: f", and {words} on as well" if others else ""}
 
 
 class Call(NamedTuple):
@@ -110,6 +124,8 @@ def breach(called: Called, may_write: Sequence[range] = (), *, idle: bool = Fals
         return "DF is left set: the caller's string instructions would go backwards"
     if registers["rflags"] & ~(ARITHMETIC_FLAGS | 2):
         return "a flag that is the system's is not what it was"
+    if used := next((text for at in trace.steps if idle and (text := vector(trace.code[at].code))), None):
+        return f"nothing should happen here, and {used} runs"
     return _stray(trace, may_write) or _forbidden(trace)
 
 

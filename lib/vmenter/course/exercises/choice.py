@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vmenter import LabError
+from vmenter.course.exercises import told
 
 
 def choice(right: str, reasons: Mapping[str, str]) -> Callable[[Any], str | None]:
@@ -11,9 +12,9 @@ def choice(right: str, reasons: Mapping[str, str]) -> Callable[[Any], str | None
     letters = sorted({right, *reasons})
 
     def judge(answer: Any) -> str | None:
-        letter = answer.strip(" \n\t.,;:()'\"`").lower() if isinstance(answer, str) else None
-        if letter not in letters:
-            named = ", ".join(f"'{letter}'" for letter in letters)
+        letter = told.word(answer, letters)
+        if letter is None:
+            named = ", ".join(f"'{one}'" for one in letters)
             raise LabError(f"answer should be one of the letters {named}")
         return None if letter == right else f"{letter}: " + " ".join(reasons[letter].split())
 
@@ -28,12 +29,14 @@ def holding(reasons: Mapping[str, tuple[bool, str]], near: Mapping[str, str]) ->
     last = max(reasons)
 
     def judge(answer: Any) -> str | None:
-        parts = answer if isinstance(answer, (list, tuple, set, frozenset)) else [answer]
-        text = " ".join(parts) if all(isinstance(part, str) for part in parts) else ""
-        letters = text.lower()
-        if not letters.strip() or set(letters) - {*reasons, *" ,;"}:
-            raise LabError(f"answer should be letters from 'a' to '{last}' in one text, such as 'ac'")
-        wrong = next((letter for letter in sorted(set(letters) & set(reasons)) if not reasons[letter][0]), None)
+        should = f"answer should be letters from 'a' to '{last}' in one text, such as 'ac'"
+        try:
+            letters = told.letters(answer, "".join(reasons), should)
+        except LabError:
+            letters = set()
+        if not letters:
+            raise LabError(should)
+        wrong = next((letter for letter in sorted(letters) if not reasons[letter][0]), None)
         if wrong:
             return f"{wrong} does not hold: {' '.join(reasons[wrong][1].split())}"
         missing = next((letter for letter, (holds, _) in reasons.items() if holds and letter not in letters), None)

@@ -49,16 +49,22 @@ class Around:
     again: bool = False  # behind a first VM-Enter of the same vCPU, in the memory that it left
     fails: bool = False
     fields: tuple[tuple[int, int], ...] = ()  # of the vCPU: offset, 8 bytes
+    own_flag: bool = False  # a flush that is pending is so by the vCPU's flag, not by the CPU's; up to v6.18
+    devices: int = 1  # passed through, where any is
+    others: frozenset[str] = frozenset()  # features that are on, and that no task speaks of
 
     @property
     def text(self) -> str:
         """Say what is special here; empty where nothing is."""
         parts = [
             "host RSP and CR2 unchanged" if self.known else "",
-            "flags and free registers used before" if self.stale else "",
+            "flags and free registers used before, and by what is called" if self.stale else "",
             f"other run flags ({self.bits:#x}) set" if self.bits else "",
+            f"{' and '.join(sorted(self.others))} on as well" if self.others else "",
             "the second VM-Enter in a row" if self.again else "",
             "VM-Enter fails" if self.fails else "",
+            "the vCPU's own flush flag in place of the CPU's" if self.own_flag else "",
+            f"{self.devices:,} devices" if self.devices != 1 else "",
             *(f"{value:#x} at {offset:#x} of the vCPU" for offset, value in self.fields),
         ]
         return ", ".join(part for part in parts if part)
@@ -124,7 +130,14 @@ def run_flags(state: State) -> int:
 def enter(era: Era, state: State, around: Around | None = None) -> Entered:
     """Run an era's code once. Raises `LabError` where the machine cannot go on."""
     around = around or Around()
+    if around.others:
+        era = replace(era, features=(*era.features, *sorted(around.others.difference(era.features))))
+        state = replace(state, features=state.features | around.others)
     fields, memory = dict(around.fields), _pending(state)
+    if around.own_flag and state.flush_pending:
+        memory = {VCPU + eras.OFFSETS["flush_l1d"]: b"\1"}
+    if around.devices != 1 and state.mmio is Reach.ASSIGNED:
+        fields[eras.VM + eras.ASSIGNED_DEVICES] = around.devices
     if around.known:
         fields[CR2] = 0  # what the machine's has
         fields[HOST_RSP] = enter(era, state, Around(around.start, bits=around.bits)).host_rsp

@@ -8,6 +8,9 @@ import textwrap
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from vmenter import LabError
+from vmenter.course.exercises.plain import plain
+
 CONSTANT = 2_000  # characters that a constant may take
 PLAIN = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset, type(None))
 
@@ -61,9 +64,10 @@ def _constant(name: str, value: Any) -> str | None:
         return f"import {value.__name__} as {name}\n"
     if type(value) not in PLAIN:
         return None
-    text = repr(value)
     try:
-        same = len(text) <= CONSTANT and ast.literal_eval(text) == value
-    except (ValueError, SyntaxError):
+        known = plain(value)
+        text = repr(known)
+        same = len(text) <= CONSTANT and ast.literal_eval(text) == known
+    except (LabError, ValueError, SyntaxError):
         return None
     return f"{name} = {text}\n" if same else None

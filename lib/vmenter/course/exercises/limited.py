@@ -28,12 +28,14 @@ import textwrap
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from vmenter import LabError, in_browser
 from vmenter.course.exercises._limited import BYTES, ENDED, HEAD, LATE, PAIR, TRUTH, words
 from vmenter.course.exercises.gathered import entry, text_with_helpers
 from vmenter.course.exercises.limited_in_tab import run_in_tab
+from vmenter.course.exercises.plain import plain, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +44,7 @@ SECONDS = 5.0  # for all inputs together
 WATCHED = 5.0  # seconds more in which a watching process ends what is left
 TEXT = 20_000  # characters of a function
 RESULT = 8 << 10  # bytes of a result, apart from a few for each input
+CLOSED = str(Path(__file__).parents[2])  # the library: neither judge nor solution is part of an answer
 _CHILD = Path(__file__).with_name("_limited.py")
 
 Input = tuple[Any, ...]  # of what JSON has
@@ -79,12 +82,13 @@ def source_of(function: Any, name: str) -> tuple[str, str]:
 
 def text_of(answer: Any) -> str:
     """Return an answer as text that a reader knows again: itself, a function's own, else as Python writes it."""
-    if isinstance(answer, str):
-        return str.__str__(answer)
     try:
-        return source_of(answer, "answer")[0]
+        known = plain(answer)
+        if isinstance(known, str):
+            return known
+        return source_of(known, "answer")[0] if isinstance(known, FunctionType) else words(repr, known)
     except Exception:  # noqa: BLE001  (an answer may be anything)
-        return words(repr, answer)
+        return f"a {type_name(answer)}"
 
 
 def results(function: Any, name: str, inputs: Sequence[Input]) -> list[bool]:
@@ -101,7 +105,8 @@ def given(function: Any, name: str, inputs: Sequence[Input], wish: str, called: 
     keys are the attributes of a record.
     """
     text, name = source_of(function, name)
-    job = json.dumps({"source": text, "name": name, "inputs": inputs, "wish": wish, "seconds": SECONDS})
+    asked = {"source": text, "name": name, "inputs": inputs, "wish": wish, "seconds": SECONDS, "closed": CLOSED}
+    job = json.dumps(asked)
     size = HEAD.size + RESULT + 24 * len(inputs)
     how, status, place = run_in_tab(job, size) if in_browser() else _run_child(job, size)
     line, done, told, worked, length = HEAD.unpack_from(place)

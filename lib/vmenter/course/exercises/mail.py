@@ -8,13 +8,13 @@ Whether they do meet the point, the learner judges, and says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vmenter import LabError
+from vmenter.course.exercises import told
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 FEWEST, MOST = 60, 300  # words of a mail
 SHORTEST = 4  # words that meet a point
@@ -22,15 +22,13 @@ SHORTEST = 4  # words that meet a point
 
 def unmet(answer: Any, points: Mapping[str, str], facts: Sequence[tuple[str, str]]) -> str | None:
     """Say what a program finds missing; None if nothing. `facts`: (pattern, what it stands for) in the mail."""
-    if not isinstance(answer, Mapping) or set(answer) != {"mail", "rubric"}:
-        raise LabError('answer should be a dict with "mail" and "rubric"')
-    mail, rubric = answer["mail"], answer["rubric"]
+    both = told.keyed(answer, ("mail", "rubric"), 'answer should be a dict with "mail" and "rubric"')
+    mail = both["mail"]
     if not isinstance(mail, str):
         raise LabError(f"mail should be text; it is a {type(mail).__name__}")
-    if not isinstance(rubric, Mapping) or set(rubric) != set(points):
-        raise LabError(f"rubric should be a dict with {', '.join(points)}")
-    subject, _, body = mail.strip().partition("\n")
-    if not re.match(r"Subject: \S+ \S+", subject):
+    rubric = told.keyed(both["rubric"], tuple(points), f"rubric should be a dict with {', '.join(points)}")
+    head, body = _parts(mail)
+    if not re.search(r"^Subject: *\S+ +\S+", head, re.MULTILINE | re.IGNORECASE):
         return "the mail should begin with a line “Subject: …” that says in a few words what it is about"
     long = len(body.split())
     if not FEWEST <= long <= MOST:
@@ -41,6 +39,15 @@ def unmet(answer: Any, points: Mapping[str, str], facts: Sequence[tuple[str, str
         if not re.search(pattern, mail, re.IGNORECASE):
             return f"a reader who wants to look it up needs {what}; the mail does not name it"
     return _quoted(rubric, points, _plain(mail))
+
+
+def _parts(mail: str) -> tuple[str, str]:
+    """Return the lines in front (“Subject: …”, maybe “To: …” as well), a folded one as one, and what is below."""
+    lines = mail.strip().splitlines()
+    below = next(
+        (n for n, line in enumerate(lines) if not re.match(r"[A-Za-z][\w-]*:( |$)|\s+\S", line)), len(lines)
+    )
+    return re.sub(r"\n\s+", " ", "\n".join(lines[:below])), "\n".join(lines[below:])
 
 
 def _quoted(rubric: Mapping[str, Any], points: Mapping[str, str], mail: str) -> str | None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from vmenter import LabError
+from vmenter.course.exercises import told
 
 LINES = {
     "mds": "Not affected",
@@ -17,17 +18,11 @@ OTHERS = {"taa": "tsx_async_abort", "mmio": "mmio_stale_data", "rfds": "reg_file
 VERW = "Clear CPU buffers"
 
 
-def names(answer: Any) -> list[str]:
-    """Return the words of an answer: text with blanks or commas between, or a collection of texts."""
-    words = [answer] if isinstance(answer, str) else answer
-    if not isinstance(words, (list, tuple, set, frozenset)) or not all(isinstance(one, str) for one in words):
-        raise LabError("answer should be text, names with blanks between")
-    return " ".join(words).lower().replace(",", " ").split()
-
-
 def _judge(answer: Any) -> str | None:
     """Judge which flaws VERW is used against."""
-    given = {OTHERS.get(name, name) for name in names(answer)}
+    given = {
+        OTHERS.get(name, name) for name in told.names(answer, "answer should be text, names with blanks between")
+    }
     if unknown := sorted(given - set(LINES)):
         raise LabError(f"{unknown[0]!r} is none of the files; there are {', '.join(LINES)}")
     for name, line in LINES.items():

@@ -4,10 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 from vmenter import LabError
-from vmenter.boot.host import Host, host_from_json
+from vmenter.boot.host import Host
 from vmenter.boot.options import split_cmdline
 from vmenter.boot.processors import PRESETS
 from vmenter.boot.selection import Selection, select
+from vmenter.course.exercises import told
 from vmenter.course.exercises.choice import choice
 from vmenter.emulator.leftovers import Deed, Fate, Flaw, Kind, fate
 from vmenter.story.promise import Verw, promise_of
@@ -64,10 +65,9 @@ def _judge_host(answer: Any) -> str | None:
 
 
 def _host(answer: Any) -> Host:
-    if not isinstance(answer, dict) or set(answer) != {"bugs", "facts"}:
-        raise LabError("answer should have two lists: {'bugs': [...], 'facts': [...]}")
-    lists = {key: list(value) if isinstance(value, (tuple, set)) else value for key, value in answer.items()}
-    return host_from_json({"bugs": lists["bugs"], "features": lists["facts"]})
+    lists = told.keyed(answer, ("bugs", "facts"), "answer should have two lists: {'bugs': [...], 'facts': [...]}")
+    found = {key: told.names(value, f"{key}: give a list of names") for key, value in lists.items()}
+    return Host(tuple(found["bugs"]), tuple(found["facts"]))
 
 
 def _microcode(found: Selection) -> str:
@@ -92,11 +92,11 @@ ABOUT = {
 
 def _judge_left(answer: Any) -> str | None:
     """Judge what a guest can read of `SCENE`, by each of two flaws."""
-    if not isinstance(answer, dict) or set(answer) != set(Flaw):
-        raise LabError('answer should have letters for each of two flaws: {"MDS": "…", "L1TF": "…"}')
+    should = 'answer should have letters for each of two flaws: {"MDS": "…", "L1TF": "…"}'
+    by_flaw = told.keyed(answer, tuple(Flaw), should)
     values = [deed.value for deed in SCENE if deed.value]
     for flaw in Flaw:
-        given = letters(answer[flaw], "".join(values))
+        given = _letters(by_flaw[flaw], "".join(values))
         for value in values:
             found = fate(value, SCENE, flaw)
             there = found in (Fate.BUFFERED, Fate.CACHED)
@@ -107,16 +107,8 @@ def _judge_left(answer: Any) -> str | None:
     return None
 
 
-def letters(answer: Any, known: str) -> set[str]:
-    """Return the letters of an answer: text in either case and any order, or a collection."""
-    words = [answer] if isinstance(answer, str) else answer
-    if not isinstance(words, (list, tuple, set, frozenset)) or not all(isinstance(one, str) for one in words):
-        raise LabError(f"the letters should be text, some of {', '.join(known)}")
-    given = {letter for letter in "".join(words) if not letter.isspace() and letter not in ".,;:()'\"`"}
-    found = {letter.upper() if known.isupper() else letter.lower() for letter in given}
-    if unknown := sorted(found - set(known)):
-        raise LabError(f"{unknown[0]!r} is none of the letters {', '.join(known)}")
-    return found
+def _letters(answer: Any, known: str) -> set[str]:
+    return told.letters(answer, known, f"the letters should be text, some of {', '.join(known)}")
 
 
 # --- 01-5: VERW for guests that reach MMIO alone, and nothing vulnerable ---
@@ -155,7 +147,7 @@ BECAUSE = {
 
 def _judge_outside(answer: Any) -> str | None:
     """Judge which of five events no clear before VM-Enter helps against."""
-    given = letters(answer, "".join(BECAUSE))
+    given = _letters(answer, "".join(BECAUSE))
     for letter, reason in BECAUSE.items():
         if letter in given and letter not in OUTSIDE:
             return f"{letter} {reason}."
@@ -180,17 +172,13 @@ DOING = {
 
 def _judge_doing(answer: Any) -> str | None:
     """Judge which of five flaws five guests used."""
-    if not isinstance(answer, dict) or set(answer) != set(DOING):
-        raise LabError('answer should have a flaw for each of five letters: {"a": "…", "b": "…", …}')
+    should = 'answer should have a flaw for each of five letters: {"a": "…", "b": "…", …}'
+    by_letter = told.keyed(answer, tuple(DOING), should)
     flaws = {flaw for flaw, _ in DOING.values()}
     for letter, (flaw, reason) in DOING.items():
-        given = answer[letter].strip().lower() if isinstance(answer[letter], str) else answer[letter]
-        given = (
-            {"mmio": "mmio_stale_data", "mmio stale data": "mmio_stale_data"}.get(given, given)
-            if isinstance(given, str)
-            else given
-        )
-        if not isinstance(given, str) or given not in flaws:
+        given = told.one(by_letter[letter]) or ""
+        given = {"mmio": "mmio_stale_data", "mmio stale data": "mmio_stale_data"}.get(given, given)
+        if given not in flaws:
             raise LabError(f"{letter} should be one of {', '.join(sorted(flaws))}")
         if given != flaw:
             return f"{letter} was not {given}: {reason}."

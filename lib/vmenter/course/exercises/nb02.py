@@ -1,12 +1,25 @@
 """Exercises of notebook 02: write an alternative, relocate by hand, live without relocation."""
 
 import re
+from itertools import product
 from typing import Any
 
 from vmenter import LabError
 from vmenter.code.image import Image, from_bytes
 from vmenter.code.instructions import decode
-from vmenter.course.exercises.calls import BUDGET, RFLAGS, Called, breach, built, run, states, stray_selector, way
+from vmenter.course.exercises import told
+from vmenter.course.exercises.calls import (
+    BUDGET,
+    RFLAGS,
+    Called,
+    breach,
+    built,
+    run,
+    states,
+    strangers,
+    stray_selector,
+    way,
+)
 from vmenter.course.exercises.nb02_engine import JUDGES as ENGINE
 from vmenter.emulator.machine import Machine
 from vmenter.patching.alternative_table import AltEntry, Engine, Rules, read
@@ -26,12 +39,13 @@ def _judge_clear(answer: Any, engine: Engine) -> str | None:
     image = built(answer)
     if not read(image, engine=Engine.ONCE).sites:
         return "the table of alternatives is empty: the code is the same on every CPU"
-    for features in (set[int](), {CLEAR_CPU_BUF}):
+    for (others, more), wanted in product(strangers(image, CLEAR_CPU_BUF).items(), (False, True)):
+        features = {*others, CLEAR_CPU_BUF} if wanted else {*others}
         machine = Machine(patched(image, features, engine), budget=BUDGET)
         for call in states():
-            name = "with CLEAR_CPU_BUF" if features else "without features"
+            name = f"{'with CLEAR_CPU_BUF' if wanted else f'without {_WHAT[bool(others)]}'}{more}"
             try:
-                wrong = _wrong_clear(run(machine, call), engine, wanted=bool(features))
+                wrong = _wrong_clear(run(machine, call), engine, wanted=wanted)
             except LabError as error:
                 wrong = lost_selector(error, engine) or f": {error}"
             if wrong:
@@ -39,6 +53,7 @@ def _judge_clear(answer: Any, engine: Engine) -> str | None:
     return None
 
 
+_WHAT = {False: "features", True: "CLEAR_CPU_BUF"}
 FIRST = next(iter(RFLAGS))
 _LOST = re.compile(r"(\S+), (verw .*): reads 2 bytes at (0x[0-9a-f]+), where nothing is mapped")
 
@@ -84,9 +99,8 @@ def moved_verw() -> tuple[Image, AltEntry, bytes]:
 
 def _judge_bytes(answer: Any) -> str | None:
     image, entry, right = moved_verw()
-    try:
-        given = bytes.fromhex(answer)
-    except (TypeError, ValueError):
+    given = told.code(answer)
+    if given is None:
         return "answer should be four bytes as text, lowest first, such as '01 02 03 04'"
     if len(given) != 4:
         return f"a displacement has four bytes; these are {len(given)}"

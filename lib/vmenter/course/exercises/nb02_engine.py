@@ -4,13 +4,12 @@ Each is held against what the engine of `vmenter.patching` does.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
-from vmenter import LabError
 from vmenter.code.image import Image, from_bytes
 from vmenter.code.lengths import decoder, shapes
+from vmenter.course.exercises import told
 from vmenter.course.exercises._limited import BYTES
 from vmenter.course.exercises.limited import given
 from vmenter.patching.alternative_table import AltEntry, Engine, Rules, Table, read
@@ -50,24 +49,13 @@ def _fields() -> dict[str, int]:
     }
 
 
-def _number(answer: Any) -> int | None:
-    """Return a number that is given as one, or as text such as 0x1f."""
-    if isinstance(answer, str):
-        try:
-            return int(answer.strip().replace("_", ""), 0)
-        except ValueError:
-            return None
-    return answer if isinstance(answer, int) and not isinstance(answer, bool) else None
-
-
 def _judge_record(answer: Any) -> str | None:
     right = _fields()
-    if not isinstance(answer, Mapping) or set(answer) != set(right):
-        raise LabError(f"answer should be a dict with these keys: {', '.join(right)}")
+    given = told.keyed(answer, tuple(right), f"answer should be a dict with these keys: {', '.join(right)}")
     for name, value in right.items():
-        found = _number(answer[name])
+        found = told.number(given[name])
         if found is None:
-            return f"{name}: a whole number is needed; this is {answer[name]!r:.60}"
+            return f"{name}: a whole number is needed; this is {given[name]!r:.60}"
         if found != value:
             shown = f"{found:#x}" if name in ("site", "replacement") else str(found)
             return f"{name} is not {shown}. {_why_field(name, found, right)}"
@@ -127,12 +115,11 @@ def _fourteen() -> dict[str, bytes]:
 
 
 def _judge_site(answer: Any) -> str | None:
-    if not isinstance(answer, Mapping) or set(answer) != {WITH, WITHOUT}:
-        raise LabError(f"answer should be a dict with the keys {WITH!r} and {WITHOUT!r}, a text of bytes for each")
+    should = f"answer should be a dict with the keys {WITH!r} and {WITHOUT!r}, a text of bytes for each"
+    both = told.keyed(answer, (WITH, WITHOUT), should)
     for name, right in _fourteen().items():
-        try:
-            found = bytes.fromhex(answer[name])
-        except (TypeError, ValueError):
+        found = told.code(both[name])
+        if found is None:
             return f"{name}: text is needed, two hexadecimal digits a byte, such as '0f 01 cb'"
         if found != right:
             return f"{name} SMAP: {_why_site(name, found, right)}"
@@ -174,9 +161,17 @@ ALTERNATIVE "", "testl $4, data(%rip); jne near", X86_FEATURE_SMAP
 ALTERNATIVE "", "movq %rax, %rbx; nop; stac", X86_FEATURE_SMAP
 ALTERNATIVE "", "verw data-0x1000(%rip); jmp 8f; nop; 8:", X86_FEATURE_SMAP
 """
+# A jump out of the replacement by one byte, which an assembler would not write so: forwards and backwards.
+SHORT = """
+.include "alternative.inc"
+.include "features.inc"
+.text
+ALTERNATIVE "", "testl %eax, %eax; .byte 0x74, 0x18; nop", X86_FEATURE_SMAP
+ALTERNATIVE "", "nop; .byte 0x79, -0x12; incl %eax", X86_FEATURE_SMAP
+"""
 
 
-NEAR = 0x40  # bytes
+NEAR, FAR = 0x40, 0x1234  # bytes
 
 
 class Move(NamedTuple):
@@ -192,9 +187,8 @@ class Move(NamedTuple):
 @cache
 def moves() -> tuple[Move, ...]:
     """Return what 02-5 tries: replacements as the engine relocates them. A JMP that gets shorter is left out."""
-    own = from_bytes(assemble(SHAPES), "shapes")
-    samples, table = lab_table()
-    pairs = [(own, entry) for entry in read(own, HOW).entries] + [(samples, entry) for entry in table.entries]
+    images = [from_bytes(assemble(text), "shapes") for text in (SHAPES, SHORT)] + [lab_table()[0]]
+    pairs = [(image, entry) for image in images for entry in read(image, HOW).entries]
     return tuple(move for image, entry in pairs for move in _moves(image, entry))
 
 
@@ -206,9 +200,11 @@ def _moves(image: Image, entry: AltEntry) -> Iterator[Move]:
     for one in shapes(code, decoder("7.3.4")):
         fields += [{"at": at + f.offset, "size": f.size, "end": at + one.length} for f in counted(one)]
         at += one.length
-    for place in (entry.site, entry.replacement + NEAR, entry.replacement - NEAR, entry.replacement - 0x1234):
+    short = any(field["size"] == 1 and _leads_out(code, field) for field in fields)  # and reaches no further
+    far = () if short else (entry.site, entry.replacement - FAR)
+    for place in (*far, entry.replacement + NEAR, entry.replacement - NEAR):
         right = bytearray(code)
-        changed = [*relocate(code, replace(entry), place, HOW)]
+        changed = [*relocate(code, entry, place, HOW)]
         for start, new in changed:
             right[start : start + len(new)] = new
         if {start for start, _ in changed} <= {field["at"] for field in fields}:
@@ -218,15 +214,19 @@ def _moves(image: Image, entry: AltEntry) -> Iterator[Move]:
             yield Move(name, code, tuple(fields), entry.replacement - place, bytes(right))
 
 
+def _leads_out(code: bytes, field: Mapping[str, int]) -> bool:
+    old = int.from_bytes(code[field["at"] : field["at"] + field["size"]], "little", signed=True)
+    return not 0 <= field["end"] + old <= len(code)
+
+
 def _judge_relocation(answer: Any) -> str | None:
     near = [move for move in moves() if abs(move.moved) <= NEAR]  # where all that may come out fits its bytes
     for some in (near, [move for move in moves() if move not in near]):
         inputs = [(one.code.hex(), [dict(field) for field in one.fields], one.moved) for one in some]
         found = given(answer, "answer", inputs, BYTES, [one.name for one in some])
         for move, text in zip(some, found, strict=True):
-            try:
-                code = bytes.fromhex(text)
-            except ValueError:
+            code = told.code(text)
+            if code is None:
                 return f"{move.name}: your function returns {text!r:.60}, which is no text of bytes"
             if code != move.right:
                 return f"{move.name}: {_why_moved(move, code)}"

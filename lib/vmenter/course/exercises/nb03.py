@@ -1,11 +1,12 @@
 """Exercises of notebook 03: the order of alternatives, an early kernel's form, what stands in real code."""
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 from vmenter import LabError
 from vmenter.code.instructions import Instruction
-from vmenter.course.exercises.calls import BUDGET, breach, built, run, states, stray_selector, way
+from vmenter.course.exercises.calls import BUDGET, breach, built, run, states, strangers, stray_selector, way
 from vmenter.course.exercises.choice import choice
 from vmenter.course.exercises.flags import NAMES
 from vmenter.course.exercises.nb02 import lost_selector, patched
@@ -38,8 +39,8 @@ def _judge_order(answer: Any, engine: Engine = Engine.ONCE) -> str | None:
     image = built(answer)
     if not read(image, engine=Engine.ONCE).sites:
         return "the table of alternatives is empty: the code is the same on every CPU"
-    for features, name, wish in CASES:
-        machine = Machine(patched(image, set(features), engine), budget=BUDGET)
+    for (others, more), (features, known, wish) in product(strangers(image, VM, MMIO).items(), CASES):
+        machine, name = Machine(patched(image, {*features, *others}, engine), budget=BUDGET), f"{known}{more}"
         ran: dict[tuple[int, str], Trace] = {}
         for flags, call in ((one, call) for one in RUN_FLAGS for call in states(stack=stack(one))):
             here = f"run flags {flags:#x}, {call.state}"

@@ -1,11 +1,11 @@
 """Exercises of notebook 03 that are read: real code after patching, and three tables, one of them wrong."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from vmenter import LabError
+from vmenter.course.exercises import told
 from vmenter.course.exercises.paths import clears
 from vmenter.patching.alternative_table import Engine, Rules
 from vmenter.patching.alternatives import apply, patch
@@ -27,13 +27,14 @@ WHY_STANDS = {
 
 
 def _judge_stands(answer: Any) -> str | None:
-    if not isinstance(answer, Mapping) or {*map(str, answer)} != set(STANDS):
-        raise LabError(f"answer should be a dict with a word for each of the letters {', '.join(STANDS)}")
+    should = f"answer should be a dict with a word for each of the letters {', '.join(STANDS)}"
+    given = told.keyed(answer, tuple(STANDS), should)
     for letter, right in STANDS.items():
-        word = str(answer[letter]).strip().removeprefix("X86_FEATURE_")
-        if word.upper() not in {one.upper() for one in WORDS}:
-            return f"{letter}: {word!r:.40} is none of the words {', '.join(WORDS)}"
-        if word.upper() != right.upper():
+        name = told.one(given[letter])
+        word = told.word(name and name.removeprefix("x86_feature_"), WORDS)
+        if word is None:
+            return f"{letter}: {given[letter]!r:.40} is none of the words {', '.join(WORDS)}"
+        if word != right:
             return f"{letter} is not {word}. {WHY_STANDS[letter]}"
     return None
 
@@ -46,6 +47,7 @@ MODULES: Mapping[str, tuple[str, Entries]] = MappingProxyType({
     "B": (CLEAR, (("", f"NOT {VM}"), (CLEAR_IF_MMIO, MMIO))),
     "C": (CLEAR, (("", f"NOT {VM}"), (CLEAR_IF_MMIO, MMIO), (CLEAR, VM))),
 })  # fmt: skip
+KEYS = ("module", "features")
 WISHES = {frozenset[str](): "never", frozenset({MMIO}): "depends", frozenset({VM}): "always"}
 HOW = Rules(Engine.ONCE, 14, wide_nops=True)
 
@@ -70,25 +72,15 @@ def wish(features: frozenset[str]) -> str:
     return WISHES.get(features, "always")
 
 
-def _names(given: Any) -> frozenset[str] | None:
-    """Return features that are named in a list, or in a text."""
-    words = given.replace(",", " ").split() if isinstance(given, str) else given
-    if not isinstance(words, Iterable):
-        return None
-    named = [str(one).strip().upper().removeprefix("X86_FEATURE_") for one in words]
-    return frozenset(named) if set(named) <= {VM, MMIO} else None
-
-
 def _judge_mutant(answer: Any) -> str | None:
-    if not isinstance(answer, Mapping) or set(answer) != {"module", "features"}:
-        raise LabError("answer should be a dict with the keys 'module' and 'features'")
-    letter, features = str(answer["module"]).strip().upper(), _names(answer["features"])
-    if letter not in MODULES:
-        return f"module: {letter!r:.40} is none of the letters {', '.join(MODULES)}"
-    if features is None:
-        return (
-            f"features: a list of {VM} and {MMIO}, or of one of them, or of none; not {answer['features']!r:.60}"
-        )
+    given = told.keyed(answer, KEYS, "answer should be a dict with the keys 'module' and 'features'")
+    letter = told.word(given["module"], MODULES)
+    if letter is None:
+        return f"module: {given['module']!r:.40} is none of the letters {', '.join(MODULES)}"
+    asked = f"features: a list of {VM} and {MMIO}, or of one of them, or of none; not {given['features']!r:.60}"
+    features = told.features(given["features"], asked)
+    if not features <= {VM, MMIO}:
+        return asked
     got, right = behaves(letter, features), wish(features)
     if got != right:
         return None

@@ -6,14 +6,18 @@ from typing import Any
 
 from vmenter import LabError
 from vmenter.boot.processors import PRESETS
-from vmenter.code.image import Image
+from vmenter.code.image import Image, from_bytes
 from vmenter.code.instructions import decode
+from vmenter.course.exercises import told
 from vmenter.course.exercises._limited import PAIR
 from vmenter.course.exercises.choice import choice
 from vmenter.course.exercises.limited import given
 from vmenter.course.exercises.nb04_stubs import JUDGES as STUBS
+from vmenter.emulator.machine import Machine
+from vmenter.emulator.memory import LAB_BASE
 from vmenter.emulator.trace import Trace
 from vmenter.patching import static_keys
+from vmenter.patching.lab import assemble
 from vmenter.patching.static_keys import StaticBranch
 from vmenter.story.eras import enter
 from vmenter.story.promise import Reach, VCpuState
@@ -29,9 +33,8 @@ def flush_branch() -> tuple[Image, StaticBranch]:
 
 def _judge_jump(answer: Any) -> str | None:
     image, branch = flush_branch()
-    try:
-        given = bytes.fromhex(answer)
-    except (TypeError, ValueError):
+    given = told.code(answer)
+    if given is None:
         return "answer should be five bytes as text, lowest first, such as '90 90 90 90 90'"
     right = branch.code(enabled=True)
     if given == right:
@@ -76,6 +79,37 @@ def _cases() -> Iterator[tuple[str, Trace]]:
         yield f"{era}, flush always, entered before", enter(era, always, VCpuState(resume=True)).trace
         yield f"{era}, a device, flush pending, entered before", enter(era, CPU, reaches).trace
     yield "today, flush by reading 64 KiB, then VERW", enter("e6ff1d61de51", soft, pending).trace
+    yield "a few lines that begin with VERW, and then read one byte twice", _made(_AT_ONCE)
+    yield "a few lines with two VERWs, and a string instruction between", _made(_STRINGS)
+
+
+# Ours: what no era has, and a count may stumble over. VERW is the very first step; one instruction accesses memory
+# many times, and alike; flags, stack and data are read.
+_AT_ONCE = """
+start: verw 8(%rsp)
+    leaq 8(%rsp), %rsi
+    movq %rsi, %rdi
+    cmpsb
+    testl $1, 8(%rsp)
+    pushq (%rsp)
+    vmlaunch
+"""
+_STRINGS = """
+start: leaq 8(%rsp), %rsi
+    leaq -64(%rsp), %rdi
+    verw (%rsi)
+    movl $5, %ecx
+    rep movsb
+    verw 8(%rsp)
+    movl $3, %ecx
+    rep movsw
+    vmresume
+"""
+
+
+def _made(text: str) -> Trace:
+    """Run a few lines, as they stand."""
+    return Machine(from_bytes(assemble(text), "a few lines", LAB_BASE)).run("start")
 
 
 def _judge_distance(answer: Any) -> str | None:

@@ -4,14 +4,14 @@ Both run: the end of a stub is a function `entry`, called with guest registers i
 VMRESUME.
 """
 
-from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 from vmenter import LabError
 from vmenter.code.image import from_bytes
-from vmenter.course.exercises.asks import privileged, touches
+from vmenter.course.exercises import told
+from vmenter.course.exercises.asks import privileged, touches, vector
 from vmenter.course.exercises.calls import BUDGET, Call, Called, built, run, states, verw_reads, way
 from vmenter.emulator.machine import ARITHMETIC_FLAGS, CALLEE_SAVED, HOST_REGISTERS, Machine
 from vmenter.emulator.memory import LAB_BASE, STACK_START, VCPU
@@ -38,14 +38,14 @@ def enters(letter: str, before: bool) -> str | None:  # noqa: FBT001  (a key of 
 
 
 def _judge_stub(answer: Any) -> str | None:
-    if not isinstance(answer, Mapping) or set(answer) != {"stub", "entered_before"}:
-        raise LabError("answer should be a dict with the keys 'stub' and 'entered_before'")
-    letter, before = str(answer["stub"]).strip().upper(), answer["entered_before"]
-    if letter not in STUBS:
-        return f"stub: {letter!r:.40} is none of the letters {', '.join(STUBS)}"
-    if before not in (True, False):
-        return f"entered_before: True or False is needed, not {before!r:.40}"
-    took, right = enters(letter, bool(before)), ENTRY[bool(before)]
+    should = "answer should be a dict with the keys 'stub' and 'entered_before'"
+    given = told.keyed(answer, ("stub", "entered_before"), should)
+    letter, before = told.word(given["stub"], STUBS), told.truth(given["entered_before"])
+    if letter is None:
+        return f"stub: {given['stub']!r:.40} is none of the letters {', '.join(STUBS)}"
+    if before is None:
+        return f"entered_before: True or False is needed, not {given['entered_before']!r:.40}"
+    took, right = enters(letter, before), ENTRY[before]
     if took != right:
         return None
     was = "was" if before else "was not"
@@ -105,7 +105,7 @@ def _wrong_tail(called: Called, call: Call, flags: int) -> str | None:
 def _asked(trace: Trace) -> str | None:
     if write := next((one for one in trace.raw_accesses if one[3]), None):
         return f"{trace.instructions[write[0]].text} writes to memory, which nothing here asks for"
-    asked = ((step, privileged(one.code)) for step, one in enumerate(trace.instructions))
+    asked = ((step, privileged(one.code) or vector(one.code)) for step, one in enumerate(trace.instructions))
     where, name = next(((step, name) for step, name in asked if name), (0, None))
     return f"at {trace.where(where)} {name} runs, which nothing here asks for" if name else None
 

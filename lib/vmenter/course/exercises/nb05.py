@@ -7,6 +7,8 @@ from typing import Any
 
 from vmenter import LabError
 from vmenter.boot.host import Host
+from vmenter.course.exercises import told
+from vmenter.course.exercises.audited import Counterexample, with_way
 from vmenter.course.exercises.choice import choice, holding
 from vmenter.course.exercises.entering import ENTER_EXIT, Around, Entered
 from vmenter.course.exercises.untouched import USUAL, entered_right, guest_loaded, wrong_around
@@ -32,12 +34,19 @@ def entered(settings: Any) -> eras.Entry:
         raise LabError(f"answer should be a dict of settings; it is a {type(settings).__name__}")
     if unknown := set(map(str, settings)).difference(SETTINGS):
         raise LabError(f"there is no setting {min(unknown)!r}; there are {', '.join(SETTINGS)}")
+    settings = {name: _truth(name, value) for name, value in settings.items()}
     for name, value in settings.items():
         if not isinstance(value, KINDS[name]):
             raise LabError(f"{name} should be like {SETTINGS[name]!r}, not {value!r}")
     bugs, cmdline, ept, pending = ({**SETTINGS, **settings}[name] for name in SETTINGS)
     host = Host(tuple(map(str, bugs)), MICROCODE, cmdline, ept=ept)
     return eras.enter("650b68a0622f", host, VCpuState(flush_pending=pending))
+
+
+def _truth(name: str, value: Any) -> Any:
+    """Return a setting as it is, but one that is True or False as that, also if it is given as 1 or 0."""
+    found = told.truth(value) if KINDS[name] == (bool,) else None
+    return value if found is None else found
 
 
 def _judge_found(answer: Any) -> str | None:
@@ -82,8 +91,6 @@ def repaired(answer: Any, after_the_flush: str | None = None) -> Era:
         raise LabError(f"answer should be text, the assembly of the chain; it is a {type(answer).__name__}")
     text = source(CHAIN_ERA)
     chain = between(text, "    enter_exit_begin", "end_function vmx_vcpu_enter_exit")
-    if ".Lcleared:" not in answer:
-        raise LabError("there is no label .Lcleared: where does the way to the guest go on?")
     flush = "    l1d_flush l1d_flush_if_either_flag\n"
     telling = flush.replace("flag\n", "flag, tells=1\n")
     return changed(
@@ -133,19 +140,25 @@ AROUND = (
     *USUAL,
     Around(ENTER_EXIT, stale=True, bits=0x5A5A_5A52),  # run flags that other kernels know
     Around(ENTER_EXIT, known=True, bits=0xFFFF_FFF2),
+    Around(own_flag=True),
+    Around(devices=0x100),  # a count of 32 bits
+    Around(devices=0x1_0000),
 )
 
 
-def _judge_chain(answer: Any) -> str | None:
+_OTHERWISE = "where the flush leaves flags and free registers otherwise, "
+
+
+def _judge_chain(answer: Any) -> Counterexample | None:
     own = history.era(CHAIN_ERA)
     usual = (Around(),)
     for after, arounds in ((None, usual), (None, AROUND), *((how, usual) for how in AFTER_A_CALL)):
         if wrong := _wrong_somewhere(repaired(answer, after), own, arounds):
-            return wrong + (", where the flush leaves flags and free registers otherwise" if after else "")
+            return Counterexample(f"{_OTHERWISE if after else ''}{wrong}", wrong.trace)
     return None
 
 
-def _wrong_somewhere(era: Era, own: Era, arounds: tuple[Around, ...]) -> str | None:
+def _wrong_somewhere(era: Era, own: Era, arounds: tuple[Around, ...]) -> Counterexample | None:
     for (resume, microcode), row in product(MACHINES, rows()):
         if arounds is AROUND and not microcode:
             continue  # the flush by reading is 5,000 instructions long; once is enough
@@ -158,7 +171,7 @@ def _wrong_somewhere(era: Era, own: Era, arounds: tuple[Around, ...]) -> str | N
         state = state_of(row, resume=resume, microcode=microcode)
         if wrong := wrong_around(era, own, state, demand, arounds):
             further = ", entered before" * resume + ", no microcode for the flush" * (not microcode)
-            return f"with {worded(row)}{further}{',' if wrong.around else ':'} {wrong.text}"
+            return with_way(f"with {worded(row)}{further}{',' if wrong.around else ':'} {wrong.text}", wrong.trace)
     return None
 
 
@@ -214,14 +227,13 @@ def guest_of(row: str) -> list[str]:
 
 
 def _judge_trace(answer: Any) -> str | None:
-    if not isinstance(answer, dict) or {str(key).strip() for key in answer} != set(GUESTS):
-        raise LabError(f"answer should be a dict with the rows {'; '.join(GUESTS)}")
-    told = {str(key).strip(): _letters(str(key).strip(), value) for key, value in answer.items()}
+    given = told.keyed(answer, tuple(GUESTS), f"answer should be a dict with the rows {'; '.join(GUESTS)}")
+    rows = {row: _letters(row, value) for row, value in given.items()}
     for row in GUESTS:
-        for number, (given, ran) in enumerate(zip(told[row], guest_of(row), strict=True), 1):
-            if given != ran:
+        for number, (said, ran) in enumerate(zip(rows[row], guest_of(row), strict=True), 1):
+            if said != ran:
                 how = "from user space" if BY_USER_SPACE[number - 1] else "behind a CPUID"
-                return f"{row}: at VM-Enter {number}, {how}, not {_worded(given)} ran but {_worded(ran)}"
+                return f"{row}: at VM-Enter {number}, {how}, not {_worded(said)} ran but {_worded(ran)}"
     return None
 
 

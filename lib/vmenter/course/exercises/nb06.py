@@ -8,12 +8,14 @@ from typing import Any
 from vmenter import LabError
 from vmenter.boot.host import Host
 from vmenter.code.image import from_bytes
+from vmenter.course.exercises import told
+from vmenter.course.exercises.audited import Counterexample, with_way
 from vmenter.course.exercises.choice import choice
 from vmenter.course.exercises.edge import late
 from vmenter.course.exercises.entering import STUB, Around, Entered
 from vmenter.course.exercises.flags import flag_uses
-from vmenter.course.exercises.untouched import USUAL, entered_right, guest_loaded, wrong_around
-from vmenter.course.exercises.variants import between, changed, source
+from vmenter.course.exercises.untouched import FAILS_IN_THE_STUB, USUAL, entered_right, guest_loaded, wrong_around
+from vmenter.course.exercises.variants import AFTER_A_CALL, between, changed, source
 from vmenter.emulator.trace import Trace
 from vmenter.patching import alternatives
 from vmenter.patching.alternative_table import Engine, Rules, entries, rules, sites
@@ -53,13 +55,12 @@ def word_for(entry: eras.Entry) -> str:
 
 def _judge_words(answer: Any) -> str | None:
     words = ("skipped", "distant", "near")
-    told = {str(key).strip().upper(): value for key, value in answer.items()} if isinstance(answer, dict) else {}
-    if set(told) != set(CASES):
-        raise LabError(f"answer should be a dict with a word for each of {', '.join(CASES)}")
+    should = f"answer should be a dict with a word for each of {', '.join(CASES)}"
+    by_letter = told.keyed(answer, tuple(CASES), should)
     for letter, case in CASES.items():
-        given = str(told[letter]).strip().lower()
-        if given not in words:
-            raise LabError(f"{letter}: {given!r} is none of the words {', '.join(words)}")
+        given = told.word(by_letter[letter], words)
+        if given is None:
+            raise LabError(f"{letter}: {by_letter[letter]!r} is none of the words {', '.join(words)}")
         entry = eras.enter(*case)
         if given != (right := word_for(entry)):
             return f"{letter} is not {given}: {_facts(entry, right)}"
@@ -82,23 +83,28 @@ def _facts(entry: eras.Entry, right: str) -> str:
 STUB_ERA = "43fb862de8f6"
 
 
-def stubbed(answer: Any) -> Era:
-    """Return the kernel of 2024 with the answer in place of its stub's end."""
+def stubbed(answer: Any, after_a_call: str | None = None) -> Era:
+    """Return the kernel of 2024 with the answer in place of its stub's end.
+
+    `after_a_call`: how the functions that are called leave what they need not keep, of `AFTER_A_CALL`.
+    """
     if not isinstance(answer, str):
         raise LabError(f"answer should be text, the assembly of the stub; it is a {type(answer).__name__}")
     end = between(source(STUB_ERA), "    stub_begin", ".Lvmfail:")
-    return changed(STUB_ERA, (end, f"{answer}\n"))
+    return changed(STUB_ERA, (end, f"{answer}\n"), after_a_call=after_a_call)
 
 
 OTHERS = (2, 0xFFFF_FFFE, 0x5EC2_E700_0000_0000)  # run flags beside RUN_VMRESUME; RDX holds 64 bits, EDX the flags
 AROUND = (
     *USUAL,
+    FAILS_IN_THE_STUB,
     *(Around(STUB, bits=bits, stale=stale, known=not stale) for bits in (0, *OTHERS) for stale in (False, True)),
 )
 
 
-def _judge_stub(answer: Any) -> str | None:
+def _judge_stub(answer: Any) -> Counterexample | None:
     era, own = stubbed(answer), history.era(STUB_ERA)
+    spoilt = stubbed(answer, AFTER_A_CALL[1])
     for arounds, clear, resume in product(((Around(),), AROUND), (False, True), (False, True)):
         case = f"with CLEAR_CPU_BUF {'on' if clear else 'off'}, {'entered before' if resume else 'first VM-Enter'}"
         promise = Promise(Verw.ALWAYS if clear else Verw.NEVER, "never")
@@ -107,8 +113,8 @@ def _judge_stub(answer: Any) -> str | None:
         def demand(entered: Entered, _: Around, promise: Promise = promise) -> str | None:
             return _wrong_stub(entered, promise)
 
-        if wrong := wrong_around(era, own, state, demand, arounds):
-            return f"{case}{',' if wrong.around else ':'} {wrong.text}"
+        if wrong := wrong_around(era, own, state, demand, arounds, spoilt=spoilt):
+            return with_way(f"{case}{',' if wrong.around else ':'} {wrong.text}", wrong.trace)
     return None
 
 
@@ -164,12 +170,10 @@ NEVER = "kvm-intel.vmentry_l1d_flush=never"
 
 
 def _judge_lines(answer: Any) -> str | None:
-    told = {str(key).strip().lower(): value for key, value in answer.items()} if isinstance(answer, dict) else {}
-    if set(told) != {"else", "question"}:
-        raise LabError("answer should be a dict with two lines, 'else' and 'question'")
-    return next(
-        (f"{name}: {wrong}" for name in ("else", "question") if (wrong := _wrong_line(name, told[name]))), None
+    lines = told.keyed(
+        answer, ("else", "question"), "answer should be a dict with two lines, 'else' and 'question'"
     )
+    return next((f"{name}: {wrong}" for name, line in lines.items() if (wrong := _wrong_line(name, line))), None)
 
 
 def _wrong_line(name: str, text: Any) -> str | None:
@@ -178,9 +182,9 @@ def _wrong_line(name: str, text: Any) -> str | None:
         line = read_line(text)
     except LabError as error:
         return str(error)
-    if line.era.id != LEFT:
-        return f"it runs {line.era.id}; asked for is v6.8, {LEFT}"
-    entry = line.entry
+    if line.era is None or line.era.id != LEFT:
+        return f"it runs {line.era.id if line.era else 'no era'}; asked for is v6.8, --era {LEFT}"
+    entry = line.enter()
     if entry.verdict.kept:
         return f"kept: {entry.verdict.reason}. The promise here: {entry.promise.text}"
     no_flush = replace(line.host, cmdline=f"{line.host.cmdline} {NEVER}".strip())
@@ -202,15 +206,13 @@ WORDS = {"MDS": ("MDS",), "MMIO": ("MMIO",), "both": ("MDS", "MMIO"), "neither":
 
 
 def _judge_versions(answer: Any) -> str | None:
-    given = {str(key).strip(): value for key, value in answer.items()} if isinstance(answer, dict) else {}
-    if set(given) != set(VERSIONS):
-        raise LabError(f"answer should be a dict with a word for each of {', '.join(VERSIONS)}")
-    known = {word.lower(): flaws for word, flaws in WORDS.items()}
+    should = f"answer should be a dict with a word for each of {', '.join(VERSIONS)}"
+    given = told.keyed(answer, VERSIONS, should)
     for kernel in VERSIONS:
-        word = str(given[kernel]).strip().lower()
-        if word not in known:
+        word = told.word(given[kernel], WORDS)
+        if word is None:
             raise LabError(f"{kernel}: {given[kernel]!r} is none of the words {', '.join(WORDS)}")
-        if known[word] != skipped(kernel):
+        if WORDS[word] != skipped(kernel):
             return f"{kernel}: not {word}. {_tells(kernel)}"
     return None
 

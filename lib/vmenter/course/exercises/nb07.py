@@ -1,6 +1,5 @@
 """Exercises of notebook 07: answers in flags, what a patch mail says and shows, which reasons for it hold."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -9,15 +8,17 @@ from typing import Any, NamedTuple
 from vmenter import LabError
 from vmenter.boot.host import Host
 from vmenter.code.assembler import AssemblyError
+from vmenter.course.exercises import told
+from vmenter.course.exercises.audited import Counterexample, with_way
 from vmenter.course.exercises.choice import holding
 from vmenter.course.exercises.edge import late
 from vmenter.course.exercises.entering import GUEST, STUB, Around, Entered
 from vmenter.course.exercises.flags import FlagUse, flag_uses
-from vmenter.course.exercises.untouched import USUAL, wrong_around
-from vmenter.course.exercises.variants import changed
+from vmenter.course.exercises.untouched import FAILS_IN_THE_STUB, USUAL, wrong_around
+from vmenter.course.exercises.variants import AFTER_A_CALL, between, changed, source, spoiling
 from vmenter.emulator.memory import VCPU
 from vmenter.emulator.trace import EventKind, Trace
-from vmenter.patching.lab import LAB, assemble
+from vmenter.patching.lab import assemble
 from vmenter.story import eras, history
 from vmenter.story.eras import State
 from vmenter.story.history import Era
@@ -134,15 +135,25 @@ def first_sketch() -> Era:
 # --- 07-1: repair a stub ----------------------------------------------------------------------------------------
 
 
-def with_stub(text: Any) -> Era:
-    """Return version 4 with another body of its entry stub; `LabError` for what cannot be assembled."""
+MERGED_MACRO = ".macro clear_if_mmio"
+
+
+def with_stub(text: Any, after_a_call: str | None = None) -> Era:
+    """Return version 4 with another body of its entry stub; `LabError` for what cannot be assembled.
+
+    The merged form's macro is there as well, since the notebook prints that form. `after_a_call`: how functions
+    that are called leave what they need not keep, of `AFTER_A_CALL`.
+    """
     if not isinstance(text, str):
         raise LabError(f"answer should be text, the assembly; it is a {type(text).__name__}")
     era = history.era("v4")
-    head, start, rest = (LAB / "v4.S").read_text().partition(f"function {STUB}\n")
+    head, start, rest = source(era).partition(f"function {STUB}\n")
+    if MERGED_MACRO not in text:
+        head += f"{MERGED_MACRO}\n{between(source('e6ff1d61de51'), MERGED_MACRO, '.endm')}.endm\n"
     _, end, tail = rest.partition(f"end_function {STUB}\n")
     try:
-        return replace(era, code=assemble(f"{head}{start}{text}\n{end}{tail}"))
+        whole = f"{head}{start}{text}\n{end}{tail}"
+        return replace(era, code=assemble(spoiling(whole, after_a_call) if after_a_call else whole))
     except AssemblyError as error:
         above = (head + start).count("\n")
         inside = error.line is not None and above < error.line <= above + text.count("\n") + 1
@@ -152,13 +163,15 @@ def with_stub(text: Any) -> Era:
 COUNTS = (-1, 0xFF, 0xFFFF, 0xFFFF_FFFF, 0)  # from which one more is 0, or needs the next byte
 OTHERS = (2, 0xFFFF_FFFA, 0x5EC2_E700_0000_0000)  # run flags of other kernels; RDX holds 64 bits, EDX the flags
 OF_THE_STUB = (
+    FAILS_IN_THE_STUB,
     *(Around(fields=((COUNTER - VCPU, count & (1 << 64) - 1),)) for count in COUNTS),
     *(Around(STUB, bits=bits, stale=stale, known=not stale) for bits in OTHERS for stale in (False, True)),
 )
 
 
-def _judge_stub(answer: Any) -> str | None:
+def _judge_stub(answer: Any) -> Counterexample | None:
     era, own = with_stub(answer), history.era("v4")
+    spoilt = with_stub(answer, AFTER_A_CALL[1])
     for arounds, (selected, mode, vcpu, state) in product(((Around(),), USUAL, OF_THE_STUB), every_state(era)):
         if arounds is OF_THE_STUB and (mode != "never" or state.flush_pending):
             continue  # the stub knows nothing of the flush
@@ -168,9 +181,9 @@ def _judge_stub(answer: Any) -> str | None:
             now = replace(vcpu, flush_pending=entered.state.flush_pending, resume=entered.state.resume)
             return _wrong(case_of(era, selected, mode, now, entered.state, entered.trace), entered)
 
-        if wrong := wrong_around(era, own, state, demand, arounds, _counted):
+        if wrong := wrong_around(era, own, state, demand, arounds, _counted, spoilt):
             case = state_text(switched(era, selected), mode, vcpu)
-            return f"{case}{';' if wrong.around else ':'} {wrong.text}"
+            return with_way(f"{case}{';' if wrong.around else ':'} {wrong.text}", wrong.trace)
     return None
 
 
@@ -240,13 +253,14 @@ NEAR = {"b": "what Fixes: is good for", "d": "the order of the two entries"}
 # --- 07-3: no answer travels, and nothing is read behind VERW ---------------------------------------------------
 
 
-FAILS = (Around(STUB, fails=True),)  # the stub's own caller must have its registers back
+ALONE = (FAILS_IN_THE_STUB,)
 
 
-def _judge_apart(answer: Any) -> str | None:
+def _judge_apart(answer: Any) -> Counterexample | None:
     era, own = with_stub(answer), history.era("v4")
-    for arounds, (selected, mode, vcpu, state) in product(((Around(),), USUAL, FAILS), every_state(era)):
-        if arounds is FAILS and (mode != "never" or state.flush_pending):
+    spoilt = with_stub(answer, AFTER_A_CALL[1])
+    for arounds, (selected, mode, vcpu, state) in product(((Around(),), USUAL, ALONE), every_state(era)):
+        if arounds is ALONE and (mode != "never" or state.flush_pending):
             continue  # the stub knows nothing of the flush
 
         def demand(entered: Entered, _: Around, where: Any = (selected, mode, vcpu)) -> str | None:
@@ -255,9 +269,9 @@ def _judge_apart(answer: Any) -> str | None:
             case = case_of(era, selected, mode, now, entered.state, entered.trace)
             return _wrong(case, entered) or _travels(entered.trace) or _late(entered)
 
-        if wrong := wrong_around(era, own, state, demand, arounds):
+        if wrong := wrong_around(era, own, state, demand, arounds, spoilt=spoilt):
             case = state_text(switched(era, selected), mode, vcpu)
-            return f"{case}{';' if wrong.around else ':'} {wrong.text}"
+            return with_way(f"{case}{';' if wrong.around else ':'} {wrong.text}", wrong.trace)
     return None
 
 
@@ -316,14 +330,12 @@ def shown(letter: str) -> str:
 
 
 def _judge_sentences(answer: Any) -> str | None:
-    told = {str(key).strip().upper(): value for key, value in answer.items()} if isinstance(answer, dict) else {}
-    if set(told) != set(SHOWN):
-        raise LabError(f"answer should be a dict with a number for each of {', '.join(SHOWN)}")
+    should = f"answer should be a dict with a number for each of {', '.join(SHOWN)}"
+    given = told.keyed(answer, tuple(SHOWN), should)
     for letter, right in SHOWN.items():
-        given = told[letter]
-        number = int(given) if isinstance(given, str) and re.fullmatch(r"\s*[0-9]{1,2}\s*", given) else given
-        if not isinstance(number, int) or isinstance(number, bool) or number not in SAYS:
-            raise LabError(f"{letter}: {given!r} is no number from 1 to {len(SAYS)}")
+        number = told.number(given[letter])
+        if number not in SAYS:
+            raise LabError(f"{letter}: {given[letter]!r} is no number from 1 to {len(SAYS)}")
         if number not in right:
             return f"{letter} is not for sentence {number}: {SAYS[number]}. What ran in {letter}: {shown(letter)}"
     return None

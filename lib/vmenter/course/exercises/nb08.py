@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vmenter import LabError
 from vmenter.code.assembler import AssemblyError
 from vmenter.code.image import from_bytes
-from vmenter.course.exercises import enter_line, mail
+from vmenter.course.exercises import mail, told
 from vmenter.course.exercises.audited import (
     Cases,
     Counterexample,
@@ -27,12 +27,13 @@ from vmenter.course.exercises.audited import (
 )
 from vmenter.course.exercises.entering import ENTER_EXIT, Around
 from vmenter.course.exercises.limited import results
-from vmenter.course.exercises.untouched import USUAL
+from vmenter.course.exercises.untouched import FAILS_IN_THE_STUB, USUAL
 from vmenter.course.exercises.variants import AFTER_A_CALL, after_a_call, between, changed, source
 from vmenter.emulator.machine import IA32_FLUSH_CMD, Machine
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.patching.lab import assemble
 from vmenter.story.audit import Tally, audit, reached, with_value
+from vmenter.story.enter_line import read_line
 from vmenter.story.history import era as era_of
 from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, Verw, judge
 from vmenter.story.space import DEFAULT, Dimension, Part, Value
@@ -123,6 +124,7 @@ AROUND = (  # with run flags that the kernel keeps for other things
     *USUAL,
     Around(ENTER_EXIT, stale=True, bits=0x5A5A_5A52),
     Around(ENTER_EXIT, known=True, bits=0xFFFF_FFF2),
+    Around(own_flag=True),
 )
 
 
@@ -151,8 +153,11 @@ PARTS = (".macro more_run_flags", "function vmx_vcpu_enter_exit", ".macro enter_
 _DEFINED = f"X86_FEATURE_CLEAR_CPU_BUF_VM_CUCKOO = {CUCKOO}\n"
 
 
-def next_kernel(answer: Any) -> Era:
-    """Return the merged kernel with the answer's macros and its C function in it, and the new feature's number."""
+def next_kernel(answer: Any, after_a_call: str | None = None) -> Era:
+    """Return the merged kernel with the answer's macros and its C function in it, and the new feature's number.
+
+    `after_a_call`: how the functions that are called leave what they need not keep, of `AFTER_A_CALL`.
+    """
     if not isinstance(answer, str):
         raise LabError(f"answer should be text, the assembly; it is a {type(answer).__name__}")
     for part in PARTS:
@@ -166,7 +171,7 @@ def next_kernel(answer: Any) -> Era:
         ("run_flags_function flag_mmio", "run_flags_function more_run_flags"),
     ]
     try:
-        era = changed(NEXT_ERA, (place, f"{answer}\n"), *parts)
+        era = changed(NEXT_ERA, (place, f"{answer}\n"), *parts, after_a_call=after_a_call)
     except AssemblyError as error:
         # Of a macro the assembler names the line that uses it, which is ours. So look at its body in the open.
         changed(NEXT_ERA, (place, "\n"), parts[0], (_LAST, f"{_MACRO.sub(_body, answer)}\n{_LAST}"))
@@ -216,7 +221,8 @@ def _judge_next(answer: Any) -> Counterexample | None:
         clears_once,
         clears_at_the_edge,
     )
-    around = Surroundings(era_of(NEXT_ERA), later=_later)
+    arounds = (Around(), *USUAL, FAILS_IN_THE_STUB)
+    around = Surroundings(era_of(NEXT_ERA), arounds, _later, next_kernel(answer, AFTER_A_CALL[1]))
     return audited("08-3", era, demands, SPACE, cases(replace(era, code=None)), around)
 
 
@@ -233,7 +239,7 @@ BROKEN, KEPT = ("8cb861e9e3c9", "43fb862de8f6"), "83ebe7157483"
 
 
 def _judge_one_hole(answer: Any) -> str | None:
-    line = enter_line.read(answer)
+    line = read_line(answer)
     if line.era is not None:
         raise LabError("leave --era out: the line is run in three eras, one after the other")
     if "l1tf" not in line.host.bugs:
@@ -302,12 +308,11 @@ _COSTS = {
 
 def _judge_costs(answer: Any) -> str | None:
     right = costs()
-    if not isinstance(answer, dict) or set(answer) != set(right):
-        raise LabError(f"answer should be a dict with {', '.join(right)}")
+    by_name = told.keyed(answer, tuple(right), f"answer should be a dict with {', '.join(right)}")
     for name, value in right.items():
-        given = answer[name]
-        if type(given) is not int:
-            raise LabError(f"{name} should be a whole number; it is {given!r}")
+        given = told.number(by_name[name])
+        if given is None:
+            raise LabError(f"{name} should be a whole number; it is {by_name[name]!r}")
         if given != value:
             return f"{name}: {given:,} is not what the audit finds; {_COSTS[name]}"
     return None

@@ -9,6 +9,7 @@ from vmenter import LabError
 from vmenter.boot.processors import PRESETS
 from vmenter.boot.selection import select
 from vmenter.code.image import Image, from_bytes
+from vmenter.course.exercises import told
 from vmenter.course.exercises.limited import results
 from vmenter.course.exercises.variants import changed
 from vmenter.emulator.memory import LAB_BASE
@@ -22,7 +23,6 @@ from vmenter.story.history import era
 
 CPU = "ice-lake-server"
 PLACES = ("stub", "C", "nowhere")
-_PLACE = {place.lower(): place for place in PLACES}
 VCPUS = ("mapped", "assigned")
 SELECTIONS = {  # the kernel whose selection each recorded one has
     "5.10.262": "5.10.262", "6.1.192": "6.1.192", "6.12.117": "6.12.117", "6.18.15": "6.17", "7.3.4": "7.3.4",
@@ -47,18 +47,26 @@ def where(kernel: Inspected, vcpu: str, cpu: str = CPU) -> tuple[str, str]:
     return ("C" if verw["asks"] == "MMIO run flag" or vcpu == "assigned" else "nowhere"), asks
 
 
+def _two(given: Any) -> list[Any]:
+    """Return the words for `VCPUS`: of a pair, of a text, or of a dict that names them."""
+    if isinstance(given, Mapping):
+        return [*told.keyed(given, VCPUS, f"two words are asked for, for {' and '.join(VCPUS)}").values()]
+    if isinstance(given, str):
+        return told.names(given, "")
+    return list(given) if isinstance(given, tuple | list) else []
+
+
 def _judge_where(answer: Any) -> str | None:
     kernels = {one.release: one for one in inspected()}
-    if not isinstance(answer, Mapping) or set(answer) != set(kernels):
-        raise LabError(f"answer should be a dict with {', '.join(kernels)}")
-    for release, given in answer.items():
-        told = [_PLACE.get(str(word).strip().lower()) for word in given] if isinstance(given, tuple | list) else []
-        if len(told) != len(VCPUS) or None in told:
+    by_release = told.keyed(answer, tuple(kernels), f"answer should be a dict with {', '.join(kernels)}")
+    for release, given in by_release.items():
+        places = [told.word(word, PLACES) for word in _two(given)]
+        if len(places) != len(VCPUS) or None in places:
             words = " or ".join(f'"{place}"' for place in PLACES)
             raise LabError(
                 f"{release}: give two words, for the vCPU with {' and '.join(VCPUS)} MMIO, each {words}"
             )
-        for vcpu, place in zip(VCPUS, told, strict=True):
+        for vcpu, place in zip(VCPUS, places, strict=True):
             right, why = where(kernels[release], vcpu)
             if place != right:
                 return f"{release}, {vcpu}: {place!r} is not right. Look: {why}."
@@ -172,19 +180,15 @@ def owed(on: frozenset[str], *, mmio: bool) -> bool:
 
 
 def _judge_mutant(answer: Any) -> str | None:
-    if not isinstance(answer, Mapping) or set(answer) != set(STATE):
-        raise LabError(f"answer should be a dict with {', '.join(STATE)}")
-    letter = answer["module"].strip().lower() if isinstance(answer["module"], str) else None
-    if letter not in three_modules():
+    given = told.keyed(answer, STATE, f"answer should be a dict with {', '.join(STATE)}")
+    letter = told.word(given["module"], three_modules())
+    if letter is None:
         raise LabError(f"module should be one of {', '.join(three_modules())}")
-    given = answer["features"]
-    if isinstance(given, str) or not isinstance(given, list | tuple | set | frozenset):
-        raise LabError("features should be a list of names, empty if none is on")
-    on = frozenset(str(name).strip().upper().removeprefix("X86_FEATURE_") for name in given)
+    on = told.features(given["features"], "features should be a list of names, empty if none is on")
     if unknown := sorted(on - {ALWAYS, WITH_MMIO}):
         raise LabError(f"no stub here asks for {unknown[0]}; two features decide: {ALWAYS}, {WITH_MMIO}")
-    mmio, resume = answer["mmio"], answer["resume"]
-    if type(mmio) is not bool or type(resume) is not bool:
+    mmio, resume = told.truth(given["mmio"]), told.truth(given["resume"])
+    if mmio is None or resume is None:
         raise LabError("mmio and resume should be True or False")
     ran = clears(letter, on, mmio=mmio, resume=resume)
     if (ran > 0) != owed(on, mmio=mmio):
@@ -225,11 +229,10 @@ def report_says() -> dict[str, str]:
 
 def _judge_report(answer: Any) -> str | None:
     right = report_says()
-    if not isinstance(answer, Mapping) or set(answer) != set(right):
-        raise LabError(f"answer should be a dict with {', '.join(right)}")
+    given = told.keyed(answer, tuple(right), f"answer should be a dict with {', '.join(right)}")
     for name, value in right.items():
-        said = " ".join(answer[name].split()).lower() if isinstance(answer[name], str) else None
-        if said not in TOLD:
+        said = told.word(given[name], TOLD)
+        if said is None:
             raise LabError(f'{name}: answer "yes", "no" or "not told"')
         if said != value:
             return f"{name}: {said!r} is not right; {_BECAUSE[name]}"

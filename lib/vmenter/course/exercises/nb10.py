@@ -10,13 +10,14 @@ from vmenter.boot import tsa
 from vmenter.boot.host import Host
 from vmenter.boot.tsa import AmdHost
 from vmenter.code.image import Image
+from vmenter.course.exercises import told
 from vmenter.course.exercises._limited import PAIR
-from vmenter.course.exercises.calls import RFLAGS, USED, Call, breach, built, run
+from vmenter.course.exercises.calls import RFLAGS, USED, Call, breach, built, run, strangers, way
 from vmenter.course.exercises.entering import written
 from vmenter.course.exercises.flags import instructions, leaves
 from vmenter.course.exercises.limited import given as called_with
 from vmenter.emulator.machine import Budget, Machine
-from vmenter.emulator.memory import VCPU
+from vmenter.emulator.memory import GS_BASE, VCPU
 from vmenter.emulator.trace import End, Trace
 from vmenter.kernels import amd_stub, census, xen
 from vmenter.patching.alternative_table import Engine, Rules, read
@@ -35,9 +36,7 @@ def _judge_only_vm(answer: Any) -> str | None:
         raise LabError(f"answer should be a dict of settings; it is a {type(answer).__name__}")
     if unknown := sorted(map(str, set(answer) - set(SETTINGS))):
         raise LabError(f"there is no setting {unknown[0]!r}; there are {', '.join(SETTINGS)}")
-    facts_ = answer.get("facts", ())
-    if isinstance(facts_, str):
-        raise LabError('facts is a tuple of names; one name alone needs a comma: ("verw_clear",)')
+    facts_ = told.names(answer.get("facts", ()), "facts should be names, such as verw_clear, as a tuple or a list")
     try:
         answer = {**answer, "facts": tuple(facts_)}
         host = AmdHost(**answer)
@@ -61,9 +60,9 @@ def _judge_only_vm(answer: Any) -> str | None:
 
 TO, FROM = VCPU + 0x2000, VCPU + 0x8000
 SIZES = (0, 1, 7, 8, 9, 64, 129, 2, 3, 4, 15, 16, 17, 31, 33, 65, 128, 255, 256, 257, 513)
-LONGER, ENDLESS = 4099, 0x1_0000_0003  # which a counter of 8, 16 or 32 bits would take for 3
+LONGER, ENDLESS = 0x1_0003, 0x1_0000_0003  # which a counter of 8, 16 or 32 bits would take for 3
 ENOUGH = 4_000  # instructions: what still copies after these has no such counter
-HALF = 0x1_0000  # bytes of room for either side of an endless copy
+HALF = 0x1_1000  # bytes of room for either side of a long copy
 TEXT = bytes((7 * index + 1) % 251 for index in range(HALF))
 FSRM = number("FSRM", "7.3.4")
 HOW = Rules(Engine.ONCE, 14, wide_nops=True)
@@ -87,9 +86,16 @@ def _judge_copy(answer: Any) -> str | None:
     image = copier(answer)
     if not any(entry.feature == FSRM for site in read(image, engine=Engine.ONCE).sites for entry in site.entries):
         return "no alternative here asks for X86_FEATURE_FSRM: the code is the same on every CPU"
-    machines = {
-        has: Machine(apply(image, patch_all(image, {FSRM} if has else set(), HOW))) for has in (True, False)
-    }
+    for others, more in strangers(image, FSRM).items():
+        on = {True: {*others, FSRM}, False: {*others}}
+        machines = {has: Machine(apply(image, patch_all(image, on[has], HOW))) for has in on}
+        if wrong := _wrong_copies(image, machines):
+            return f"{wrong}{more}"
+    return None
+
+
+def _wrong_copies(image: Image, machines: Mapping[bool, Machine]) -> str | None:
+    """Make all copies; the first thing that is wrong, or None."""
     room = max(section.end for section in image.sections) - 2 * HALF
     for size in SIZES:
         for has, machine in machines.items():
@@ -98,9 +104,10 @@ def _judge_copy(answer: Any) -> str | None:
                 if wrong := _wrong_copy(machine, copy, name, flags, has=has):
                     return wrong
     for has, machine in machines.items():
-        copies = (Copy(TO, FROM, LONGER), Copy(room, room + HALF, ENDLESS))
+        high = GS_BASE + room  # the same room once more, where addresses have more than 32 bits
+        copies = (Copy(high, high + HALF, LONGER), Copy(room, room + HALF, ENDLESS))
         for copy in copies:
-            machine.budget = Budget(ENOUGH if copy.size == ENDLESS else 100 * ENOUGH)
+            machine.budget = Budget(ENOUGH if copy.size == ENDLESS else 200 * ENOUGH)
             if wrong := _wrong_copy(machine, copy, "all flags clear", 2, has=has):
                 return wrong
     return None
@@ -120,7 +127,7 @@ def _wrong_copy(machine: Machine, copy: Copy, state: str, flags: int, *, has: bo
     room = [range(copy.to - 64, copy.to + copy.size + 64)]
     verw = "VERW runs, which nothing here asks for" if called.trace.verw else None
     wrong = breach(called, room) or verw or _wrong_bytes(called.trace, copy, has=has)
-    return f"{case}: {wrong}" if wrong else None
+    return f"{case}: {wrong}. What ran: {way(called.trace)}" if wrong else None
 
 
 def _wrong_bytes(trace: Trace, copy: Copy, *, has: bool) -> str | None:
@@ -203,17 +210,23 @@ _WHERE = {
 
 def _judge_report(answer: Any) -> str | None:
     right = facts()
-    if not isinstance(answer, Mapping) or set(answer) != set(right):
-        raise LabError(f"answer should be a dict with {', '.join(right)}")
+    given = told.keyed(answer, tuple(right), f"answer should be a dict with {', '.join(right)}")
     for name, value in right.items():
-        given = answer[name]
-        if isinstance(value, list) and isinstance(given, list | tuple | set | frozenset):
-            given = sorted(str(one).strip().upper() for one in given)
-        elif isinstance(value, str) and isinstance(given, str):
-            given = given.strip().lower()
-        if type(given) is not type(value) or given != value:
-            return f"{name}: {answer[name]!r} is not right; {_WHERE[name]}"
+        if _read(given[name], value, name) != value:
+            return f"{name}: {given[name]!r} is not right; {_WHERE[name]}"
     return None
+
+
+def _read(given: Any, like: Any, name: str) -> Any:
+    """Return a fact of an answer as one of the kind that the right one is of."""
+    if isinstance(like, bool):
+        return told.truth(given)
+    if isinstance(like, int):
+        return told.number(given)
+    if isinstance(like, str):
+        return told.one(given)
+    should = f"{name}: {given!r} is not right; {_WHERE[name]}"
+    return sorted(one.upper().removeprefix(told.PREFIX) for one in told.names(given, should))
 
 
 # --- 10-4: Xen's record ------------------------------------------------------------------------------------------
@@ -238,7 +251,7 @@ def records() -> list[tuple[int, bytes]]:
                     original,
                     random.randrange(128),
                     random.randrange(128),
-                    0,
+                    random.randrange(256),
                 ),
             )
         )
@@ -315,20 +328,12 @@ _KEEPS = {
 
 
 def _judge_between(answer: Any) -> str | None:
-    if isinstance(answer, str):
-        letters = [one for one in answer.lower() if one not in " ,;'\"()[]{}"]
-    elif isinstance(answer, list | tuple | set | frozenset) and all(isinstance(one, str) for one in answer):
-        letters = [one.strip().lower() for one in answer]
-    else:
-        raise LabError('answer should be letters, such as "ac"')
+    letters = told.letters(answer, "".join(BETWEEN), 'answer should be letters, such as "ac"')
     if not letters:
         raise LabError("at least one of the eight may stand there: name it")
-    for letter in letters:
-        if letter not in BETWEEN:
-            raise LabError(f"there is no {letter!r} among the letters a to h")
-    for letter in sorted(set(letters) - may_stand()):
+    for letter in sorted(letters - may_stand()):
         return f"{letter}, {BETWEEN[letter]}: no. {_SPOILS[letter]}"
-    for letter in sorted(may_stand() - set(letters)):
+    for letter in sorted(may_stand() - letters):
         name = BETWEEN[letter].partition(" ")[0]
         return f"right so far, and one more may stand there: think of {name}. {_KEEPS[letter]}"
     return None

@@ -8,11 +8,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from vmenter import LabError
-from vmenter.course.exercises.asks import privileged
-from vmenter.course.exercises.entering import GUEST, HOST_RSP, Around, Entered, changed, enter, word
+from vmenter.code.image import from_bytes
+from vmenter.course.exercises.asks import privileged, vector
+from vmenter.course.exercises.calls import verw_reads
+from vmenter.course.exercises.entering import GUEST, HOST_RSP, STUB, Around, Entered, changed, enter, word
 from vmenter.emulator.machine import ARITHMETIC_FLAGS, CALLEE_SAVED, HOST_REGISTERS
 from vmenter.emulator.memory import GS_BASE, STACK, STACK_SIZE, STACK_START, VCPU, VCPU_SIZE
 from vmenter.emulator.trace import End, Trace
+from vmenter.patching.alternative_table import ALWAYS, entries, rules
+from vmenter.patching.features import name as feature_name
 from vmenter.story import eras
 
 if TYPE_CHECKING:
@@ -40,6 +44,8 @@ def left_alone(own: Era, state: State, around: Around, entered: Entered, also: A
         return wrong
     effects, asks, frame = _own(own, state, around)
     if wrong := _memory(entered, effects, also or {}):
+        return wrong
+    if wrong := _selector(entered.trace):
         return wrong
     here = _asks(entered.trace)
     if here != asks:
@@ -87,11 +93,7 @@ def came_back(era: Era, entered: Entered) -> str | None:
     if trace.end is not End.RETURN:
         return f"the code should return to its caller, and ended with {trace.end}"
     tried = attempts(era, entered)
-    if tried not in (
-        [VMLAUNCH],
-        [VMRESUME],
-        [VMLAUNCH, VMRESUME],
-    ):  # a VMCS that is not launched no VMRESUME enters
+    if tried not in ([VMLAUNCH], [VMRESUME]):  # the second would take the place of what the VMCS says of the first
         return "behind a VM-Enter that failed another one is tried, in place of the way to .Lvmfail"
     for name in CALLEE_SAVED:
         if registers[name] != HOST_REGISTERS[name]:
@@ -126,6 +128,18 @@ def _system_flags(rflags: int, where: str = "") -> str | None:
     return f"{where}RFLAGS has bits set that are the host's: {others:#x}" if others else None
 
 
+def _selector(trace: Trace) -> str | None:
+    """Ask that each VERW reads the selector of the kernel's data segment, wherever that stands."""
+    for step, address in verw_reads(trace):
+        value = word(trace, address) & 0xFFFF
+        if value != DATA_SEGMENT:
+            text, place = trace.instructions[step].text, trace.image.label(address)
+            return f"{text} reads {value:#x} at {place}, not the kernel's data segment, {DATA_SEGMENT:#x}"
+    return None
+
+
+DATA_SEGMENT = 0x18  # what lab/kvm.inc has in verw_selector: the kernel's __KERNEL_DS
+
 _BYTE = "byte {:#x} of the vCPU"
 
 
@@ -151,8 +165,8 @@ def _frame(entered: Entered) -> tuple[int, int, int]:
 
 
 def _asks(trace: Trace) -> Counter[str]:
-    """Count what a run asked of the CPU that only a kernel may: WRMSR, VMWRITE, moves to CR2 and their kin."""
-    return Counter(name for one in trace.instructions if (name := privileged(one.code)))
+    """Count what a run asked of the CPU beyond its general registers: WRMSR, VMWRITE, moves to CR2, vectors."""
+    return Counter(name for one in trace.instructions if (name := privileged(one.code) or vector(one.code)))
 
 
 def entered_right(entered: Entered) -> str | None:
@@ -171,6 +185,7 @@ def guest_loaded(entered: Entered) -> str | None:
 
 # --- all of it ---------------------------------------------------------------------------------------------------
 
+FAILS_IN_THE_STUB = Around(STUB, fails=True)  # whose caller must have its registers back from the stack
 USUAL = (Around(known=True, stale=True), Around(again=True), Around(fails=True))  # beside the plain one
 
 
@@ -189,12 +204,16 @@ def wrong_around(
     demand: Callable[[Entered, Around], str | None],
     arounds: Sequence[Around],
     also: Callable[[Around], Also] | None = None,
+    spoilt: Era | None = None,
 ) -> Wrong | None:
     """Run an answer in one state and several surroundings; the first thing that is wrong, or None.
 
-    `demand` says what is wrong with a run that came to VM-Enter; what must be left alone is asked here.
+    `demand` says what is wrong with a run that came to VM-Enter; what must be left alone is asked here. `spoilt`
+    is the answer among functions that leave free registers used: it runs where those were used before, too.
     """
-    for around in arounds:
+    plain = era
+    for around in (*arounds, *strangers(era, own)):
+        era = spoilt if spoilt and around.stale else plain
         if around.again and state.resume:
             continue
         trace = None
@@ -209,6 +228,15 @@ def wrong_around(
         if text:
             return Wrong(f"{around.text}: {text}" if around.text else text, around.text, trace)
     return None
+
+
+@lru_cache(maxsize=64)
+def strangers(era: Era, own: Era) -> tuple[Around, ...]:
+    """Return surroundings with all features on that an answer's table asks for, and its task says nothing of."""
+    image = from_bytes(era.object, era.id)
+    asked = {entry.feature for entry in entries(image, rules(image).record_size)} - {ALWAYS}
+    names = {feature_name(number, image.kernel) for number in asked}.difference(era.features, own.features)
+    return (Around(others=frozenset(names)),) if names else ()
 
 
 def _no_entry(trace: Trace) -> str | None:

@@ -108,7 +108,9 @@ def unary(core: Core, parts: Parts) -> Op:
     """F6 and F7: TEST, NOT, NEG, MUL, IMUL, DIV, IDIV."""
     size, digit, after = parts.width(parts.opcode), parts.digit, parts.after
     place = rm(core, parts, size)
-    if digit < 2:
+    if digit == 1:
+        raise Unknown
+    if digit == 0:
         value, note = parts.immediate() & MASK[size], logic(core, size)
         return compared(lambda a, b: note(a & b), place.get, lambda: value, after)
     if digit == 2:

@@ -1,10 +1,10 @@
 """Instructions on single bits: BT and its kin, the scans and counts, SETcc, and those that set one flag."""
 
 from vmenter.emulator.interpreter.arithmetic import clear_flags
-from vmenter.emulator.interpreter.core import ALL, Core
+from vmenter.emulator.interpreter.core import Core
 from vmenter.emulator.interpreter.flags import ARITHMETIC, CF, DF, OF, SF, ZF, condition, logic, sign_bit, signed
 from vmenter.emulator.interpreter.moves import move
-from vmenter.emulator.interpreter.operands import Operand, address, edit, reg, register, rm
+from vmenter.emulator.interpreter.operands import Operand, based, edit, offset, reg, register, rm
 from vmenter.emulator.interpreter.parts import Op, Parts, Unknown
 
 INTERRUPT, ALIGNMENT = 1 << 9, 1 << 18
@@ -42,17 +42,13 @@ def bit_test(core: Core, parts: Parts) -> Op:
 
         return look
 
-    load, store, where, get = (
-        core.loader(size),
-        core.storer(size),
-        address(core, parts),
-        reg(core, parts, size).get,
-    )
+    get, inside, mask = reg(core, parts, size).get, offset(core, parts), parts.address_mask
+    where = based(core, parts, lambda: inside() + signed(get(), size) // bits * size & mask)
+    load, store = core.loader(size), core.storer(size)
 
     def far() -> int:
-        number = signed(get(), size)
-        at = where() + (number // bits) * size & ALL
-        changed = change(load(at), number % bits)
+        at = where()
+        changed = change(load(at), get() % bits)
         if kind:
             store(at, changed)
         return after

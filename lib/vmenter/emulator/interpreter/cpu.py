@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from vmenter.emulator.cpu import GENERAL, Fault, Nobody, Trouble, Watcher
 from vmenter.emulator.interpreter.core import ALL, INSIDE, PHYSICAL, Core, Special
 from vmenter.emulator.interpreter.jumps import Halted
-from vmenter.emulator.interpreter.parts import Op
+from vmenter.emulator.interpreter.parts import Op, cut_off
 from vmenter.emulator.interpreter.table import build
 from vmenter.emulator.memory import PAGE
 
@@ -142,6 +142,7 @@ class Interpreter:
         steps = watcher.steps
         note = steps.append
         self._stopped, self._until, rip = False, until, start
+        ready.pop(until, None)
         try:
             while True:
                 for _ in range(watcher.pause_at - len(steps) - 1):
@@ -186,6 +187,8 @@ class Interpreter:
     def _build(self, address: int) -> Op:
         """Return what executes the instruction itself."""
         code = self._fetch(address)
+        if len(code) < LONGEST and cut_off(code):
+            raise Fault(Trouble.FETCH, address + len(code), 1)
         op = self._built.get((address, code))
         if op is None:
             if len(self._built) >= REMEMBERED:

@@ -125,6 +125,11 @@ def _shape(code: bytes) -> Shape | None:
     return found and found._replace(length=found.length + gone, start=found.start + gone, modrm=found.modrm + gone)
 
 
+def cut_off(code: bytes) -> bool:
+    """Tell whether these bytes, all that there are, begin an instruction that would be longer."""
+    return _shape(code) is None and _shape(code.ljust(LONGEST, b"\0")) is not None
+
+
 def unknown() -> int:
     """Be the `Op` of what nobody knows."""
     raise Fault(Trouble.UNKNOWN)

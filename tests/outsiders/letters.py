@@ -1,0 +1,93 @@
+"""Answers in words and letters, to the exercises of notebooks 00 and 01, by one who has not seen the judges."""
+
+WRONG = {
+    "00-1": (
+        "", "mmi", "mds mmio_stale_data", "tsx_async_abort mmio_stale_data", "l1tf", "reg_file_data_sampling", [], "none",
+        ["mmio_stale_data", "mds"], {"mmio_stale_data": False, "mds": True}, "mmio_stale_datamds", "mmio_stale_data Vulnerable",
+        "not mmio_stale_data", b"mmio_stale_data", 3, None, list("mmio_stale_data"),
+    ),
+    "01-1": (
+        "mds=off tsx_async_abort=off", "mds=off mmio_stale_data=off", "tsx_async_abort=off mmio_stale_data=off", "mitigations=off", "",
+        "mds=off tsx_async_abort=off mmio_stale_data=off l1tf=off",
+        "mds=off tsx_async_abort=off mmio_stale_data=off kvm-intel.vmentry_l1d_flush=never",
+        "mds=off tsx_async_abort=off mmio_stale_data=off kvm-intel.vmentry_l1d_flush=always",
+        "mds=off tsx_async_abort=off mmio_stale_data=off l1tf=full",
+        "mds=off tsx_async_abort=off mmio_stale_data=off mds=full",
+        "MDS=off TSX_ASYNC_ABORT=off MMIO_STALE_DATA=off",
+        "mds = off tsx_async_abort = off mmio_stale_data = off",
+        "-- mds=off tsx_async_abort=off mmio_stale_data=off",
+        "mds=off -- tsx_async_abort=off mmio_stale_data=off",
+        "mds=off,tsx_async_abort=off,mmio_stale_data=off", "mds=off;tsx_async_abort=off;mmio_stale_data=off",
+        "mds=off tsx_async_abort=off mmio_stale_data=off mitigations=off", "mds=no tsx_async_abort=no mmio_stale_data=no",
+        None, 0,
+    ),
+    "01-2": ("a", "b", "d", "", "cd", "abcd", "?", 2, None, ["c", "d"], "c d", "с", "3", {"c": False}, "not c", True, b"c"),
+    "01-3": (
+        {"bugs": ["mmio_stale_data"], "facts": ["fb_clear"]},
+        {"bugs": ["l1tf"], "facts": ["fb_clear"]},
+        {"bugs": ["mmio_stale_data", "l1tf"], "facts": []},
+        {"bugs": ["mmio_stale_data", "l1tf"], "facts": ["mds_no"]},
+        {"bugs": ["mmio_stale_data", "l1tf", "mds"], "facts": ["fb_clear", "md_clear"]},
+        {"bugs": ["mmio_stale_data", "l1tf", "rfds"], "facts": ["fb_clear", "rfds_clear"]},
+        {"bugs": ["mmio_stale_data", "l1tf", "taa"], "facts": ["fb_clear", "rtm"]},
+        {"bugs": [], "facts": ["fb_clear"]},
+        {"bugs": ["mds", "taa", "mmio_stale_data", "rfds", "l1tf"], "facts": ["fb_clear"]},
+        {"bugs": ["fb_clear"], "facts": ["mmio_stale_data", "l1tf"]},
+        {"bugs": ["mmio_stale_data", "l1tf", "spectre_v2"], "facts": ["fb_clear"]},
+        {"bugs": ["mmio_stale_data", "l1tf"], "facts": ["fb_clear", "no_such_fact"]},
+        ["mmio_stale_data", "l1tf", "fb_clear"], {"mmio_stale_data", "l1tf"}, {}, {"bugs": None, "facts": None}, "l1tf",
+        {"bugs": ["mmio_stale_data", "l1tf"], "facts": ["fb_clear"], "cmdline": "mmio_stale_data=off"},
+        {"bugs": [["mmio_stale_data", "l1tf"]], "facts": [["fb_clear"]]},
+    ),
+    "01-4": (
+        {"MDS": "RN", "L1TF": "N"}, {"MDS": "N", "L1TF": "N"}, {"MDS": "N", "L1TF": "KMRN"}, {"MDS": "", "L1TF": "RN"},
+        {"MDS": "R", "L1TF": "RN"}, {"MDS": "N", "L1TF": ""}, {"MDS": "N"}, ["N", "RN"], "N RN", {"MDS": "RN", "L1TF": "RN"},
+        {"MDS": "N", "L1TF": "R"}, {"MDS": None, "L1TF": None}, {"MDS": "N", "L1TF": "MRN"}, {"MDS": "N", "L1TF": "RNX"},
+        {"MDS": "K", "L1TF": "KM"}, {}, {"MDS": ["N", "N", "K"], "L1TF": ["R", "N"]},
+    ),
+    "01-5": (
+        "tsx=on", "mmio_stale_data=off tsx=off", "mds=off", "tsx_async_abort=off", "mitigations=off tsx=off", "",
+        "mmio_stale_data=full,nosmt", "TSX=off", "tsx=off tsx=on", "tsx = off", "tsx", "tsx_async_abort=full", "-- tsx=off",
+        "tsx=off l1tf=off mitigations=off", "tsx_async_abort=off mds=off", "notsx", "tsx=off mmio_stale_data=off", None,
+    ),
+    "01-6": ("ab", "abcd", "abde", "ad", "bd", "", "ce", "abe", "a", "abc", "abcde", 3, None, "ABDE", ["a", "b"], "abdf", {"c", "e"}),
+    "01-7": (
+        {"a": "mds", "b": "mmio_stale_data", "c": "rfds", "d": "l1tf", "e": "taa"},
+        {"a": "l1tf", "b": "taa", "c": "rfds", "d": "mds", "e": "mmio_stale_data"},
+        {"a": "l1tf", "b": "mmio_stale_data", "c": "rfds", "d": "taa", "e": "mds"},
+        {"a": "l1tf", "b": "rfds", "c": "mmio_stale_data", "d": "mds", "e": "taa"},
+        {"a": "l1tf", "b": "mmio_stale_data", "c": "rfds", "d": "mds"},
+        dict.fromkeys("abcde", "l1tf mmio_stale_data rfds mds taa"),
+        {}, "l1tf", ["l1tf"], dict.fromkeys("abcde"), {"l1tf": "a", "mmio_stale_data": "b", "rfds": "c", "mds": "d", "taa": "e"},
+        {"a": "l1tf", "b": "mmio_stale_data", "c": "mds", "d": "rfds", "e": "taa"},
+        {"a": ["l1tf", "mds"], "b": "mmio_stale_data", "c": "rfds", "d": "mds", "e": "taa"},
+    ),
+}  # fmt: skip
+
+RIGHT = {
+    "00-1": (["mmio_stale_data"], ("mmio_stale_data",), {"mmio_stale_data"}, " MMIO_STALE_DATA\n", "mmio_stale_data."),
+    "01-1": (
+        "mmio_stale_data=off  mds=off tsx_async_abort=off", " tsx_async_abort=off mds=off mmio_stale_data=off quiet\n",
+        "mds=off tsx_async_abort=off mmio_stale_data=off l1tf=flush", "mds=full mmio_stale_data=off tsx_async_abort=off mds=off",
+        "mds=off tsx_async_abort=off mmio_stale_data=off kvm-intel.vmentry_l1d_flush=cond",
+        "mds=off tsx_async_abort=off mmio_stale_data=off -- l1tf=off",
+    ),
+    "01-2": ("C", " c\n", ["c"], "c.", "(c)", ("C",), {"c"}),
+    "01-3": (
+        {"bugs": ("l1tf", "mmio_stale_data"), "facts": ("fb_clear",)},
+        {"bugs": {"mmio_stale_data", "l1tf"}, "facts": {"mds_no", "fb_clear", "flush_l1d"}},
+        {"facts": ["fb_clear"], "bugs": ["l1tf", "mmio_stale_data"]},
+        {"bugs": "mmio_stale_data l1tf", "facts": "fb_clear"},
+    ),
+    "01-4": (
+        {"MDS": "N", "L1TF": "NR"}, {"MDS": ["N"], "L1TF": ["N", "R"]}, {"mds": "n", "l1tf": "rn"}, {"L1TF": ("R", "N"), "MDS": ("N",)},
+        {"MDS": {"N"}, "L1TF": {"R", "N"}}, {"MDS": "N", "L1TF": "R, N"},
+    ),
+    "01-5": (" tsx=off ", "tsx=off tsx_async_abort=full", "tsx=on tsx=off", "quiet tsx=off mds=full", "tsx=auto", "tsx=0"),
+    "01-6": ("bda", "ABD", ["a", "b", "d"], "a b d", "a, b, d", ("d", "A", "b"), {"a", "b", "d"}),
+    "01-7": (
+        dict(zip("abcde", ["L1TF", "MMIO_STALE_DATA", "RFDS", "MDS", "TAA"], strict=True)),
+        {"e": "taa", "d": "mds", "c": " rfds ", "b": "mmio_stale_data", "a": "l1tf"},
+        {"A": "l1tf", "B": "mmio_stale_data", "C": "rfds", "D": "mds", "E": "taa"},
+    ),
+}  # fmt: skip
