@@ -27,10 +27,10 @@ def visit(port, paths, times, wrong, begin):
             connection.request("GET", f"/{path}", headers={"Accept-Encoding": "gzip"})
             answer = connection.getresponse()
             content = answer.read()
-            if answer.status != 200 or not content:
-                raise ValueError(f"{path}: {answer.status}")
+            assert answer.status == 200, f"{path}: {answer.status}"
+            assert content, f"{path} is empty"
         connection.close()
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except (OSError, AssertionError, http.client.HTTPException) as error:
         wrong.append(repr(error))
     else:
         times.append(time.perf_counter() - start)

@@ -9,6 +9,7 @@ from in_tab import in_tab
 
 from vmenter import LabError
 from vmenter.code import assembler
+from vmenter.code.image import from_bytes
 from vmenter.patching.lab import LAB, assemble, lab_names, lab_object
 
 MISTAKES = (
@@ -96,6 +97,11 @@ def sections(data):
     return found
 
 
+def loaded(data, name):
+    """Return where everything lies, and what it is by then."""
+    return [(one.name, one.address, one.data) for one in from_bytes(data, name).sections if one.size]
+
+
 def _name(elf, symbols, relocation):
     symbol = symbols.get_symbol(relocation["r_info_sym"])
     return symbol.name or elf.get_section(symbol["st_shndx"]).name
@@ -109,6 +115,7 @@ def test_it_is_the_tabs_only_assembler(found):
 def test_it_makes_the_committed_code_of_every_lab_source(found, name):
     made = bytes.fromhex(found["objects"][lab_names().index(name)])
     assert sections(made) == sections(lab_object(name))
+    assert loaded(made, name) == loaded(lab_object(name), name)
     assert {".text", ".altinstructions", ".rela.altinstructions"} <= sections(made).keys()
 
 

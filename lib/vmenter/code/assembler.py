@@ -34,7 +34,7 @@ _LIMITED = f'ulimit -f {2 * MAX_OBJECT // 512} 2>/dev/null; ulimit -v {MEMORY >>
 COMMANDS = {
     "llvmlite": (sys.executable, "-I", str(Path(__file__).with_name("_assemble.py"))),
     "clang": ("clang", "-target", "x86_64-linux-gnu", "-x", "assembler", "-c", "-", "-o"),
-    "as": ("x86_64-linux-gnu-as", "--64", "-", "-o"),
+    "as": ("x86_64-linux-gnu-as", "--64", "-mx86-used-note=no", "-", "-o"),  # binutils 2.32
 }
 
 # "error: <inline asm>:3:5: message" (llvmlite), "<stdin>:3:5: error: message" (clang), and of GNU as

@@ -34,7 +34,7 @@
     for (const [name, content] of Object.entries(files)) FS.writeFile(`/lab/${name}`, content);
     FS.chdir("/lab");
     try {
-      status = options.callMain(["--64", "-", "-o", "/object"]) ?? status;
+      status = options.callMain(["--64", "-mx86-used-note=no", "-", "-o", "/object"]) ?? status;
     } catch (error) {
       if (error?.name !== "ExitStatus") {
         status = -1; // out of memory, or a crash

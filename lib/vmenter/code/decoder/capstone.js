@@ -18,11 +18,19 @@
   const { e: start, j: open, l: option, o: insn, p: next, q: name, y: access, z: malloc, A: free } = capstone;
   start();
 
-  const view = () => new DataView(capstone.d.buffer);
+  let memory = new DataView(capstone.d.buffer);
+  let bytes = new Uint8Array(capstone.d.buffer);
+  const view = () => {
+    if (memory.buffer !== capstone.d.buffer) {
+      memory = new DataView(capstone.d.buffer); // it has grown
+      bytes = new Uint8Array(capstone.d.buffer);
+    }
+    return memory;
+  };
   const ascii = new TextDecoder();
   const text = (at) => {
-    const bytes = new Uint8Array(capstone.d.buffer, at);
-    return ascii.decode(bytes.subarray(0, bytes.indexOf(0)));
+    view();
+    return ascii.decode(bytes.subarray(at, bytes.indexOf(0, at)));
   };
 
   const place = malloc(16); // the pointer into the code, how much is left of it, and its address

@@ -31,7 +31,8 @@ def privileged(code: bytes) -> str | None:
     if one is None or one.mnemonic in VM_ENTERS or one.mnemonic in ("rdmsr", "vmread"):
         return None
     if one.mnemonic == "verw":
-        return f"VERW of a register ({one.mnemonic} {one.text})" if one.operands[0].kind == REGISTER else None
+        of_register = one.operands[0].kind == REGISTER
+        return f"VERW of a register ({one.mnemonic} {one.text})" if of_register else None
     to_segment = one.text.rpartition(", ")[2] in SEGMENTS
     if not (SYSTEM.fullmatch(one.mnemonic) or to_segment or one.system):
         return None
@@ -45,12 +46,11 @@ def vector(code: bytes) -> str | None:
 
     Up to VM-Enter they hold the guest's values already, and a kernel may not use them just so.
     """
-    one: Any = next(_capstone(detail=True).disasm(code, 0), None)
+    one = detail(code)
     if one is None:
         return None
-    read, written = one.regs_access()
-    named = any(str(one.reg_name(register)).startswith(VECTORS) for register in (*read, *written))
-    return f"{one.mnemonic} {one.op_str}".strip() if named or FPU.match(one.mnemonic) else None
+    named = any(register.startswith(VECTORS) for register in (*one.reads, *one.writes))
+    return f"{one.mnemonic} {one.text}".strip() if named or FPU.match(one.mnemonic) else None
 
 
 VECTORS = ("xmm", "ymm", "zmm", "mm", "st(", "k")

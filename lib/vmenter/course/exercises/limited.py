@@ -105,8 +105,8 @@ def given(function: Any, name: str, inputs: Sequence[Input], wish: str, called: 
     keys are the attributes of a record.
     """
     text, name = source_of(function, name)
-    asked = {"source": text, "name": name, "inputs": inputs, "wish": wish, "seconds": SECONDS, "closed": CLOSED}
-    job = json.dumps(asked)
+    limits = {"seconds": SECONDS, "closed": CLOSED}
+    job = json.dumps({"source": text, "name": name, "inputs": inputs, "wish": wish, **limits})
     size = HEAD.size + RESULT + 24 * len(inputs)
     how, status, place = run_in_tab(job, size) if in_browser() else _run_child(job, size)
     line, done, told, worked, length = HEAD.unpack_from(place)

@@ -22,7 +22,7 @@ from typing import Any
 from vmenter.course.exercises._limited import ENDED, HEAD, LATE, LENGTH, MEMORY, NAME, Printed, refuse, run
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_closed = ""  # while a learner's function runs: the folder that it may not read
+_guards: list[Callable[[str, tuple[Any, ...]], None]] = []  # while a function runs; Python takes back no hook
 
 
 class Late(BaseException):
@@ -31,17 +31,16 @@ class Late(BaseException):
 
 def run_in_tab(text: str, size: int) -> tuple[int, int, bytes]:
     """Do the job that `text` says: how it ended, 0, and what a child would leave in its file of this size."""
-    global _closed  # noqa: PLW0603  (Python cannot take back a hook: it is set once, and asks this)
     _hooked()
     job: dict[str, Any] = json.loads(text)
     place = bytearray(size)
     printed: Any = Printed()
     with redirect_stdout(printed), redirect_stderr(printed):
-        _closed = job["closed"]
+        _guards.append(refuse(job["closed"]))
         try:
             found = run(job, place, lambda note: _followed(note, job["seconds"]))
         finally:
-            _closed = ""
+            _guards.clear()
     if found.get("error") == Late.__name__:
         return LATE, 0, bytes(place)
     data = json.dumps(found).encode()
@@ -99,11 +98,10 @@ def _memory() -> int:
 def _hooked() -> None:
     """Set the hook that keeps a learner's function from files and processes, once."""
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if not _closed:
-            return
-        refuse(_closed)(event, arguments)
-        if event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    def ask(event: str, arguments: tuple[Any, ...]) -> None:
+        for guard in _guards:
+            guard(event, arguments)
+            if event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
-    sys.addaudithook(hook)
+    sys.addaudithook(ask)

@@ -72,7 +72,10 @@ def reading_a_secret() -> Era:
     return changed(
         "650b68a0622f",
         ("    movq %rdi, %rbx\n\n", "    movq %rdi, %rbx\n    movq secret(%rip), %rax\n\n"),
-        ("update_host_rsp_function\n", f"update_host_rsp_function\n.data\nsecret: .quad {SECRET:#x}\n"),
+        (
+            "update_host_rsp_function\n",
+            f"update_host_rsp_function\n.section .data..read_mostly\nsecret: .quad {SECRET:#x}\n",
+        ),
     )
 
 

@@ -66,7 +66,7 @@ HALF = 0x1_1000  # bytes of room for either side of a long copy
 TEXT = bytes((7 * index + 1) % 251 for index in range(HALF))
 FSRM = number("FSRM", "7.3.4")
 HOW = Rules(Engine.ONCE, 14, wide_nops=True)
-ROOM = f"\n.bss\n.balign 64\n.skip 64\n.Lroom_for_a_copy: .skip {2 * HALF}\n"
+ROOM = f'\n.section .bss..room, "aw", @nobits\n.balign 64\n.skip 64\n.Lroom_for_a_copy: .skip {2 * HALF}\n'
 
 
 class Copy(NamedTuple):

@@ -15,7 +15,7 @@ verw_selector:
     .short 0x18
 
 # A table of functions, as paravirt has one: where each points is known by the time alternatives are applied.
-.data
+.section .data..read_mostly, "aw", @progbits
 .balign 8
 .globl ops
 ops:

@@ -247,7 +247,7 @@ def _box(thing: _Thing, kind: str, measure: Measure) -> tuple[Label, str]:
     """Return a label, and the box that takes its place."""
     known = {name: _plain(value) for name, value in thing.attributes.items()}
     text = known.get("label", "")
-    if text.startswith("<"):
+    if thing.attributes.get("label", "").startswith("<"):
         raise LabError(f"the label of {thing.key} is HTML; only plain labels are drawn")
     if kind == "n":
         text = "" if known.get("shape") == "point" else (text or "\\N").replace("\\N", thing.key)
