@@ -125,4 +125,5 @@ def compared(patch: Callable[[Any, str, Any], None], wanted: int = 1 << 60) -> I
 
     patch(Machine, "run", both)
     yield done
-    assert done.differences == []
+    if done.differences:
+        raise AssertionError("\n".join(done.differences))

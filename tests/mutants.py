@@ -33,7 +33,8 @@ EQUIVALENT = {
     r"ret before ret": "the second one is never reached",
     r"twice (ALTERNATIVE|STATIC_LONG_JUMP|testl|btl|movq|cmpl|nop|jz|rep movsb)": "says the same again",
     r"rep movsb -> rep rep movsb": "a prefix said twice",
-    r"twice (jrcxz done|movb)": "says the same again",
+    r"twice (jrcxz done|movb|jnc)": "says the same again",
+    r"swap ALTERNATIVE_2 \"jmp 9f\".* / testl": "the site of 03-3 holds jumps alone, which write no flags",
     r"twice jmp": "the second one is never reached",
     r"swap (movb %al, \(%rdi\) / incq %rsi|incq %rsi / incq %rdi|incq %rdi / decq %rcx)": "neither needs the other",
     # 05-3

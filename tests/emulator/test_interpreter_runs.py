@@ -200,7 +200,9 @@ def test_what_the_interpreter_does_not_know_is_one_error_that_names_the_instruct
     assert name.rstrip("bwlq")[:3] in said
 
 
-@pytest.mark.parametrize("prefixed", [b"\xf0\x48\x89\x07", b"\xf0\x48\x01\xc8", b"\xf0\x48\x39\x07", b"\xf0\x90"])
+@pytest.mark.parametrize(
+    "prefixed", [b"\xf0\x48\x89\x07", b"\xf0\x48\x01\xc8", b"\xf0\x48\x39\x07", b"\xf0\x90", b"\xf0\xf7\x1f"]
+)
 def test_lock_before_what_cannot_be_locked_is_refused(prefixed):
     text = f".byte {', '.join(map(str, prefixed))}\nret"
     with pytest.raises(LabError, match=r"start, .*does not know"):

@@ -45,6 +45,13 @@ BESIDE = (
     "movl $1, %ebx", "xorl %ebp, %ebp", "incq %r12", "movq $0, %r15", "std", "pushq %rax", "popq %rax", "addq $8, %rsp", "movq $0, 0", "hlt", "cli", "int3", "movb $0, -1(%rdi)", "movb $0, (%rdi, %rdx)", "movb $0, (%rsi)", "incb -1(%rsi)", "ud2", "swapgs", "wbinvd", "jmp .", "verw %ax", "movq $0, 16(%rsp)", "ret $8", "ret", "outb %al, $0x80",
     "movb (%rdi), %bl", "movq %rax, %cr2", "vmlaunch", "movl %eax, %ds", "movq $1, (%rsp)",
 )  # fmt: skip
+COPY_DOWN = changed(
+    COPY,
+    (
+        "    movb (%rsi), %al\n    movb %al, (%rdi)\n    incq %rsi\n    incq %rdi\n",
+        "    movb -1(%rsi, %rcx), %al\n    movb %al, -1(%rdi, %rcx)\n",
+    ),
+)
 SITE = """
 def site_of(at, record):
     offset = int.from_bytes(bytes(record[0:4]), "little", signed=True)
@@ -135,6 +142,7 @@ RIGHT = {
     "09-4": ({key: value.upper() for key, value in TOLD.items()}, dict(reversed(TOLD.items())), {key: f" {value.replace(' ', '  ')} " for key, value in TOLD.items()}),
     "10-1": ({"zen": 4, "facts": ["verw_clear"], "cmdline": "tsa=vm"}, {"zen": 3, "facts": {"verw_clear", "tsa_fill_no"}, "cmdline": "quiet tsa=vm"}, {"zen": 3, "facts": ("verw_clear", "tsa_sq_no"), "cmdline": "tsa=off tsa=vm"}, {"cmdline": "tsa=vm", "facts": "verw_clear", "zen": 3}, {"zen": 4, "facts": ("verw_clear", "tsa_l1_no"), "cmdline": "tsa=vm", "hypervisor": True}, {"zen": 3, "facts": ["VERW_CLEAR"], "cmdline": "tsa=vm"}),
     "10-2": (
+        COPY_DOWN,
         '.include "alternative.inc"\nentry:\n    movq %rdx, %rcx\n    ALTERNATIVE "call slow", "rep movsb", X86_FEATURE_FSRM\n    ret\nslow:\n    xorl %eax, %eax\n1:  cmpq %rdx, %rax\n    je 2f\n    movb (%rsi, %rax), %r8b\n    movb %r8b, (%rdi, %rax)\n    incq %rax\n    jmp 1b\n2:  ret\n',
         '.include "alternative.inc"\n.globl entry\nentry:\n    ALTERNATIVE "", "jmp fast", X86_FEATURE_FSRM\n    pushq %rbx\n    testq %rdx, %rdx\n    jz 2f\n1:  movb (%rsi), %bl\n    movb %bl, (%rdi)\n    addq $1, %rsi\n    addq $1, %rdi\n    subq $1, %rdx\n    jnz 1b\n2:  popq %rbx\n    ret\nfast:\n    movq %rdx, %rcx\n    rep movsb\n    ret\n',
         '.include "alternative.inc"\nentry:\n    movq %rdx, %rcx\n    ALTERNATIVE "jmp fast", "jmp slow", X86_FEATURE_FSRM + NOT\nfast:\n    rep movsb\n    ret\nslow:\n    shrq $3, %rcx\n    rep movsq\n    movl %edx, %ecx\n    andl $7, %ecx\n1:  jrcxz 2f\n    movb (%rsi), %al\n    movb %al, (%rdi)\n    incq %rsi\n    incq %rdi\n    decq %rcx\n    jmp 1b\n2:  ret\n',

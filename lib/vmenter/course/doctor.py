@@ -149,10 +149,11 @@ def _interpreter() -> Check:
     def trial() -> str:
         from vmenter.code.image import from_bytes  # noqa: PLC0415
         from vmenter.emulator.machine import Machine  # noqa: PLC0415
+        from vmenter.emulator.memory import LAB_BASE  # noqa: PLC0415
         from vmenter.patching.lab import lab_object  # noqa: PLC0415
 
-        steps = len(Machine(from_bytes(lab_object("patching"), "patching")).run("three_way").steps)
-        if not steps:
+        code = from_bytes(lab_object("patching"), "patching", LAB_BASE)
+        if not Machine(code).run("three_way").steps:
             raise LabError("nothing runs")
         return "the course's own interpreter"
 
