@@ -17,11 +17,7 @@ TAB_PINS := $(PY) -m uv pip compile --quiet --upgrade --no-annotate --no-emit-in
 TAB_UNUSED := jedi parso jupyterlab-widgets widgetsnbextension
 
 .PHONY: help setup tools lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images slides site \
-<<<<<<< HEAD
 	tab tab-serve tab-test format bench hooks release pins as-wasm clean
-=======
-	format bench hooks release pins as-wasm clean
->>>>>>> main
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
