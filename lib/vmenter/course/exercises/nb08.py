@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vmenter import LabError
 from vmenter.code.assembler import AssemblyError
 from vmenter.code.image import from_bytes
+from vmenter.code.x86 import IA32_FLUSH_CMD
 from vmenter.course.exercises import mail, told
 from vmenter.course.exercises.audited import (
     Cases,
@@ -29,7 +30,7 @@ from vmenter.course.exercises.entering import ENTER_EXIT, Around
 from vmenter.course.exercises.limited import results
 from vmenter.course.exercises.untouched import FAILS_IN_THE_STUB, USUAL
 from vmenter.course.exercises.variants import AFTER_A_CALL, after_a_call, between, changed, source
-from vmenter.emulator.machine import IA32_FLUSH_CMD, Machine
+from vmenter.emulator.machine import Machine
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.patching.lab import assemble
 from vmenter.story.audit import Tally, audit, reached, with_value
