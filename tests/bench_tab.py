@@ -30,13 +30,9 @@ print(f"{time.perf_counter() - start:.2f}")
 """
 
 
-def memory(program):
-    """Return MB of memory of all the browser's processes, each shared page counted once among those that share it."""
-    found = [
-        one
-        for one in psutil.process_iter(["cmdline"])
-        if one.info["cmdline"] and program in one.info["cmdline"][0]
-    ]
+def memory():
+    """Return MB of memory of the browser's processes; a page that some share counts in parts."""
+    found = psutil.Process().children(recursive=True)
     return sum(one.memory_full_info().pss for one in found if one.is_running()) / 1e6
 
 
@@ -89,12 +85,12 @@ def clicks(visit, open_notebook):
         print("{:<30}{:>13.0f}{:>6.0f}{:>21.0f}{:>6.0f}{:>19.0f}{:>6.0f}".format(name, *figures), flush=True)
 
 
-def notebooks(browser, address, program):
+def notebooks(browser, address):
     """Print the browser's memory before a visit, and with 00 to 08 run, each closed when it is done, and all open."""
-    before = memory(program)
+    before = memory()
     visit = Visit(browser, address)
     page = visit.open()
-    print(f"memory of the tab at its opening    {memory(program) - before:8.0f} MB")
+    print(f"memory of the tab at its opening    {memory() - before:8.0f} MB")
     books = sorted((ROOT / "notebooks").glob("0[0-8]-*.ipynb"))
     for path in books:
         page.evaluate("path => jupyterapp.commands.execute('docmanager:open', { path })", f"notebooks/{path.name}")
@@ -103,12 +99,12 @@ def notebooks(browser, address, program):
             "jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status === 'idle'", timeout=120_000
         )
         visit.run_all()
-        print(f"  {path.stem:<34}{memory(program) - before:8.0f} MB", flush=True)
+        print(f"  {path.stem:<34}{memory() - before:8.0f} MB", flush=True)
         page.evaluate(
-            "jupyterapp.commands.execute('docmanager:save').then(() => jupyterapp.shell.currentWidget.close())"
+            "jupyterapp.commands.execute('docmanager:save').then(() => { jupyterapp.shell.currentWidget.close(); })"
         )
         page.wait_for_timeout(1500)
-    print(f"after 00 to 08, each closed         {memory(program) - before:8.0f} MB")
+    print(f"after 00 to 08, each closed         {memory() - before:8.0f} MB")
     visit.context.close()
 
 
@@ -143,7 +139,7 @@ def main():
                 lab.stop()
         visit.context.close()
         if "memory" in chosen:
-            notebooks(browser, address, program)
+            notebooks(browser, address)
         browser.close()
 
 
