@@ -28,6 +28,7 @@ start = time.perf_counter()
 found = list(audits())
 print(f"{time.perf_counter() - start:.2f}")
 """
+OPEN = "async path => { await jupyterapp.commands.execute('docmanager:open', { path }); }"
 
 
 def memory():
@@ -93,7 +94,7 @@ def notebooks(browser, address):
     print(f"memory of the tab at its opening    {memory() - before:8.0f} MB")
     books = sorted((ROOT / "notebooks").glob("0[0-8]-*.ipynb"))
     for path in books:
-        page.evaluate("path => jupyterapp.commands.execute('docmanager:open', { path })", f"notebooks/{path.name}")
+        page.evaluate(OPEN, f"notebooks/{path.name}")
         page.wait_for_function(f"jupyterapp.shell.currentWidget?.title.label === '{path.name}'")
         page.wait_for_function(
             "jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status === 'idle'", timeout=120_000
