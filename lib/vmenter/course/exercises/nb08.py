@@ -18,12 +18,14 @@ from vmenter.course.exercises.audited import (
     Run,
     Surroundings,
     audited,
+    behind_a_flush,
     clears_at_the_edge,
     clears_nothing_needlessly,
     clears_once,
     enters_right,
     keeps_the_promise,
     loads_the_guests_registers,
+    reached_by,
 )
 from vmenter.course.exercises.entering import ENTER_EXIT, Around
 from vmenter.course.exercises.limited import results
@@ -131,12 +133,17 @@ AROUND = (  # with run flags that the kernel keeps for other things
 def _judge_repair(answer: Any) -> Counterexample | None:
     demands = (keeps_the_promise, enters_right, clears_nothing_needlessly, clears_once)
     wrong = audited("08-2", repaired(answer), demands, surroundings=Surroundings(era_of(CHAIN_ERA), AROUND))
-    for how in () if wrong else AFTER_A_CALL:
-        if wrong := audited("08-2", repaired(answer, how), demands, made=f"after_the_flush={how!r}"):
+    if wrong:
+        return wrong
+    for how in AFTER_A_CALL:
+        era = repaired(answer, how)
+        if not audited("08-2", era, demands, cases=behind_a_flush(reached_by(era))):
+            continue
+        if wrong := audited("08-2", era, demands, made=f"after_the_flush={how!r}"):  # all of it, to be counted
             return Counterexample(
                 f"Where the flush leaves flags and free registers otherwise: {wrong}", wrong.trace
             )
-    return wrong
+    return None
 
 
 # --- 08-3: the next flaw -----------------------------------------------------------------------------------------
