@@ -54,10 +54,11 @@ coverage: tools  ## run the tests that need no browser; tell which lines and bra
 	@$(COVERAGE) combine --quiet
 	@$(COVERAGE) report --skip-covered
 
-fuzz: tools  ## try FUZZ=10000 bad inputs of all kinds (`make test` tries 2,000), and print the figures
+fuzz: tools  ## try FUZZ=10000 bad inputs of all kinds (`make test` tries 2,000) and every answer to 08-2 and 08-3
 	@VMENTER_FUZZ=$(FUZZ) $(PYTEST) -n $(JOBS) tests/code/test_damage.py tests/kernels/test_inspect_damage.py \
 		tests/kernels/test_packages.py tests/kernels/test_find.py tests/cli/test_bad_input.py \
-		tests/course/exercises/test_any_answer.py
+		tests/course/exercises/test_any_answer.py tests/course/exercises/test_exercises.py \
+		tests/course/exercises/test_exercises_08.py tests/course/exercises/test_outsiders.py
 
 hub-test:  ## fill a real JupyterHub with LEARNERS=3 who work at once, and then do what must not be done
 	@PYTHON="$(PYTHON)" sh .hub/setup
@@ -75,7 +76,7 @@ records: setup  ## record anew what notebooks 09 and 10 show of the real kernels
 images: setup  ## draw the pictures of README and notebooks anew, those that are out of date
 	@$(PY) -m vmenter.course.pictures
 
-slides: setup  ## make slides and a one-page handout of every notebook, in build/slides
+slides: setup  ## make slides with notes, handouts and the answer key, in build/slides
 	@$(PY) -m vmenter.course.slides
 
 site: setup  ## build the course as pages that need no kernel, in build/site

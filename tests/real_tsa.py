@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
+from feature_words import to_words
 from needs import kernel_file
 
 from vmenter.code.image import load
@@ -131,7 +132,7 @@ class Kernel:
         numbers = {features.number(name, self.version) for name in facts}
         numbers |= {features.number("BUG_TSA", self.version)} if bug else set()
         count = sum(features.word_counts(self.version) or ())
-        capabilities = b"".join(word.to_bytes(4, "little") for word in features.to_words(numbers, count))
+        capabilities = b"".join(word.to_bytes(4, "little") for word in to_words(numbers, count))
         self.write(self.at.cpu + CAPABILITIES, capabilities)
         self.write(self.at.mitigations, (0 if off else 1).to_bytes(4, "little"))
         if self.at.vectors is not None:

@@ -24,6 +24,7 @@ MADE = {
     "lib/vmenter/course/exercises/11.toml",
     "lib/vmenter/course/prediction/11.toml",
     "lib/vmenter/course/exercises/nb11.py",
+    "lib/vmenter/course/slides/decks/11.md",
     "lib/vmenter/patching/lab/ours.S",
     "notebooks/11-one-more-site.ipynb",
     "tests/wrong_11.py",

@@ -1,9 +1,12 @@
 """The floors of the house: what `make lint` holds the imports to, and that it notices."""
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -60,3 +63,85 @@ def test_every_package_of_the_library_has_a_floor():
         f"vmenter.{path.name}" for path in (ROOT / "lib/vmenter").iterdir() if (path / "__init__.py").exists()
     }
     assert named == there
+
+
+# --- names ---------------------------------------------------------------------------------------------------------
+
+LIBRARY = ROOT / "lib" / "vmenter"
+
+
+def foreign_private_names(text, package):
+    """Yield (line, name) of names with an underscore that code takes from another room; a package's own files apart."""
+    tree, modules = ast.parse(text), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vmenter"):
+            for one in node.names:
+                whole = f"{node.module}.{one.name}"
+                is_file = (LIBRARY.parent / (whole.replace(".", "/") + ".py")).exists()
+                modules |= {one.asname or one.name: whole} if is_file or whole.count(".") == 1 else {}
+                if one.name.startswith("_") and not (is_file and node.module == package):
+                    yield node.lineno, whole
+            hidden = [part for part in node.module.split(".") if part.startswith("_")]
+            if hidden and node.module.rpartition(".")[0] != package:
+                yield node.lineno, node.module
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and re.match("_(?!_)", node.attr):
+            yield from ((node.lineno, f"{modules[name]}.{node.attr}") for name in {node.value.id} & modules.keys())
+
+
+def test_no_room_takes_a_private_name_from_another():
+    found = []
+    for path in sorted(LIBRARY.rglob("*.py")):
+        package = ".".join(path.relative_to(LIBRARY.parent).parent.parts)
+        names = foreign_private_names(path.read_text(encoding="utf-8"), package)
+        found += [f"{path.relative_to(LIBRARY)}:{line} {name}" for line, name in names]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from vmenter.boot.host import Host, _names",
+        "from vmenter.boot import host as machine\nmachine._names(())",
+        "def f():\n    from vmenter.code import instructions\n    return instructions._decoder()",
+        "from vmenter.course.exercises._limited import words",
+    ],
+)
+def test_a_private_name_from_elsewhere_is_noticed(text):
+    assert [*foreign_private_names(text, "vmenter.boot")]
+
+
+# What tests alone use, and has a reason to stand in the library.
+FOR_TESTS = {
+    "COMMITS": "the table that prose is held against",
+    "MAILS": "the table that prose is held against",
+    "of_comparison": "tools/record_booted makes recordings with it",
+    "build_lab": "make objects calls it",
+    "bug_words": "a column of the table of features",
+}
+
+
+def unused_names():
+    """Yield the names of functions, classes and constants that stand nowhere in library and notebooks but once."""
+    files = [path for path in LIBRARY.rglob("*") if path.suffix in (".py", ".js", ".j2", ".toml")]
+    course = [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "lib/pyproject.toml",
+        *ROOT.glob("notebooks/*.ipynb"),
+    ]
+    texts = (path.read_text(encoding="utf-8") for path in (*files, *course))
+    count = Counter(word for text in texts for word in re.findall(r"\w+", text))
+    for path in files:
+        if path.suffix == ".py":
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                    names = [node.name]
+                else:
+                    places = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+                    names = [one.id for one in places if isinstance(one, ast.Name)]
+                yield from (name for name in names if count[name] == 1 and not name.startswith("__"))
+
+
+def test_no_name_of_the_library_is_used_by_tests_alone():
+    assert set(unused_names()) == set(FOR_TESTS)

@@ -63,7 +63,10 @@ WRONG = {
     ],
     "04-1": [
         ("e9 28 00 00 00", "counts from the end of the JMP"),
-        ("e9 00 00 00 23", "wrong order"),
+        (
+            "e9 00 00 00 23",
+            "leads to 0x33000009, +587202525 bytes from the target. Are the bytes in the wrong order",
+        ),
         ("eb 23", "these are 2"),
         ("e8 23 00 00 00", "one JMP of five bytes"),
         ("eb 23 90 90 90", "one JMP of five bytes"),

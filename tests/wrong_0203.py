@@ -47,7 +47,10 @@ WRONG = {
     ],
     "02-1": [
         ("53 00 00 00", "byte 0"),
-        (MOVED[::-1].hex(), "lowest comes first"),
+        (
+            MOVED[::-1].hex(),
+            "would read 0xffffffffdd000053. Are the bytes in the wrong order? The lowest comes first",
+        ),
         (UNMOVED.hex(), "unchanged"),
         (MOVED[:1].hex(), "four bytes; these are 1"),
         (MOVED.hex() + "00", "these are 5"),

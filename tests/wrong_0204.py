@@ -87,7 +87,7 @@ WRONG = {
         ({**BYTES, "without": "90 " * 14}, "runs of NOPs are merged"),
         ({**BYTES, "without": "66 66 2e 0f 1f 84 00 00 00 00 00 0f 1f 00"}, "no single NOP"),
         ({**BYTES, "without": "eb 0e" + " cc" * 12}, "from its own end"),
-        ({**BYTES, "without": "eb 0c" + " 90" * 12}, "byte 2 is not 90"),
+        ({**BYTES, "without": "eb 0c" + " 90" * 12}, "byte 2 is not 90: nobody comes behind the JMP"),
         ({**BYTES, "without": "eb 0c"}, "these are 2"),
         ({**BYTES, "without": 14}, "two hexadecimal digits"),
         ({"with": BYTES["with"]}, "a dict with the keys"),

@@ -282,7 +282,7 @@ UNDECIDED = """.macro clear_if_either
 
 .macro clear_if_flagged"""
 LATE_FLAG = ("    jmp .Lflushed", "    testl $RUN_MMIO, %ebp\n    jnz .Lverw\n    jmp .Lcleared")
-BACKWARDS = "    btl $0, 8(%rsp)\n    jc .Lmore\n    vmlaunch\n.Lmore:\n    vmresume\n"
+BACKWARDS = "    btl $0, 8(%rsp)\n    jc .Lmore\n    vmlaunch\n    jmp .Lvmfail\n.Lmore:\n    vmresume\n"
 RIGHT = {
     "08-1": [
         kept(

@@ -6,7 +6,8 @@ from functools import partial
 import pytest
 from needs import kernel_file
 
-from vmenter.views.kernel.widget import KernelBrowser, lab_frame
+from vmenter.views.kernel.frame import frame
+from vmenter.views.kernel.widget import KernelBrowser, lab_table
 
 from . import twins
 from .looks import CONTRAST
@@ -156,7 +157,7 @@ def test_looks(open_page, keep, theme, width):
 
 def test_works_in_a_page_without_a_kernel(chromium):
     """The module needs no more than a model over frames that were made before."""
-    frames = {text: lab_frame({"text": text}) for text in ("", "verw")}
+    frames = {text: frame(lab_table(), {"text": text}) for text in ("", "verw")}
     page = chromium.new_page()
     page.set_content("<main></main>")
     page.add_style_tag(content=KernelBrowser._css)

@@ -14,6 +14,11 @@ OVERFLOW = """() => [...document.querySelectorAll(".slide")].filter(slide => {
   return body.scrollHeight > body.clientHeight + 1 || body.scrollWidth > body.clientWidth + 1
     || heading.scrollWidth > heading.clientWidth + 1;
 }).map(slide => slide.id)"""
+SMALL = """() => [...document.querySelectorAll(".sheet img")].filter(image => {
+  const wide = image.getBoundingClientRect(), whole = image.naturalWidth;
+  const fits = Math.min(wide.width / whole, wide.height / image.naturalHeight);
+  return fits < 0.62;
+}).map(image => `${image.closest(".slide").id}: ${image.alt.slice(0, 40)}`)"""
 OUTSIDE = """() => {
   const sheet = document.querySelector(".a4"), edge = sheet.getBoundingClientRect();
   const foot = document.querySelector(".a4 footer").getBoundingClientRect();
@@ -58,6 +63,42 @@ def test_every_slide_holds_what_stands_on_it(page, folder, stem):
         page.evaluate("parseFloat(getComputedStyle(document.querySelector('.body')).fontSize) / innerHeight")
         > 0.03
     )
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_what_is_written_in_a_drawing_can_be_read(page, folder, stem):
+    page.goto((folder / f"{stem}.html").as_uri())
+    assert page.evaluate(SMALL) == []
+
+
+def test_notes_are_hidden_until_asked_for_and_move_with_the_slides(page, folder):
+    page.goto((folder / f"{STEMS[5]}.html").as_uri())
+    assert page.locator(".notes:visible").count() == 0
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("n")
+    shown = page.locator(".notes").nth(1)
+    shown.wait_for(state="visible")
+    box, slide = shown.bounding_box(), page.locator(".slide").nth(1).bounding_box()
+    assert box["y"] + box["height"] <= slide["y"] + slide["height"] + 1
+    sheet = page.locator(".sheet").nth(1).bounding_box()
+    assert sheet["y"] + sheet["height"] <= box["y"] + 1, "the notes stand under the slide"
+    page.keyboard.press("n")
+    assert page.locator(".notes:visible").count() == 0
+
+
+def test_the_speakers_window_follows_and_moves_the_slides(page, folder):
+    page.goto((folder / f"{STEMS[5]}.html").as_uri())
+    with page.expect_popup() as opened:
+        page.keyboard.press("s")
+    speaker = opened.value
+    assert speaker.locator("h1").inner_text().startswith("1 / ")
+    page.keyboard.press("ArrowRight")
+    speaker.wait_for_function("document.querySelector('h1').textContent.startsWith('2 / ')")
+    assert "Say" in speaker.locator("#notes").inner_text()
+    assert re.fullmatch(r"00:0\d", speaker.locator("#clock").inner_text())
+    speaker.keyboard.press("ArrowRight")
+    page.wait_for_function("here() === 2")
+    assert speaker.locator("#next").inner_text().startswith("Next: ")
 
 
 @pytest.mark.parametrize("stem", STEMS)

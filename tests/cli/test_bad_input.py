@@ -12,7 +12,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from random import Random
 
@@ -22,6 +21,7 @@ import zstandard
 from elf import PACKERS, Sec, Sym, elf
 from mutate import BY_FORMAT
 from packs import deb, kernel_files, ko, rpm, tar
+from work import calls
 
 from vmenter.code.visible import visible
 from vmenter.course import progress
@@ -92,10 +92,9 @@ COMMANDS = {
 def test_what_never_ends_is_refused_at_once(run, tmp_path, endless, command):
     (tmp_path / "x.o").write_bytes(lab_object("patching"))
     words = [str(tmp_path / "x.o") if word == "OBJECT" else word for word in COMMANDS[command]]
-    start = time.monotonic()
     for path in endless:
-        assert checked(run, *words, path)[:2] == (2, "")
-    assert time.monotonic() - start < 20
+        with calls(1_000_000):
+            assert checked(run, *words, path)[:2] == (2, "")
 
 
 @pytest.mark.parametrize(
@@ -133,10 +132,9 @@ def test_streams_that_are_closed_do_no_harm(closed, status):
 def test_a_table_of_too_many_symbols_is_refused(run, tmp_path, symbols):
     (tmp_path / "map").write_bytes(b"".join(b"%x T f\n" % (number + 1) for number in range(symbols)))
     (tmp_path / "x.o").write_bytes(lab_object("patching"))
-    start = time.monotonic()
-    _, _, err = checked(run, "sites", str(tmp_path / "x.o"), "--symbols", str(tmp_path / "map"))
+    with calls(5_000_000):
+        _, _, err = checked(run, "sites", str(tmp_path / "x.o"), "--symbols", str(tmp_path / "map"))
     assert "no kernel has that many symbols" in err
-    assert time.monotonic() - start < 10
 
 
 # --- refusals name the true reason ----------------------------------------------------------------------------------
@@ -335,12 +333,12 @@ def every_bomb():
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="what a process has held is read from /proc")
 @pytest.mark.parametrize("command", ["sites", "symbols", "audit", "inspect"])
-def test_bombs_stay_within_512_mib_and_10_s(tmp_path, every_bomb, command):
+def test_bombs_stay_within_512_mib_and_a_million_calls(tmp_path, every_bomb, command):
     code = (
-        "import sys, time; from peak import peak; from vmenter.cli import main\n"
-        "start = time.monotonic()\n"
-        "try: main(sys.argv[1:])\n"
-        "except SystemExit as stop: print(stop.code, peak() >> 20, round(time.monotonic() - start))"
+        "import sys; from peak import peak; from work import calls; from vmenter.cli import main\n"
+        "try:\n"
+        "    with calls(1_000_000): main(sys.argv[1:])\n"
+        "except SystemExit as stop: print(stop.code, peak() >> 20)"
     )
     (tmp_path / "x.o").write_bytes(lab_object("patching"))
     words = [str(tmp_path / "x.o") if word == "OBJECT" else word for word in COMMANDS[command]]
@@ -353,7 +351,6 @@ def test_bombs_stay_within_512_mib_and_10_s(tmp_path, every_bomb, command):
             check=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
-        status, held, seconds = map(int, done.stdout.split())
+        status, held = map(int, done.stdout.split())
         assert (status, done.stderr.count("\n")) == (2, 1), name
         assert held < 512, name
-        assert seconds < 10, name

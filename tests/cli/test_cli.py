@@ -8,8 +8,8 @@ import sys
 
 import pytest
 from elf import ALLOC, EXEC, Sec, elf
+from feature_words import to_words
 
-from vmenter.patching import features
 from vmenter.patching.lab import LAB
 
 OBJECT = str(LAB / "patching.o")
@@ -53,7 +53,7 @@ def test_without_features_the_set_is_empty(run):
 
 
 def test_features_may_be_given_by_name_by_number_or_as_words(run):
-    words = ",".join(f"{word:x}" for word in features.to_words({21 * 32 + 13}, 24))
+    words = ",".join(f"{word:x}" for word in to_words({21 * 32 + 13}, 24))
     named = listed(run, "--feature", "x86_feature_clear_cpu_buf_vm")
     assert named == listed(run, "--feature", "21*32+13") == listed(run, "--feature-words", words)
 
@@ -193,15 +193,6 @@ def test_what_is_missing_comes_with_the_line_that_installs_it(monkeypatch):
     assert not checks["Chromium"].needed
     assert "chromium" in checks["Chromium"].remedy
     assert "to install it" in doctor.report(tuple(checks.values()))
-
-
-def test_a_machine_without_the_files_says_so(tmp_path):
-    from vmenter.course.doctor import vulnerability_lines
-
-    assert "not here" in vulnerability_lines(tmp_path / "none")
-    (tmp_path / "mds").write_text("Mitigation: Clear CPU buffers\n")
-    assert "Mitigation: Clear CPU buffers" in vulnerability_lines(tmp_path)
-    assert "not known to this kernel" in vulnerability_lines(tmp_path)
 
 
 def test_python_m_vmenter_is_the_same_command():

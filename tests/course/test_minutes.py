@@ -34,11 +34,10 @@ def test_every_place_tells_what_the_rule_counts(place):
     assert told or place.what.endswith("agenda") or (place.file == minutes.README and "whole" not in place.what)
 
 
-def test_the_instructors_list_has_every_exercise_with_its_minutes():
-    text = minutes.LEADER.read_text(encoding="utf-8")
-    assert minutes.listed(text) == text, "run `.venv/bin/python tests/tools/minutes.py --write`"
-    assert all(f"{task.id} ({task.minutes} min)" in text for task in every().values())
-    assert minutes.listed("### The exercises\n\nx\n\n- 00-1 (99 min).\n\n## Next\n").endswith(".\n\n## Next\n")
+def test_a_heading_in_the_middle_of_a_text_begins_a_section():
+    whole = notebook(("# t", "markdown", 0), ("## 1. b c\n\nd\n\n## 2. e f g", "markdown", 0))
+    assert counted(whole, (1, 1)).words == 1 + len(["1", "b", "c", "d"])
+    assert counted(whole, (2, 2)).words == 1 + len(["2", "e", "f", "g"])
 
 
 def test_the_course_takes_at_most_seven_hours_and_the_short_way_two_and_a_half():

@@ -51,6 +51,31 @@ def test_nothing_volatile_is_stored(path):
     assert not re.search(r" object at 0x[0-9a-f]+", text)
 
 
+VIEW = re.compile(
+    r"^(?:FirstMinute|LeakGame|HostView|EntryExplorer|PatchBench|ExposureMap|KernelBrowser)(?:\.(?!live)\w+)?\(",
+    re.MULTILINE,
+)
+
+
+def html_of(cell):
+    return "".join("".join(one.get("data", {}).get("text/html", "")) for one in cell["outputs"])
+
+
+@each()
+def test_where_no_widget_lives_each_view_is_a_picture_with_its_text_in_fixed_width(path):
+    shown = [cell for cell in cells(path, "code") if VIEW.search("".join(cell["source"]))]
+    assert shown
+    for cell in shown:
+        html = html_of(cell)
+        assert 'src="data:image/svg+xml;base64,' in html, "".join(cell["source"])
+        assert re.search(r'<img [^>]*alt="[^"]+"', html)
+        if 'show=("flow"' in "".join(cell["source"]):
+            assert "The way through the code, " in html
+    ours = [html_of(cell) for cell in cells(path, "code")]
+    for pre in re.findall(r"<pre[^>]*>(?!<span></span>)", "".join(ours)):
+        assert "monospace" in pre, "VS Code and nbconvert would set it as prose"
+
+
 @each()
 def test_cells_are_small(path):
     for number, cell in enumerate(cells(path, "code")):

@@ -1,13 +1,14 @@
 """Predictions: asked, kept in the reader's file; the truth comes only after a guess, and answers it."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vmenter import LabError
-from vmenter.course import progress
+from vmenter.course import exercises, progress
 from vmenter.course.prediction import ask, guess, later, predict, show_me, truth, widget
 from vmenter.course.prediction.questions import answer, every, number, question
 
@@ -304,3 +305,12 @@ def test_forgetting_a_notebook_forgets_its_guesses():
     predict("05-a").guesses = ["1", "yes"]
     progress.reset("05")
     assert predict("05-a").guesses == ["", ""]
+
+
+def test_what_is_said_of_mds_off_leaves_its_reason_to_the_exercise_behind_it():
+    right = exercises.every()["01-2"].praise + exercises.every()["01-2"].because
+    said = " ".join(" ".join([one.because, *one.choices.values()]) for one in every()["01-a"])
+    for flaw in ("TAA", "MMIO Stale Data"):
+        assert flaw in right
+        assert flaw not in said
+    assert not re.search(r"asks? for|one VERW|[Aa]nother flaw", said)

@@ -1,53 +1,65 @@
-"""Slides and handouts: both for every notebook, whole in one file, and nothing shown that a notebook folds away.
+"""Slides, notes, handouts, answer key: about twelve slides a notebook, each truth behind its question, nothing lost.
 
 That each slide holds what it was given, and each handout is one page, is measured in tests/browser/test_slides.py.
 """
 
+import json
 import re
-from itertools import pairwise
+from html import escape
 from pathlib import Path
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from hypothesis import given
-from hypothesis import strategies as st
 
 from vmenter import LabError
-from vmenter.course.slides import blocks, files
-from vmenter.course.slides.blocks import ROOM, Block
-from vmenter.course.slides.files import build
+from vmenter.course import copies
+from vmenter.course.exercises import every
+from vmenter.course.prediction import questions
+from vmenter.course.slides import deck, files, leader, render
+from vmenter.course.slides.deck import Slide, Source, slides
+from vmenter.course.slides.files import build, made
 from vmenter.course.slides.handout import PICTURES
-from vmenter.course.slides.pack import pack
+from vmenter.course.slides.wanted import lines_of
 
 NOTEBOOKS = sorted(files.NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
+KINDS = ("", "-notes", "-handout")
+LEAST, MOST = 8, 16  # slides
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def folder(tmp_path_factory):
     return build(tmp_path_factory.mktemp("slides"))
 
 
+@pytest.fixture(scope="module")
+def decks():
+    return {path.stem: made(path) for path in NOTEBOOKS}
+
+
 def each():
-    return pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+    return pytest.mark.parametrize("stem", [path.stem for path in NOTEBOOKS])
 
 
-def notebook(*cells):
-    return nbformat.v4.new_notebook(cells=list(cells))
+def text_of(html):
+    text = " ".join(BeautifulSoup(html, "html.parser").get_text(" ").split())
+    return re.sub(r" ([,.;:?!)])", r"\1", text)
 
 
-text, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
+# --- the files -----------------------------------------------------------------------------------------------------
 
 
-def test_every_notebook_gives_slides_and_a_handout_and_the_index_leads_to_all(made):
-    names = {path.name for path in made}
-    assert names == {"index.html"} | {f"{path.stem}{kind}.html" for path in NOTEBOOKS for kind in ("", "-handout")}
-    index = BeautifulSoup(made[0].read_text(encoding="utf-8"), "html.parser")
+def test_every_notebook_gives_slides_notes_and_a_handout_and_the_index_leads_to_all(folder):
+    names = {path.name for path in folder}
+    assert names == {"index.html", "answers.html", "sheets.html"} | {
+        f"{path.stem}{kind}.html" for path in NOTEBOOKS for kind in KINDS
+    }
+    index = BeautifulSoup(folder[0].read_text(encoding="utf-8"), "html.parser")
     assert {link["href"] for link in index.find_all("a")} == names - {"index.html"}
 
 
-def test_a_file_needs_nothing_else(made):
-    for path in made:
+def test_a_file_needs_nothing_else(folder):
+    for path in folder:
         page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
         for element in page.find_all(src=True):
             assert element["src"].startswith("data:"), path
@@ -58,50 +70,217 @@ def test_a_file_needs_nothing_else(made):
         assert len(page.find_all("script")) <= 1
 
 
-def test_links_lead_to_the_slides_made_beside_or_to_a_cited_page(made):
-    names = {path.name for path in made}
-    for path in made:
+def test_links_lead_to_what_is_made_beside_or_to_a_cited_page(folder):
+    names = {path.name for path in folder}
+    for path in folder:
         for link in BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser").find_all("a", href=True):
             assert link["href"] in names or link["href"].startswith("https://"), (path.name, link["href"])
 
 
-@each()
-def test_no_folded_cell_is_shown(path):
-    _, deck, sheet = files.pages(path)
-    shown = re.sub(r"\s+", "", BeautifulSoup(deck + sheet, "html.parser").get_text())
-    folded = [cell for cell in nbformat.read(path, as_version=4).cells if blocks.hidden(cell)]
-    assert folded or path.name.startswith("00")
-    for cell in folded:
-        assert re.sub(r"\s+", "", cell.source) not in shown
+def test_the_sheets_have_the_questions_and_not_their_answers(folder):
+    page = next(path for path in folder if path.name == "sheets.html").read_text(encoding="utf-8")
+    sheets = leader.sheets(files.NOTEBOOKS)
+    assert (len(sheets.questions), len(sheets.feedback)) == (3, 5)
+    assert text_of(page).count(text_of(render.inline(sheets.questions[1]))) == 2
+    assert text_of(page).count(text_of(render.inline(sheets.feedback[0]))) == 1
+    assert "What to look for" not in page
+    with pytest.raises(LabError, match="no list under"):
+        leader.sheets(files.ROOT)
+
+
+def test_without_notebooks_there_is_one_clear_error(tmp_path):
+    with pytest.raises(LabError, match="no notebooks here"):
+        build(tmp_path / "out", Path(tmp_path))
+
+
+# --- a deck --------------------------------------------------------------------------------------------------------
 
 
 @each()
-def test_all_text_of_a_notebook_is_on_its_slides_and_in_order(path):
-    deck = BeautifulSoup(files.pages(path)[1], "html.parser")
-    shown = re.sub(r"\s+", "", " ".join(body.get_text() for body in deck.select(".body")))
-    at = 0
-    for cell in nbformat.read(path, as_version=4).cells:
-        if cell.cell_type == "markdown":
-            for paragraph in blocks.rendered(cell.source).find_all("p", recursive=False):
-                at = shown.index(re.sub(r"\s+", "", paragraph.get_text()), at)
-
-
-@each()
-def test_neither_starters_nor_answers_stand_open_on_a_slide(path):
-    deck = BeautifulSoup(files.pages(path)[1], "html.parser")
-    assert not [
-        code for code in deck.select(".highlight") if re.search(r"^check\(", code.get_text(), re.MULTILINE)
+def test_a_notebook_has_about_twelve_slides_with_drawings(decks, stem):
+    found = decks[stem][0]
+    assert LEAST <= len(found) <= MOST
+    assert found[0].kind == "cover"
+    assert found[-1].title == "To remember"
+    pictures = [
+        image
+        for one in found
+        for image in BeautifulSoup(one.body, "html.parser").find_all("img", class_="drawing")
     ]
-    assert not deck.select("details[open]")
-    assert "Not yet:" not in deck.get_text()
+    halves = [one for one in found if 'class="halves"' in one.body]
+    assert len(pictures) + len(halves) >= 2
+    assert all(image["alt"].strip() for image in pictures)
 
 
 @each()
-def test_a_handout_has_all_its_parts(path):
-    sheet = BeautifulSoup(files.pages(path)[2], "html.parser")
+def test_each_truth_stands_on_its_own_slide_right_behind_its_question(decks, stem):
+    found = decks[stem][0]
+    asked = [number for number, one in enumerate(found) if one.kind == "question"]
+    told = [number for number, one in enumerate(found) if one.kind == "truth"]
+    assert asked
+    assert told == [number + 1 for number in asked]
+    for number in asked:
+        assert found[number].about == found[number + 1].about != ""
+
+
+@each()
+def test_a_truth_is_the_notebooks_and_no_question_tells_it(decks, stem):
+    notebook = render.read(files.NOTEBOOKS / f"{stem}.ipynb")
+    for question, truth in zip(decks[stem][0], decks[stem][0][1:], strict=False):
+        if question.kind != "question" or question.about not in questions.every():
+            continue
+        twin = render.text_in(next(c for c in notebook.cells if f'truth("{question.about}"' in c.source).outputs)
+        for one in questions.every()[question.about]:
+            line = next(line for line in twin.split("\n") if line.startswith(f"  {one.text} It is: "))
+            fact = line.partition(" It is: ")[2].partition(". ")[0].rstrip(".")
+            strong = [
+                " ".join(each.get_text().split())
+                for each in BeautifulSoup(truth.body, "html.parser").find_all("strong")
+            ]
+            assert re.sub(r"[`*]", "", fact) in strong
+            assert all(choice.replace("`", "") in text_of(question.body) for choice in one.choices)
+        assert "<strong>" not in render.inline("".join(one.text for one in questions.every()[question.about]))
+        assert "It is" not in text_of(question.body)
+
+
+@each()
+def test_every_slide_has_notes_and_all_that_instructor_says_of_the_notebook_is_among_them(decks, stem):
+    found = decks[stem][0]
+    assert all(text.strip() for one in found for _, text in one.notes)
+    assert all(one.notes for one in found), [one.title for one in found if not one.notes]
+    said = [text for one in found for _, text in one.notes]
+    part = leader.part(files.NOTEBOOKS, stem[:2])
+    for text in (part.wrong, part.ask, part.show, part.guessing):
+        assert said.count(text) == 1, text
+    shown = re.findall(r'<p class="task"><strong>(\d\d-\d)', "".join(one.body for one in found))
+    assert shown
+    for id_ in shown:
+        assert part.tasks[id_] in said
+        assert f"{every()[id_].minutes} min" in "".join(one.body for one in found if f"<strong>{id_}" in one.body)
+
+
+@each()
+def test_no_solution_stands_on_a_slide_or_a_handout(folder, stem):
+    pages = {path.stem: path for path in folder}
+    shown = BeautifulSoup(pages[stem].read_text(encoding="utf-8"), "html.parser")
+    for notes in shown.select(".notes"):
+        notes.decompose()
+    text = shown.get_text() + pages[f"{stem}-handout"].read_text(encoding="utf-8")
+    for task in every().values():
+        if task.id[:2] == stem[:2] and task.minutes > 2:
+            given = {line.strip() for line in task.starter.splitlines()}
+            long = [
+                line.strip()
+                for line in task.solution.splitlines()
+                if line.strip() not in given and len(line.strip()) > 25
+            ]
+            assert not [line for line in long if line in text], task.id
+
+
+def source(*cells):
+    part = leader.Part(10, "wrong", "ask", "show", {"05-1": "they flush"}, "guess")
+    return Source(nbformat.v4.new_notebook(cells=list(cells)), part, files.ROOT / "images")
+
+
+def written(tmp_path, text, *cells):
+    (tmp_path / "42.md").write_text(text, encoding="utf-8")
+    first = nbformat.v4.new_markdown_cell("# 42 · Example\n\nHello.")
+    return slides("42", source(first, *cells), tmp_path)[1:-1]
+
+
+def code(text, *outputs):
+    return nbformat.v4.new_code_cell(text, outputs=list(outputs))
+
+
+def stream(text):
+    return nbformat.v4.new_output("stream", text=text)
+
+
+def test_a_slide_says_what_its_deck_says_and_takes_the_rest_from_the_notebook(tmp_path):
+    text = "## One\nWith `code`.\n:prints x = 1 | 1 3\n:task 05-1\nSay: Slowly, and\naloud.\n:ask\n\n## Two\nText."
+    one, two = written(tmp_path, text, code("x = 1", stream("a\nb\nc\n")))
+    assert (one.title, two.title) == ("One", "Two")
+    assert text_of(one.body) == "With code. a … c 05-1 The VM-Enter that clears nothing 4 min"
+    assert one.notes[0] == ("05-1, 4 min", "they flush")
+    assert one.notes[2:] == (("Say", "Slowly, and aloud."), ("Ask", "ask"))
+
+
+def test_a_question_of_the_decks_own_has_its_truth_behind_it(tmp_path):
+    asked, told = written(tmp_path, "## Q\n:question\nHow many?\n:tells\nThree.")
+    assert (asked.kind, told.kind, asked.about, told.about) == ("question", "truth", "own", "own")
+    assert ("Three" in asked.body, "Three" in told.body) == (False, True)
+
+
+def test_a_truth_comes_as_the_notebook_told_it_with_words_for_other_guesses(tmp_path):
+    name = "05-b"
+    first, second = questions.every()[name]
+    twin = f"Prediction\n  {first.text} It is: before the flag is read. So.\n  {second.text} It is: no. Same.\none\ntwo"
+    cell = code(f'truth("{name}", 1)', nbformat.v4.new_output("execute_result", {"text/plain": twin}))
+    asked, told = written(tmp_path, f"## Q\n:asks {name}\n:tells 2", cell)
+    assert "after the flag is read" in asked.body
+    assert text_of(told.body).endswith("no Same. two")
+    assert [label for label, _ in told.notes] == ["To “after the flag is read”", "To “yes”"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("## A\n:asks 05-b\n", "needs :tells"),
+        ("## A\n:tells\n", "without :asks"),
+        ("## A\n:prints nowhere\n", "no cell of the notebook has 'nowhere'"),
+        ("## A\n:shows x = 1\n", "shows a drawing"),
+        ("## A\n:prints x = 1 | 3-9\n", "'3-9' is none of the 3 lines"),
+        ("## A\n:prints x = 1 | 2 1\n", "'1' is none of the 3 lines in their order"),
+        ("## A\n:picture nothing | words\n", "name a file of images/"),
+        ("## A\n:picture finding\n", "what it shows in words"),
+        ("## A\n:asks 05-x\n:tells", "no prediction '05-x'"),
+        ("## A\n:part 2019 | vmx_vcpu_run\n", "unknown name '2019'"),
+        ("## A\n:part v4 | main\n", "main"),
+        ("## A\n:bench nothing | SMAP\n", "nothing"),
+        ("## A\n:task 05-9\n", "no exercise '05-9'"),
+        ("## A\n:sings\n", ":sings is nothing"),
+        ("## A\n:asks 05-b\n:tells\n", "truth"),
+    ],
+)
+def test_a_deck_that_asks_for_what_is_not_there_gets_one_clear_error(tmp_path, text, wrong):
+    with pytest.raises(LabError, match=re.escape(wrong)) as error:
+        written(tmp_path, text, code("x = 1", stream("a\nb\nc\n")))
+    assert str(tmp_path / "42.md") in str(error.value)
+
+
+def test_a_notebook_without_a_deck_or_a_part_says_so(tmp_path):
+    with pytest.raises(LabError, match="notebook 42 has no deck"):
+        slides("42", source(), tmp_path)
+    with pytest.raises(LabError, match="Goes wrong, Ask and Show"):
+        leader.part(tmp_path, "42")
+
+
+def test_lines_are_taken_in_order_and_a_gap_is_told():
+    assert lines_of("a\nb\nc\nd\n") == ["a", "b", "c", "d"]
+    assert lines_of("a\nb\nc\nd", "1 2-3") == ["a", "b", "c"]
+    assert lines_of("a\nb\nc\nd", "1 4") == ["a", "…", "d"]
+
+
+def test_little_text_is_set_larger():
+    assert Slide("t", "<p>short</p>").roomy
+    assert not Slide("t", f"<p>{'long ' * 200}</p>").roomy
+    assert not Slide("t", "<p>short</p><pre>code</pre>").roomy
+
+
+def test_the_decks_are_those_of_the_notebooks():
+    assert {path.stem for path in deck.DECKS.glob("*.md")} == {path.name[:2] for path in NOTEBOOKS}
+
+
+# --- handouts ------------------------------------------------------------------------------------------------------
+
+
+@each()
+def test_a_handout_has_all_its_parts(folder, stem):
+    page = next(path for path in folder if path.name == f"{stem}-handout.html").read_text(encoding="utf-8")
+    sheet = BeautifulSoup(page, "html.parser")
     for part in (".intro p", ".aims li", ".time", ".summary li", ".sources"):
         assert sheet.select(part), part
-    assert path.name.startswith("00") or len(sheet.select(".questions li")) == 2
+    assert stem.startswith("00") or len(sheet.select(".questions li")) == 2
     assert sheet.select("figure img, figure table")
     assert all(image.get("alt") for image in sheet.select("figure img"))
     assert not sheet.select(".sources strong"), "its heading says that"
@@ -111,84 +290,39 @@ def test_the_pictures_are_of_notebooks_that_are_there():
     assert {path.name[:2] for path in NOTEBOOKS} >= set(PICTURES)
 
 
-def test_a_heading_starts_a_section_and_long_things_are_folded_or_cut():
-    outputs = [nbformat.v4.new_output("stream", text="\n".join(f"line {n}" for n in range(40)))]
-    book = notebook(
-        text("# 42 · Example\n\nHello."),
-        text("## One\n\nText with `code`:"),
-        code("\n".join(f"x = {n}" for n in range(12)), outputs=outputs),
-        code("assert x == 11", metadata={"tags": ["assertion"]}),
-        code("assert x", metadata={"jupyter": {"source_hidden": True}}),
-    )
-    book.cells = [cell for cell in book.cells if not blocks.hidden(cell)]
-    first, one = blocks.sections(book)
-    assert (first.title, one.title) == ("42 · Example", "One")
-    lead, source, output = one.blocks
-    assert lead.leads
-    assert "<details" in source.html
-    assert "The code, 12 lines" in source.html
-    assert "line 11\n" not in output.html.replace("line 11</pre>", "")
-    assert "28 more lines in the notebook" in output.html
+def test_the_handout_of_05_shows_the_way_that_missed_both():
+    words = PICTURES["05"]().text
+    ran = [line for line in words.split("\n") if line.startswith("→")]
+    assert any("vmx_l1d_should_flush" in line for line in ran), "its key is on, and asked"
+    assert any("clears the CPU buffers" in line or "verw" in line for line in words.split("\n"))
+    assert not any("verw" in line for line in ran)
 
 
-def test_an_exercise_shows_its_task_and_a_check_is_left_out():
-    outputs = [
-        nbformat.v4.new_output(
-            "execute_result", {"text/plain": "Exercise 1-1: Do\nUse `verw` & go.\n(three hints)"}
+# --- the answer key ------------------------------------------------------------------------------------------------
+
+
+def test_the_key_has_every_solution_and_every_truth(folder):
+    text = text_of(next(path for path in folder if path.name == "answers.html").read_text(encoding="utf-8"))
+    for task in every().values():
+        assert text_of(escape(task.solution)) in text, task.id
+        assert f"{task.id} · {task.title} {task.minutes} min" in text
+    for name, asked in questions.every().items():
+        at = text.index(f"Prediction {name}")
+        for one in asked:
+            assert f"{text_of(render.inline(one.text))} It is: " in text[at:], name
+
+
+def test_the_key_is_in_no_learners_copy_and_nowhere_on_the_course_s_pages(tmp_path):
+    names = [name for name, _ in copies.derived(files.ROOT)]
+    assert not [name for name in names if re.search(r"answer|notes|INSTRUCTOR|slides|decks", name)]
+    for name, content in copies.derived(files.ROOT):
+        if name.endswith(".ipynb"):
+            told = json.loads(content)
+            assert not [cell for cell in told["cells"] if cell.get("outputs")], name
+            text = "".join("".join(cell["source"]) for cell in told["cells"])
+            assert not [task.id for task in every().values() if task.minutes > 4 and task.solution.strip() in text]
+    site = Path(copies.__file__).parent / "site"
+    for file in (*site.glob("*.py"), *site.glob("*.j2"), *site.glob("*.js")):
+        assert not re.search(r"course\.slides|answers\.html|INSTRUCTOR", file.read_text(encoding="utf-8")), (
+            file.name
         )
-    ]
-    cells = [code('exercise("1-1")', outputs=outputs), code('answer = 1\ncheck("1-1", answer)', outputs=outputs)]
-    (section,) = blocks.sections(notebook(*cells))
-    (task,) = section.blocks
-    assert "<code>verw</code> &amp; go." in task.html
-    assert "three hints" not in task.html
-
-
-def task(*lines):
-    text = "\n".join(["Exercise 1-1: Do", *lines, "(three hints)"])
-    output = nbformat.v4.new_output("execute_result", {"text/plain": text})
-    (section,) = blocks.sections(notebook(code('exercise("1-1")', outputs=[output])))
-    return [BeautifulSoup(block.html, "html.parser") for block in section.blocks]
-
-
-def test_indented_code_in_a_task_keeps_its_columns():
-    (page,) = task("Which is it?", "   `0f 00   verw (%rax)`", "   `c3      retq`", "Say `why`.")
-    assert page.find("pre").get_text() == "0f 00   verw (%rax)\nc3      retq"
-    assert [p.get_text() for p in page.find_all("p")][:2] == ["Which is it?", "Say why."]
-
-
-@pytest.mark.parametrize(("count", "slides"), [(3, 1), (4, 2), (12, 4)])
-def test_a_task_higher_than_a_slide_goes_on_whole_and_in_order(count, slides):
-    parts = task(*(line for n in range(count) for line in (f"Way {n}", *(f"   `{n} {m}`" for m in range(3)))))
-    assert len(parts) == slides
-    said = [p.get_text() for page in parts for p in page.select("p:not(.more)")]
-    assert said == [f"Way {n}" for n in range(count)]
-    coded = [pre.get_text() for page in parts for pre in page.find_all("pre")]
-    assert coded == ["\n".join(f"{n} {m}" for m in range(3)) for n in range(count)]
-    assert all(page.find("div").find_all(["p", "pre"], recursive=False)[0].name == "p" for page in parts)
-    assert [bool(page.select(".more")) for page in parts] == [False] * (slides - 1) + [True]
-
-
-@given(st.lists(st.builds(Block, st.uuids().map(str), st.integers(10, ROOM + 100), leads=st.booleans())))
-def test_packing_loses_nothing_keeps_the_order_and_no_slide_is_too_full(found):
-    packed = pack(found)
-    assert [block for slide in packed for block in slide] == found
-    for slide in packed:
-        assert slide
-        assert len(slide) == 1 or sum(block.height for block in slide) <= ROOM
-    for one, following in pairwise(packed):
-        assert (
-            sum(block.height for block in (*one, *following)) > ROOM
-            or one[-1].leads
-            or any(b.leads for b in following)
-        )
-
-
-def test_a_line_that_leads_stays_with_what_it_leads_to():
-    tall, lead, figure = Block("a", 300), Block("b:", 50, leads=True), Block("c", 220)
-    assert pack([tall, lead, figure]) == [[tall], [lead, figure]]
-
-
-def test_without_notebooks_there_is_one_clear_error(tmp_path):
-    with pytest.raises(LabError, match="no notebooks here"):
-        build(tmp_path / "out", Path(tmp_path))

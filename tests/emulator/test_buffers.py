@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab_images import STUB, VM, VM_MMIO, code, lab, patched
 
+from vmenter.code.x86 import IA32_MCU_OPT_CTRL
 from vmenter.emulator.buffers import LEAVES_OUT, SECRET, Buffers, left
-from vmenter.emulator.machine import HOST_REGISTERS, IA32_MCU_OPT_CTRL, Machine
+from vmenter.emulator.machine import HOST_REGISTERS, Machine
 from vmenter.emulator.memory import FLUSH_PAGES, STACK_START, VCPU, Owner, VCpu
 from vmenter.emulator.trace import LINE
 

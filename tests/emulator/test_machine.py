@@ -15,15 +15,9 @@ from places import TESTS
 import vmenter
 from vmenter import LabError
 from vmenter.code.image import MODULE_BASE, from_bytes
+from vmenter.code.x86 import FB_CLEAR_DIS, IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL
 from vmenter.emulator.choice import NAMES, OVERRIDE
-from vmenter.emulator.machine import (
-    FB_CLEAR_DIS,
-    HOST_REGISTERS,
-    IA32_FLUSH_CMD,
-    IA32_MCU_OPT_CTRL,
-    Budget,
-    Machine,
-)
+from vmenter.emulator.machine import HOST_REGISTERS, Budget, Machine
 from vmenter.emulator.memory import DATA_SELECTOR, FLUSH_PAGES, GS_BASE, LAB_BASE, VCPU, VCpu, kernel_address
 from vmenter.emulator.trace import End, EventKind
 from vmenter.patching.lab import assemble

@@ -116,3 +116,11 @@ def test_a_verw_in_a_function_that_is_called_on_the_way_counts():
     called = changed("e6ff1d61de51", ("    l1d_flush l1d_flush_if_cpu_flag\n", "    clear_cpu_buffers\n    ret\n"))
     found = of_era(called)
     assert (found.verw, found.flush) == (Guarded((FLUSH,)), None)
+
+
+@pytest.mark.parametrize(("rounds", "clears"), [(9_000, True), (11_000, None)])
+def test_c_may_take_20_000_instructions_to_the_call_and_no_more(rounds, clears):
+    begin, loop = "    enter_exit_begin\n", f"    movl ${rounds}, %ecx\n1:  decl %ecx\n    jnz 1b\n"
+    found = of_era(changed("83ebe7157483", (begin, begin + loop)))
+    assert found.clears is clears
+    assert (found.why_not or "").endswith("was found") == (clears is None)

@@ -189,7 +189,7 @@ def test_the_command_prints_the_folder(machine, run):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["linux-image-6.1.0-8-amd64"], f"no package linux-image-6.1.0-8-amd64 .*near to it: {OLD}"),
+        (["linux-image-6.1.0-8-amd64"], f"no package linux-image-6.1.0-8-amd64 .*did you mean {OLD}"),
         ([f"{OLD}=9"], "no package"),
         (["newest", "--suite", "none"], "suite none: "),
         (["newest", "--suite", "Lab-Backports"], "suite Lab-Backports; suites are written small: lab-backports"),

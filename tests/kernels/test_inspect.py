@@ -223,7 +223,10 @@ ONE_MORE = (
 )
 
 
-@pytest.mark.parametrize(("more", "accesses", "form"), [("", 1, True), (ONE_MORE, 2, False)])
+TWICE = "    testl $RUN_VMRESUME, 8(%rsp)\n"  # the run flags are read a second time
+
+
+@pytest.mark.parametrize(("more", "accesses", "form"), [("", 1, True), (ONE_MORE, 2, False), (TWICE, 2, False)])
 def test_one_access_behind_verw_is_the_form_and_two_are_not(more, accesses, form):
     flags = "    testl $RUN_VMRESUME, 8"
     report = of(changed("e6ff1d61de51", (flags, more + flags)))

@@ -181,3 +181,14 @@ def test_what_was_recorded_of_xen_tells_what_notebook_10_says():
             sample.length,
             sample.replacement_length,
         )
+
+
+@pytest.mark.parametrize(("rounds", "enters"), [(900, True), (1_100, False)])
+def test_a_way_may_take_2_000_instructions_and_no_more(rounds, enters):
+    text = f".globl vmx_asm_do_vmentry\nvmx_asm_do_vmentry: movl ${rounds}, %ecx\n1: decl %ecx\njnz 1b\nvmlaunch\n"
+    runner = xen.Runner(from_bytes(assemble(text), "own", 0xFFFF_8000_0020_0000))
+    if enters:
+        assert runner.trace("VMX").vm_enter == "VMLAUNCH"
+    else:
+        with pytest.raises(LabError, match="no VM-Enter within 2,000 instructions"):
+            runner.trace("VMX")

@@ -18,7 +18,7 @@ from vmenter.boot.processors import PRESETS
 from vmenter.boot.selection import select
 from vmenter.story import audit as audit_
 from vmenter.story import eras
-from vmenter.story.audit import audit, audits, outcome_of, outcomes
+from vmenter.story.audit import audit, audits, outcomes
 from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
 from vmenter.story.promise import Reach, VCpuState, Verw, promise_of
 from vmenter.story.space import DEFAULT, FULL, SPACES, Part, machine_of
@@ -160,6 +160,18 @@ def verdict_by_outcome(era):
         verdict = eras.enter(era, *FULL.machine(tally.smallest)).verdict
         found[outcome] = not verdict.kept, verdict.neutralised
     return found
+
+
+def outcome_of(space, kernel, values):
+    """Return the outcome that one configuration (as `Space.configuration` gives it) is counted under."""
+    generation, found = GENERATIONS[kernel], []
+    chosen = [d.values[value] for d, value in zip(space.dimensions, values, strict=True)]
+    for part, outcome in audit_._OUTCOME.items():
+        readers = (part,) if part is Part.VCPU else (part, Part.SHARED)
+        read = (value for d, value in zip(space.dimensions, chosen, strict=True) if d.part in readers)
+        host, vcpu = machine_of(read)
+        found.append(outcome(host, read_options(host, generation)[0], generation, vcpu))
+    return (found[0], found[1]), found[2]
 
 
 SAMPLES = 2300  # for each of nine ways to VM-Enter

@@ -18,7 +18,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -87,16 +87,24 @@ def counted(notebook: dict[str, Any], sections: tuple[int, int] | None = None) -
     """Return what a notebook takes, by the rule above. What is printed is taken from the committed outputs."""
     shown = {"".join(cell["source"]): cell.get("outputs", []) for cell in notebook["cells"]}
     found, views, deeper, number = Minutes(), set[str](), False, 0
-    for cell in learners_copy(notebook)["cells"]:
-        text = "".join(cell["source"])
+    for kind, text in _pieces(learners_copy(notebook)):
         if heading := re.match(r"## (?:(\d+)\. )?(.+)", text):
             deeper, number = bool(DEEPER.search(heading[2])), int(heading[1] or 99)
-        if cell["cell_type"] == "code":
+        if kind == "code":
             views |= set(re.findall(r"from vmenter\.views\.\S+\.widget import (\w+)", text))
         if deeper or (sections and number and not sections[0] <= number <= sections[1]):
             continue
-        found += _text(text) if cell["cell_type"] == "markdown" else _code(text, shown[text], views)
+        found += _text(text) if kind == "markdown" else _code(text, shown[text], views)
     return found
+
+
+def _pieces(notebook: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield (kind, text) of each cell; a text with a heading in its middle as two."""
+    for cell in notebook["cells"]:
+        kind, text = cell["cell_type"], "".join(cell["source"])
+        for piece in re.split(r"^(?=## )", text, flags=re.MULTILINE) if kind == "markdown" else (text,):
+            if piece:
+                yield kind, piece
 
 
 def _text(text: str) -> Minutes:
@@ -178,24 +186,13 @@ def places() -> Iterator[Place]:
         head = rf"^### {number} · [^\n]+ \("
         yield Place(LEADER, f"{number}, alone", rf"{head}(?P<m>\d+), \d+\)", minutes)
         yield Place(LEADER, f"{number}, in a room", rf"{head}\d+, (?P<m>\d+)\)", room(minutes))
-        yield Place(LEADER, f"{number} in an agenda", rf"^\| (?P<m>\d+) \| {number} \| hands \|", room(minutes))
+        row = rf"^\| \d+:\d\d \| (?P<m>\d+) \| {number} \| hands \|"
+        yield Place(LEADER, f"{number} in an agenda", row, room(minutes))
+    for task in every().values():
+        yield Place(LEADER, task.id, rf"^- \*\*{task.id} \((?P<m>\d+) min\)\*\*", task.minutes)
     sums = {"whole course": sum(whole.values()), "short way": sum(short_way().values())}
     for (what, minutes), file in product(sums.items(), (files["00"], LEADER, README)):
         yield Place(file, f"the {what}", rf"[Tt]he {what}: (?P<m>\d+) minutes, estimated", minutes)
-
-
-def exercises() -> str:
-    """Return INSTRUCTOR's list of exercises with their minutes, a line a notebook."""
-    lines = [
-        f"- {', '.join(f'{task.id} ({task.minutes} min)' for task in tasks)}."
-        for _, tasks in groupby(every().values(), key=lambda task: task.id[:2])
-    ]
-    return "\n".join(lines)
-
-
-def listed(text: str) -> str:
-    """Return INSTRUCTOR's text with that list as it should be."""
-    return re.sub(r"(### The exercises\n\n.*\n\n)(?:- .*\n)*", lambda found: f"{found[1]}{exercises()}\n", text)
 
 
 def table() -> str:
@@ -223,5 +220,4 @@ if __name__ == "__main__":
     if "--write" in sys.argv:
         for place in places():
             place.mend()
-        LEADER.write_text(listed(LEADER.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
     print(table())

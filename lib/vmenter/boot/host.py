@@ -15,10 +15,9 @@ dd86a1d013e0 in v6.16; RFDS came in v6.9.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeVar
 
-from vmenter import LabError
+from vmenter import LabError, near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,12 +38,12 @@ ARCH_CAP_FACTS = (
 FACTS = CPUID_FACTS + ARCH_CAP_FACTS
 
 
-def _names(values: Iterable[str], known: tuple[str, ...], what: str) -> tuple[str, ...]:
+def names(values: Iterable[str], known: tuple[str, ...], what: str) -> tuple[str, ...]:
+    """Return names in lower case, sorted, each once; `LabError` for one that is not known."""
     found = {value.lower() for value in values}
     if unknown := sorted(found.difference(known)):
-        close = get_close_matches(unknown[0], known, 1)
-        hint = f", did you mean {close[0]}" if close else ""
-        raise LabError(f"{what}: unknown name {unknown[0]!r}{hint}; use some of: {' '.join(known)}")
+        first = unknown[0]
+        raise LabError(f"{what}: unknown name {first!r}{near(first, known)}; use some of: {' '.join(known)}")
     return tuple(sorted(found))
 
 
@@ -67,8 +66,8 @@ class Host:
     ram_mib: int = 512
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "bugs", _names(self.bugs, BUGS, "bugs"))
-        object.__setattr__(self, "facts", _names(self.facts, FACTS, "microcode and CPU facts"))
+        object.__setattr__(self, "bugs", names(self.bugs, BUGS, "bugs"))
+        object.__setattr__(self, "facts", names(self.facts, FACTS, "microcode and CPU facts"))
         if self.cache_bits is not None and not 13 <= self.cache_bits <= 64:
             raise LabError(f"cache_bits: {self.cache_bits} is no address width; give 13 to 64, or leave it out")
         if self.ram_mib < 1:

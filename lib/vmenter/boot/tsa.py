@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from vmenter import LabError
 from vmenter.boot.generations import generation
-from vmenter.boot.host import Host, _names
+from vmenter.boot.host import Host, names
 from vmenter.boot.options import Decision, Wishes, read_options, split_cmdline
 
 FACTS = ("tsa_sq_no", "tsa_l1_no", "tsa_fill_no", "verw_clear")
@@ -60,7 +60,7 @@ class AmdHost:
     def __post_init__(self) -> None:
         if self.zen not in FAMILIES:
             raise LabError(f"zen: {self.zen!r} is no generation known here; give 1 to {max(FAMILIES)}")
-        object.__setattr__(self, "facts", _names(self.facts, FACTS, "microcode and CPU facts"))
+        object.__setattr__(self, "facts", names(self.facts, FACTS, "microcode and CPU facts"))
 
     @property
     def affected(self) -> bool:

@@ -1,5 +1,6 @@
 """What concerns the course: `doctor`, `lab`, `progress`."""
 
+import os
 from pathlib import Path
 
 import click
@@ -31,16 +32,23 @@ def doctor(*, as_json: bool) -> int:
     "--course", metavar="DIR", help="The checkout of the course; the one this program stands in if not given."
 )
 @click.option("--no-open", is_flag=True, help="Only make or update the copies.")
+@click.option("--language", metavar="NAME", help="Texts in another language, as far as there are any: de.")
 @click.argument("jupyter", nargs=-1, type=click.UNPROCESSED)
-def lab(folder: str | None, course: str | None, jupyter: tuple[str, ...], *, no_open: bool) -> int:
+def lab(
+    folder: str | None, course: str | None, language: str | None, jupyter: tuple[str, ...], *, no_open: bool
+) -> int:
     """Make or update your own copies of the course and open them in JupyterLab; what you changed is kept.
 
     Other options, such as --no-browser, go to JupyterLab.
     """
     from vmenter.course import copies, opening  # noqa: PLC0415
+    from vmenter.course import language as languages  # noqa: PLC0415
 
+    if language is not None:
+        os.environ[languages.VARIABLE] = languages.known(language)  # which the notebooks' kernels inherit
     own = Path(folder) if folder else _home() / copies.FOLDER
-    done = copies.update(own, Path(course) if course else copies.CHECKOUT)
+    place = Path(course) if course else copies.CHECKOUT
+    done = copies.update(own, place, language=languages.chosen())
     show(done.text.split("\n"))
     if not no_open:
         opening.open_lab(done.folder, jupyter)

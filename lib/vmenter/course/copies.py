@@ -9,7 +9,7 @@ stands as a hash in `.vmenter-copies.json`, in the folder itself.
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import count
@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vmenter import LabError
+from vmenter.course.language import OWN, known, mark, prose
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 FOLDER = "vmenter-lab"  # under the learner's home
@@ -60,12 +61,12 @@ class Update:
         return "\n".join(lines)
 
 
-def update(folder: Path, course: Path = CHECKOUT, today: date | None = None) -> Update:
+def update(folder: Path, course: Path = CHECKOUT, today: date | None = None, language: str = OWN) -> Update:
     """Make the copies in `folder`, or bring them up to date. `course` is a checkout, with `notebooks` in it.
 
     Raises `LabError` where there is no course, where the folder is the course itself, or cannot be written.
     """
-    folder, files = folder.expanduser().absolute(), dict(derived(course))
+    folder, files = folder.expanduser().absolute(), dict(derived(course, language))
     if (folder / "notebooks").resolve() == (course / "notebooks").resolve():
         raise LabError(f"{folder} is the course itself; name another folder for your copies (--folder DIR)")
     try:
@@ -77,14 +78,14 @@ def update(folder: Path, course: Path = CHECKOUT, today: date | None = None) -> 
         ) from error
 
 
-def derived(course: Path) -> Iterator[tuple[str, bytes]]:
+def derived(course: Path, language: str = OWN) -> Iterator[tuple[str, bytes]]:
     """Yield what belongs into a learner's folder: (path in it, content). `LabError` if there is no course."""
     if not (course / FIRST).is_file():
         raise LabError(f"{course}: no notebooks of the course are here; name its checkout with --course DIR")
     for part, endings in PARTS.items():
         for file in sorted((course / part).glob("*")):
             if file.suffix in endings and file.name not in FOR_LEADERS:
-                yield f"{part}/{file.name}", _copy(file)
+                yield f"{part}/{file.name}", _copy(file, prose(known(language), file.stem))
 
 
 def learners_copy(notebook: dict[str, Any]) -> dict[str, Any]:
@@ -110,11 +111,14 @@ def _folded(cell: dict[str, Any]) -> dict[str, Any]:
 # --- one file ----------------------------------------------------------------------------------------------------
 
 
-def _copy(file: Path) -> bytes:
-    """Return what a learner gets for a file of the course."""
+def _copy(file: Path, translated: Mapping[str, str]) -> bytes:
+    """Return what a learner gets for a file of the course; `translated`: texts by the mark of the own one."""
     if file.suffix != ".ipynb":
         return file.read_bytes()
     copy = learners_copy(json.loads(file.read_text(encoding="utf-8")))
+    for cell in copy["cells"] if translated else ():
+        if cell["cell_type"] == "markdown" and (text := translated.get(mark("".join(cell["source"])))):
+            cell["source"] = text.splitlines(keepends=True)
     return (json.dumps(copy, indent=1, ensure_ascii=False) + "\n").encode()
 
 

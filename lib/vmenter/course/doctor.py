@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 from vmenter import LabError, in_browser
 
@@ -234,19 +233,3 @@ def _package(name: str) -> str:
     if os.name == "nt":
         return f"winget install {name}"
     return next((line for tool, line in managers.items() if shutil.which(tool)), f"install the package {name}")
-
-
-VULNERABILITIES = ("mds", "tsx_async_abort", "mmio_stale_data", "reg_file_data_sampling", "l1tf")
-
-
-def vulnerability_lines(folder: Path = Path("/sys/devices/system/cpu/vulnerabilities")) -> str:
-    """Return what this machine's kernel says of the flaws the course is about, one line each."""
-    if not folder.is_dir():
-        return (
-            f"{folder} is not here: no Linux on x86, or a container that hides it. The course works all the same."
-        )
-    lines = []
-    for flaw in VULNERABILITIES:
-        file = folder / flaw
-        lines.append(f"{flaw:<24}{file.read_text().strip() if file.is_file() else 'not known to this kernel'}")
-    return "\n".join(lines)

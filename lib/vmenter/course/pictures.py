@@ -39,6 +39,12 @@ def pictures() -> Iterator[Picture]:
     for era in (*ERAS.values(), BACKPORT, REJECTED_CURE):
         yield Picture(f"era-{era.id}.svg", partial(road, era))
         yield Picture(f"quiet-{era.id}.svg", partial(road, era, QUIET))
+    yield Picture("finding.svg", finding)
+
+
+def finding() -> Diagram:
+    """Draw what the course is about: the function of 2019 with its keys on, on the way that passes VERW."""
+    return road(ERAS["650b68a0622f"], QUIET, follow=())
 
 
 # --- files -------------------------------------------------------------------------------------------------

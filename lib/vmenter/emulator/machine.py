@@ -22,6 +22,14 @@ from functools import lru_cache
 from vmenter import LabError
 from vmenter.code.image import Image
 from vmenter.code.instructions import Instruction, decode
+from vmenter.code.x86 import (
+    ARITHMETIC_FLAGS,
+    CALLEE_SAVED,
+    FB_CLEAR_DIS,
+    IA32_FLUSH_CMD,
+    IA32_MCU_OPT_CTRL,
+    VM_ENTERS,
+)
 from vmenter.emulator.choice import new_cpu
 from vmenter.emulator.cpu import Cpu, Fault, Trouble
 from vmenter.emulator.memory import (
@@ -41,21 +49,14 @@ from vmenter.emulator.memory import (
 )
 from vmenter.emulator.trace import End, Event, EventKind, RawAccess, Trace
 
-IA32_FLUSH_CMD = 0x10B  # bit 0: write back and invalidate the L1 data cache (Intel SDM, volume 4)
-IA32_MCU_OPT_CTRL = 0x123
-FB_CLEAR_DIS = 1 << 3  # of IA32_MCU_OPT_CTRL: VERW does not clear the fill buffers
-
-VM_ENTERS = frozenset({"vmlaunch", "vmresume", "vmrun"})
 STEPPED_OVER = frozenset({"vmread", "vmreadq", "vmwrite", "vmwriteq", "vmload", "vmsave", "clgi", "stgi"})
 OF_INTEREST = frozenset({"lfence", "rdmsr", "wrmsr", "wrmsrns"})
-ARITHMETIC_FLAGS = 0x8D5  # CF, PF, AF, ZF, SF, OF: all clear after a VMREAD or VMWRITE that succeeded
 
 REGISTERS = (
     "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp",
     "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip", "rflags",
 )  # fmt: skip
 # What a caller keeps across a call, here a host's data: easy to tell from anything else when it turns up again.
-CALLEE_SAVED = ("rbx", "rbp", "r12", "r13", "r14", "r15")
 HOST_REGISTERS = {name: 0x5EC2_E700_0000_0000 + number for number, name in enumerate(CALLEE_SAVED, 1)}
 
 EMPTY_VCPU = VCpu()

@@ -201,6 +201,16 @@ class Trace:
             if write and size == POINTER and _on_stack(value) and not _on_stack(address)
         }
 
+    @cached_property
+    def written(self) -> Mapping[int, int]:
+        """Address → byte of all that the run wrote, as it was at the end."""
+        found: dict[int, int] = {}
+        for _, address, size, write, value in self.raw_accesses:
+            if write:
+                data = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
+                found.update(enumerate(data, address))
+        return found
+
     # --- what it means ---
 
     @cached_property

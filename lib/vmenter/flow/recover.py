@@ -16,6 +16,7 @@ from hashlib import blake2b
 
 from vmenter.code.image import Image
 from vmenter.code.instructions import Instruction, ecx_after
+from vmenter.code.x86 import IA32_FLUSH_CMD
 from vmenter.flow.graph import Block, Choice, Edge, Flow, Kind, Mark
 from vmenter.flow.walk import RETURNING, Place, Plan, Walk
 from vmenter.patching.alternative_table import Rules
@@ -23,7 +24,6 @@ from vmenter.patching.alternatives import Patch
 
 MOST_BLOCKS = 500
 CACHED_IMAGE = 8 << 20  # bytes; larger images are not worth hashing
-IA32_FLUSH_CMD = 0x10B
 LINE = 64  # bytes of a cache line
 
 

@@ -6,11 +6,11 @@ from itertools import groupby
 
 from vmenter.code.image import Image
 from vmenter.code.instructions import Instruction, ecx_after
+from vmenter.code.x86 import MSRS
 from vmenter.flow.graph import Alternative, Block, Edge, Flow, Kind, Leave, Mark
 
 LEAST_FOLDED = 4  # lines
 MOST_LINES = 12  # of a block; what is longer loses its middle
-MSRS = {0x48: "IA32_SPEC_CTRL", 0x49: "IA32_PRED_CMD", 0x10B: "IA32_FLUSH_CMD", 0x123: "IA32_MCU_OPT_CTRL"}
 TITLES = {
     Mark.VERW: "V  clears the CPU buffers",
     Mark.FLUSH: "F  flushes the L1D",

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from vmenter import LabError
 from vmenter.code.image import Image
 from vmenter.code.instructions import Instruction, decode
+from vmenter.code.x86 import VM_ENTERS
 from vmenter.flow.graph import Alternative, Kind, Leave, Mark, Variant
 from vmenter.patching import alternatives, features, static_keys
 from vmenter.patching.alternative_table import Nops, Rules, Site, read
@@ -19,7 +20,6 @@ from vmenter.patching.alternatives import Patch
 from vmenter.patching.static_keys import StaticBranch
 
 WINDOW = 256  # bytes decoded at a time
-VM_ENTERS = frozenset({"vmlaunch", "vmresume", "vmrun"})
 TRAPS = frozenset({"ud0", "ud1", "ud2", "int3", "hlt"})
 RETURNS = frozenset({"ret", "retq", "lret", "lretq", "iretq", "sysretq", "sysexitq", "eretu", "erets"})
 RETURNING = frozenset({Leave.RETURN, Leave.TAIL, Leave.INDIRECT})  # tail calls come back to the caller

@@ -27,7 +27,7 @@ from typing import Any
 
 from vmenter import LabError
 from vmenter.code.instructions import Instruction, decode
-from vmenter.emulator.machine import FB_CLEAR_DIS, IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL, VM_ENTERS
+from vmenter.code.x86 import FB_CLEAR_DIS, IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL, VM_ENTERS
 from vmenter.emulator.trace import CLEARS, Distance, Event, EventKind, RawAccess, flush_loops
 
 STUBS = ("__vmx_vcpu_run", "vmx_vmenter", "__svm_vcpu_run", "__svm_sev_es_vcpu_run")

@@ -83,14 +83,6 @@ class Comparison:
         return self.order == self.lab_order and neutralised == self.entry.verdict.neutralised
 
     @property
-    def owed_and_uncleared(self) -> bool:
-        """Whether this VM-Enter was owed a clear and the booted kernel ran none that counts."""
-        promise = self.entry.promise
-        vcpu = self.entry.vcpu if isinstance(self.entry, eras.Entry) else VCpuState()
-        cleared = self.recorded.verw > 0 if promise.verw_alone else bool(self.recorded.clears)
-        return promise.owes_clear(vcpu) and not cleared
-
-    @property
     def distances(self) -> tuple[Distance, Distance] | None:
         """What is between the last clear and VM-Enter, recorded and in the lab; None if either has no clear."""
         real, lab = self.recorded.distance, self.entry.trace.distance

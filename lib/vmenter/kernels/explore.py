@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vmenter import LabError
-from vmenter.emulator.machine import IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL
+from vmenter.code.x86 import FB_CLEAR_DIS, IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL
 from vmenter.emulator.memory import Owner
 from vmenter.emulator.trace import EventKind
 from vmenter.kernels.dataflow import CARRY, FLAGS, TOUCHES, Input, Place, State, Taint
@@ -390,5 +390,5 @@ def _msr(run: Run, step: int) -> tuple[int, int]:
     """Return which MSR is written, and of its value the bit that matters."""
     held = run.notes[step]
     number, low = held["rcx"] & 0xFFFF_FFFF, held["rax"]
-    bit = {IA32_FLUSH_CMD: 1, IA32_MCU_OPT_CTRL: 8}.get(number, 0)
+    bit = {IA32_FLUSH_CMD: 1, IA32_MCU_OPT_CTRL: FB_CLEAR_DIS}.get(number, 0)
     return number, low & bit

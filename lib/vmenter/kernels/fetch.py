@@ -15,12 +15,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import platformdirs
 
-from vmenter import LabError
+from vmenter import LabError, near
 from vmenter.kernels.find import version_key
 from vmenter.kernels.packages import FILES, files, key
 
@@ -241,8 +240,7 @@ class _Apt:
         out, _ = self.run("apt-cache", "show", "--no-all-versions", package)
         fields = dict(re.findall(r"^(Package|Version|Depends): (.+)$", out.partition("\n\n")[0], re.MULTILINE))
         if "Package" not in fields or "Version" not in fields:
-            near = get_close_matches(package.partition("=")[0], self.names(), 3)
-            hint = f"; near to it: {', '.join(near)}" if near else ""
+            hint = near(package.partition("=")[0], self.names(), most=3, alike=0.6)
             raise LabError(
                 f"no package {package} in {self.where}{hint}; see `vmenter fetch --list`, or try --suite"
             )

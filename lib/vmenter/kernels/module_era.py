@@ -15,7 +15,7 @@ from typing import Any
 
 from vmenter import LabError
 from vmenter.code.image import Image
-from vmenter.emulator.machine import FB_CLEAR_DIS, IA32_MCU_OPT_CTRL
+from vmenter.code.x86 import FB_CLEAR_DIS, IA32_MCU_OPT_CTRL
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.emulator.trace import Event, EventKind, Trace
 from vmenter.kernels.around import Around, Asks, asks, clears, contrary, disables, flushes

@@ -7,10 +7,10 @@ what it leaves behind, are contents like any other. Thunks that only return or j
 
 import re
 
+from vmenter.code.x86 import CALLER_SAVED
 from vmenter.emulator.memory import TABLES
 
 ROOM = 0x800  # where a stub keeps what its registers get, from its start
-CHANGED = ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")  # by any call
 THUNKS, THUNK_SIZE, THUNK_DATA = TABLES + 0x400, 0xB0, 0x50  # for pointers, each with its data behind it
 MOST_THUNKS = 12
 RETURNS = re.compile(r".*return_thunk|__fentry__|mcount|__x86_return_skl")
@@ -32,15 +32,15 @@ def function(name: str, address: int) -> bytes:
 def clobbering(code: int, data: int) -> bytes:
     """Return code for an address that reads every register a call may change, and the flags, from `data` on."""
     out = bytearray()
-    for number, register in enumerate(CHANGED):
+    for number, register in enumerate(CALLER_SAVED):
         index = ORDER.index(register)
         out += bytes([0x4C if index > 7 else 0x48, 0x8B, 0x05 | (index & 7) << 3])  # MOV disp(%rip), register
         out += (data + 8 * number - (code + len(out) + 4)).to_bytes(4, "little", signed=True)
-    distance = data + 8 * len(CHANGED) - (code + len(out) + 7)
+    distance = data + 8 * len(CALLER_SAVED) - (code + len(out) + 7)
     return bytes(out) + b"\x80\x3d" + distance.to_bytes(4, "little", signed=True) + b"\0\xc3"  # CMPB $0, RET
 
 
 def names(data: int, what: str) -> dict[int, str]:
     """Return in words what stands where a stub reads it: address → name."""
-    told = (f"what {what} returns", *(f"{register} behind {what}" for register in (*CHANGED[1:], "flags")))
+    told = (f"what {what} returns", *(f"{register} behind {what}" for register in (*CALLER_SAVED[1:], "flags")))
     return {data + 8 * number: text for number, text in enumerate(told)}

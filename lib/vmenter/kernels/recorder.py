@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmenter import LabError
 from vmenter.code.image import Image
+from vmenter.code.x86 import IA32_MCU_OPT_CTRL
 from vmenter.emulator.machine import PLAIN, Machine
 from vmenter.emulator.memory import PAGE, Layout, spread
 from vmenter.emulator.trace import End, Trace
@@ -52,7 +53,7 @@ class Recorder(Machine):
         self.notes, self._times = {}, {}
         why = None
         try:
-            trace = self.run(start, registers, memory=memory, msrs={0x123: 0})
+            trace = self.run(start, registers, memory=memory, msrs={IA32_MCU_OPT_CTRL: 0})
         except LabError as error:
             if not self.steps:
                 raise

@@ -6,6 +6,7 @@ from functools import cached_property
 from vmenter import LabError
 from vmenter.code.image import Image
 from vmenter.code.instructions import decode, ecx_after
+from vmenter.code.x86 import IA32_PRED_CMD, IA32_SPEC_CTRL
 from vmenter.kernels import stub as stubs
 from vmenter.kernels import stub_ways
 from vmenter.kernels.around import Around, elsewhere
@@ -15,7 +16,6 @@ from vmenter.patching import features
 from vmenter.patching.alternative_table import Rules
 
 ALWAYS_NAME, MMIO_NAME = "CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"
-SPEC_CTRL, PRED_CMD = 0x48, 0x49  # MSRs (Intel SDM, volume 4; AMD's has the same numbers)
 MEANS = (  # what the feature of another alternative in a stub is there for, by how its name begins
     ("MSR_SPEC_CTRL", "SPEC_CTRL"),
     ("V_SPEC_CTRL", "SPEC_CTRL"),
@@ -210,8 +210,8 @@ def _beside(image: Image, runner: Runner, names: dict[int, str], ways: StubWays)
     inside = [(site.address, site.address + site.length) for site in runner.sites]
     for one in decode(image.read(stub.start, stub.end - stub.start), stub.start, strict=False):
         plain = not any(start <= one.address < end for start, end in inside)
-        if plain and one.mnemonic.startswith("wrmsr") and ecx in (SPEC_CTRL, PRED_CMD):
-            what = "SPEC_CTRL" if ecx == SPEC_CTRL else "IBPB"
+        if plain and one.mnemonic.startswith("wrmsr") and ecx in (IA32_SPEC_CTRL, IA32_PRED_CMD):
+            what = "SPEC_CTRL" if ecx == IA32_SPEC_CTRL else "IBPB"
             found.append((one.address, Beside(what, one.address in written, (), image.label(one.address))))
         ecx = ecx_after(one, ecx)
     switched = {(one.what, one.before) for _, one in found if one.features}

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from vmenter import LabError
+from vmenter import LabError, meant
 
 # Words that copy one CPUID register. Not 11 and 17, which Linux took over for itself, nor 19 and up, which
 # held bugs in the oldest kernels read.
@@ -180,8 +180,7 @@ def number(name: str, version: str | None = None) -> int:
     if found not in known or (text.startswith("X86_FEATURE_") and found != bare):
         similar = difflib.get_close_matches(bare, known | {row.removeprefix("BUG_") for row in known}, 3, 0.7)
         close = similar or sorted(row for row in known if len(bare) > 2 and bare in row)[:5]
-        hint = f"; did you mean {', '.join(close)}?" if close else ""
-        raise LabError(f"no feature or bug {name[:60]!r}{hint}")
+        raise LabError(f"no feature or bug {name[:60]!r}{meant(close)}")
     places = [row for row in rows if row.name == found]
     everywhere = {i: row.number(kernels[i]) for row in places for i in range(row.first, row.last + 1)}
     witnesses = _witnesses(version)
@@ -223,16 +222,6 @@ def from_words(words: Iterable[int]) -> frozenset[int]:
         if not 0 <= word < 1 << 32:
             raise LabError(f"feature word {index} is {word:#x}: a word holds 32 bits")
     return frozenset(i * 32 + bit for i, word in enumerate(words) for bit in range(32) if word >> bit & 1)
-
-
-def to_words(numbers: Iterable[int], count: int) -> tuple[int, ...]:
-    """Return `count` 32-bit words with these bits set. LabError if a number lies beyond the last word."""
-    words = [0] * count
-    for item in numbers:
-        if not 0 <= item < count * 32:
-            raise LabError(f"feature {slot(item)} ({item}) lies beyond the last of {count} words")
-        words[item // 32] |= 1 << item % 32
-    return tuple(words)
 
 
 def parse_words(text: str) -> tuple[int, ...]:

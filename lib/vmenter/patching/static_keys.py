@@ -11,9 +11,8 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
-from vmenter import LabError
+from vmenter import LabError, near
 from vmenter.code.image import STUB_SIZE, Image
 from vmenter.code.instructions import is_nop
 from vmenter.code.lengths import lengths
@@ -98,9 +97,7 @@ def flips(table: Iterable[StaticBranch], keys: Mapping[str, bool]) -> dict[int, 
     known = {branch.key for branch in table}
     for key in keys:
         if key not in known:
-            close = get_close_matches(key, known, n=3)
-            hint = f"; did you mean {' or '.join(close)}?" if close else ""
-            raise LabError(f"no static branch depends on a key named {key!r}{hint}")
+            raise LabError(f"no static branch depends on a key named {key!r}{near(key, known, most=3, alike=0.6)}")
     return {branch.site: branch.code(enabled=keys[branch.key]) for branch in table if branch.key in keys}
 
 

@@ -207,18 +207,6 @@ def parts(space: Space, kernel: str, progress: Progress | None = None) -> tuple[
     return merged, vcpus, told
 
 
-def outcome_of(space: Space, kernel: str, values: tuple[int, ...]) -> Hashable:
-    """Return the outcome one configuration (as `Space.configuration` gives it) is counted under."""
-    generation, found = GENERATIONS[kernel], []
-    chosen = [d.values[value] for d, value in zip(space.dimensions, values, strict=True)]
-    for part, outcome in _OUTCOME.items():
-        readers = (part,) if part is Part.VCPU else (part, Part.SHARED)
-        read = (value for d, value in zip(space.dimensions, chosen, strict=True) if d.part in readers)
-        host, vcpu = machine_of(read)
-        found.append(outcome(host, read_options(host, generation)[0], generation, vcpu))
-    return (found[0], found[1]), found[2]
-
-
 # --- 3. distinct states, run ------------------------------------------------------------------------------------
 
 
@@ -419,7 +407,7 @@ def _run(era: Era, state: eras.State) -> Trace | None:
         return era.module.run(state)
     eras.patched(era, state.features, state.keys)  # what cannot even be patched is no finding but an error
     try:
-        return eras.run(era, state)
+        return eras.run_like(era, state)
     except LabError:
         return None
 

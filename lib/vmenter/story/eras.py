@@ -9,18 +9,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vmenter import LabError
 from vmenter.boot.selection import Selection, select
 from vmenter.code import image
-from vmenter.emulator.machine import IA32_MCU_OPT_CTRL, Budget, Machine
-from vmenter.emulator.memory import LAB_BASE, VCPU, VCpu
+from vmenter.code.x86 import IA32_MCU_OPT_CTRL
+from vmenter.emulator.machine import Budget, Machine
+from vmenter.emulator.memory import LAB_BASE, VCPU, Layout, VCpu
 from vmenter.patching import alternatives, features, static_keys
+from vmenter.story import remembered
 from vmenter.story.history import Era, era
 from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, judge, promise_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vmenter.boot.host import Host
     from vmenter.emulator.trace import Trace
 
@@ -138,33 +142,49 @@ def _disable_fb_clear(host: Host, selection: Selection, vcpu: VCpuState) -> bool
 
 @lru_cache(maxsize=512)
 def run(era_: Era, state: State) -> Trace:
-    """Run an era's code in one state, up to VM-Enter or wherever else it ends.
+    """Run an era's code in one state, up to VM-Enter or wherever else it ends."""
+    known, code = _known(era_, state), patched(era_, state.features, state.keys)
+    if code not in known.traces:
+        known.traces[code] = replace(known.trace, layout=Layout(code))
+    return known.traces[code]
 
-    What a run never touched cannot have mattered to it: a state that differs in nothing else has the same trace,
-    and is not run again.
-    """
-    return _known(era_, state)[0]
+
+def run_like(era_: Era, state: State) -> Trace:
+    """Return a run that goes as `run`'s goes; its image may differ where it did not run, read or write."""
+    return _known(era_, state).trace
 
 
 def registers(era_: Era, state: State) -> dict[str, int]:
     """Return all registers as an era's code leaves them in one state: at VM-Enter, the guest's."""
-    return _known(era_, state)[1]
+    return _known(era_, state).registers
 
 
-def _known(era_: Era, state: State) -> tuple[Trace, dict[str, int]]:
-    """Return the run of one state, and the registers behind it."""
-    told, runs = _told(state), _runs(era_, state.features, state.keys)
-    for touched, values, found in runs:
-        if values == tuple(told[number] for number in touched):
-            return found
-    found = _run(era_, state)
-    touched = _touched(found[0])
-    runs.append((touched, tuple(told[number] for number in touched), found))
+class _Known(NamedTuple):
+    """A run, the registers behind it, and its traces by the code that it is shown with."""
+
+    trace: Trace
+    registers: dict[str, int]
+    traces: dict[image.Image, Trace]
+
+
+def _known(era_: Era, state: State) -> _Known:
+    """Return the run of one state."""
+    sites, runs = remembered.sites(_image(era_)), _runs(era_)
+    kept: dict[str | int, int | bytes] = {}
+    if not state.host_rsp_changed:  # then the structure holds what the last VM-Enter wrote there: make that one
+        kept = run_like(era_, replace(state, host_rsp_changed=True)).kept_stack_pointers
+    code = remembered.code_at(patched(era_, state.features, state.keys), sites)
+    told = (*_told(state), tuple(kept.items()), *code)
+    found = runs.find(told)
+    if found is None:
+        trace, registers_ = _run(era_, state, kept)
+        found = _Known(trace, registers_, {trace.image: trace})
+        runs.keep(told, _touched(trace, sites), found)
     return found
 
 
 def _told(state: State) -> tuple[bool, ...]:
-    """Return what a state puts into memory, in the order of `_PLACES`, the flush flag, and where RSP is kept."""
+    """Return what a state puts into memory, in the order of `_PLACES`, and the flush flag."""
     return (
         state.resume,
         state.disable_fb_clear,
@@ -172,32 +192,24 @@ def _told(state: State) -> tuple[bool, ...]:
         state.mmio is Reach.ASSIGNED,
         state.cr2_changed,
         state.flush_pending,
-        state.host_rsp_changed,
     )
 
 
-def _touched(trace: Trace) -> tuple[int, ...]:
-    """Return which of `_told` a run looked at or wrote to; always where RSP is kept, which has no fixed place."""
+def _touched(trace: Trace, sites: tuple[range, ...]) -> tuple[int, ...]:
+    """Return which of what is told a run touched; always what is kept of RSP, which has no fixed place."""
     flag = trace.layout.places(FLUSH_FLAG) if trace.image.symbols.get(FLUSH_FLAG) else ()
-    seen = {at for _, address, size, *_ in trace.raw_accesses for at in range(address, address + size)}
-    found = [number for number, place in enumerate(_PLACES) if not seen.isdisjoint(place)]
-    if not flag or not seen.isdisjoint(flag):
-        found.append(len(_PLACES))
-    return (*found, len(_PLACES) + 1)
+    return remembered.touched(trace, (*_PLACES, flag, (), *sites))
 
 
-@lru_cache(maxsize=32)
-def _runs(
-    _era: Era, _features: frozenset[str], _keys: frozenset[str]
-) -> list[tuple[tuple[int, ...], tuple[bool, ...], tuple[Trace, dict[str, int]]]]:
-    """Return the runs of one patched code so far: (what was touched, what stood there, the run). None at first."""
-    return []
+@lru_cache(maxsize=12)
+def _runs(_era: Era) -> remembered.Remembered[_Known]:
+    """Return the runs of one era so far."""
+    return remembered.Remembered()
 
 
-def _run(era_: Era, state: State) -> tuple[Trace, dict[str, int]]:
+def _run(era_: Era, state: State, kept: Mapping[str | int, int | bytes]) -> tuple[Trace, dict[str, int]]:
     memory: dict[str | int, int | bytes] = {FLUSH_FLAG: b"\1"} if state.flush_pending else {}
-    if not state.host_rsp_changed:  # then the structure holds what the last VM-Enter wrote there: make that one
-        memory.update(run(era_, replace(state, host_rsp_changed=True)).kept_stack_pointers)
+    memory.update(kept)
     machine = _machine(era_, state.features, state.keys)
     trace = machine.run(
         START,

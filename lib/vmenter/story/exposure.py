@@ -12,12 +12,11 @@ configurations have each outcome is counted anew (`audit.parts`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
-from vmenter import LabError
+from vmenter import LabError, near
 from vmenter.story import audit
 from vmenter.story.audit import Fate, Finding, Tally
 from vmenter.story.promise import VCpuState, Verw
@@ -100,8 +99,7 @@ class Cut:
         for name, label in self.narrowed:
             known = (fixed[name],) if name in fixed else _values(self.space, name)
             if label not in known:
-                hint = _hint(label, known)
-                raise LabError(f"{name}: no such value: {label!r}{hint}; it has: {'; '.join(known)}")
+                raise LabError(f"{name}: no such value: {label!r}{near(label, known)}; it has: {'; '.join(known)}")
             fixed[name] = label
 
     def values(self, name: str) -> tuple[str, ...]:
@@ -134,12 +132,7 @@ def _values(space: Space, name: str) -> tuple[str, ...]:
         if dimension.name == name:
             return tuple(value.label for value in dimension.values)
     known = (*SITUATIONS, *space.counts)
-    raise LabError(f"no dimension {name!r}{_hint(name, known)}; there are: {', '.join(known)}")
-
-
-def _hint(name: object, known: tuple[str, ...]) -> str:
-    close = get_close_matches(str(name), known, 1, 0.5)
-    return f", did you mean {close[0]}" if close else ""
+    raise LabError(f"no dimension {name!r}{near(name, known)}; there are: {', '.join(known)}")
 
 
 # --- counting ----------------------------------------------------------------------------------------------------

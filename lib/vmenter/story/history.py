@@ -5,10 +5,9 @@ archive), or a file of the kernel. The lab kernels are our own code; see lab/kvm
 """
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, NamedTuple, Protocol
 
-from vmenter import LabError
+from vmenter import LabError, near
 from vmenter.emulator.trace import Trace
 from vmenter.patching.lab import lab_object
 
@@ -320,7 +319,5 @@ def era(id_: str) -> Era:
     known = {**ERAS, BACKPORT.id: BACKPORT, REJECTED_CURE.id: REJECTED_CURE}
     found = known.get(id_)
     if found is None:
-        close = get_close_matches(id_, known, 1, 0.5)
-        hint = f", did you mean {close[0]}" if close else ""
-        raise LabError(f"era: unknown name {id_!r}{hint}; use one of: {' '.join(known)}")
+        raise LabError(f"era: unknown name {id_!r}{near(id_, known)}; use one of: {' '.join(known)}")
     return found

@@ -29,6 +29,9 @@ NONSENSE = (
     OverflowError,
 )  # of what no page would send; `LabError` is a ValueError
 
+# Viewers without this course's style sheets (nbconvert, VS Code) set <pre> in an output as they set prose.
+TEXT = "font-family:monospace;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere"
+
 Frame = dict[str, Any]
 
 
@@ -98,7 +101,7 @@ class Twin(anywidget.AnyWidget):
 
     def _html(self) -> str:
         """Return what viewers without widgets show: a still picture, if there is one, and the text twin."""
-        text = f"<pre>{escape(repr(self))}</pre>"
+        text = f'<pre style="{TEXT}">{escape(repr(self))}</pre>'
         if (still := self._picture()) is None:
             return text
         return f"{still.image(self.named)}<details><summary>As text</summary>{text}</details>"

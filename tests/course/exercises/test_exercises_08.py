@@ -4,13 +4,13 @@ The table of wrong answers, wrong_08, is gone through with those of the other no
 """
 
 import re
-import time
 from dataclasses import replace
 from functools import cache
 from random import Random
 
 import pytest
-from answers import cell
+from answers import cell, tried
+from work import emulated
 from wrong_08 import CUCKOO, LOADS, NEWCOMER, VM, WRONG, altered, edge
 
 from vmenter import LabError
@@ -129,7 +129,7 @@ def test_the_exercises_audit_finds_what_the_audit_finds(era):
         assert found.trace.steps == eras.enter(own, *expected.machine).trace.steps
 
 
-MESSAGES = [(id_, answer) for id_ in ("08-2", "08-3") for answer, _ in WRONG[id_]]
+MESSAGES = [(id_, answer) for id_ in ("08-2", "08-3") for answer, _ in tried(id_, WRONG[id_], 8)]
 
 
 @pytest.mark.parametrize(("id_", "answer"), MESSAGES)
@@ -196,9 +196,9 @@ ABUSE = [
 
 @pytest.mark.parametrize(("text", "words"), ABUSE, ids=range(len(ABUSE)))
 def test_code_that_loops_crashes_or_grows_is_a_message_and_soon(text, words):
-    start = time.monotonic()
-    feedback = check("08-3", altered("08-3", (LOADS, text + LOADS)))
-    assert time.monotonic() - start < 20  # ten on a machine that does nothing else
+    with emulated() as done:
+        feedback = check("08-3", altered("08-3", (LOADS, text + LOADS)))
+    assert done[0] <= INSTRUCTIONS + eras.FOREIGN.instructions
     assert not feedback.passed
     assert words in feedback.message, feedback.message
 
@@ -214,11 +214,8 @@ def test_a_loop_in_one_state_of_many_ends_the_audit():
 
 def test_the_whole_audit_of_the_solution_uses_a_fraction_of_what_is_allowed(report):
     era = own_era("08-3", cell(exercise("08-3").solution))
-    start = time.monotonic()
     steps = sum(len(eras.run(era, state).steps) for state, _ in all_cases())
-    report(
-        f"08-3: {len(all_cases())} states with their promises, {steps:,} instructions, {time.monotonic() - start:.1f} s"
-    )
+    report(f"08-3: {len(all_cases())} states with their promises, {steps:,} instructions")
     assert 3 * steps < INSTRUCTIONS
 
 

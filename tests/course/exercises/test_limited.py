@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +15,7 @@ from answers import cell
 
 from vmenter import LabError
 from vmenter.course.exercises import _limited, check
-from vmenter.course.exercises.limited import SECONDS, TEXT, results, source_of, text_of
+from vmenter.course.exercises.limited import TEXT, results, source_of, text_of
 
 PAIRS = [(True, "a"), (False, "b")]
 
@@ -98,9 +97,7 @@ def test_a_crash_names_the_line_and_the_input():
 
 
 def test_a_loop_is_stopped_and_its_line_named():
-    start = time.monotonic()
     message = refused(function("n = 0", "while flag:", "    n += 1", "return True"))
-    assert time.monotonic() - start < 2 * SECONDS
     assert "still running after 5 s: a loop without an end? It was at wish(True, 'a')" in message
     assert "line 3" in message or "line 4" in message
 

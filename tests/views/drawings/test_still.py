@@ -13,6 +13,7 @@ from vmenter.views.host.widget import HostView
 from vmenter.views.kernel.widget import KernelBrowser
 from vmenter.views.patch.bench import SAMPLES
 from vmenter.views.patch.widget import PatchBench
+from vmenter.views.view import TEXT
 
 VIEWS = {
     "explorer": (EntryExplorer, ("BROKEN", "no clear", "VM-Enter: VMLAUNCH", "KVM's L1D flush")),
@@ -79,7 +80,31 @@ def test_every_sample_has_a_picture_at_every_step(sample):
 def test_text_and_picture_are_both_there_for_who_cannot_see():
     html = PatchBench()._repr_mimebundle_()[0]["text/html"]
     assert html.startswith('<img style="max-width: 100%" alt="Patch bench"')
-    assert "<summary>As text</summary><pre>three_way" in html
+    assert f'<summary>As text</summary><pre style="{TEXT}">three_way' in html
+    assert "font-family:monospace" in TEXT, "nbconvert would set it as prose, and no column would stand"
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_picture_is_hardly_wider_than_a_page_so_that_it_is_not_shrunk_until_nobody_can_read_it(name):
+    root = ET.fromstring(drawn(VIEWS[name][0]()))
+    assert float(root.get("viewBox").split()[2]) <= (1180 if name == "kernel" else 1000)
+
+
+def test_a_long_line_on_the_vcpu_goes_on_below():
+    svg = drawn(EntryExplorer(recorded="7.3.4, mended", show=("events", "verdict")))
+    assert float(ET.fromstring(svg).get("viewBox").split()[2]) <= 1000
+    assert "CR2 unchanged" in words(svg)
+
+
+@pytest.mark.parametrize(("compare", "count"), [(None, 1), ("e6ff1d61de51", 2)])
+def test_the_way_through_the_code_is_stored_drawn_for_each_side_that_shows_it(compare, count):
+    html = EntryExplorer(compare=compare, show=("flow", "verdict"))._html()
+    pictures = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', html)
+    assert len(pictures) == 1 + count
+    way = base64.b64decode(pictures[1]).decode()
+    assert "ran" in re.search(r'data-key="vmx_vcpu_run[^"]*"[^>]*|class="[^"]*ran[^"]*"', way)[0]
+    assert "vmx_l1d_should_flush" in words(way)
+    assert "<details open>" not in EntryExplorer(show=("verdict",))._html()
 
 
 def test_of_what_was_read_live_there_is_no_picture():

@@ -21,7 +21,7 @@ from vmenter.code.instructions import decode
 from vmenter.patching import alternative_table, alternatives, features
 from vmenter.patching.lab import feature_numbers, lab_object
 from vmenter.views.kernel.frame import CHANGED, COLUMNS, PAGE, frame, table
-from vmenter.views.kernel.widget import KernelBrowser, lab_frame, lab_table
+from vmenter.views.kernel.widget import KernelBrowser, lab_table
 from vmenter.views.view import twin
 
 LAB = ("patching", "beyond", "e6ff1d61de51", "43fb862de8f6")
@@ -262,7 +262,7 @@ def test_every_site_of_a_real_module_opens_on_the_bench():
 
 def test_the_default_is_the_labs_own_image_and_its_repr_never_changes():
     browser = KernelBrowser()
-    assert repr(browser) == repr(KernelBrowser()) == twin(lab_frame(browser.state))
+    assert repr(browser) == repr(KernelBrowser()) == twin(frame(lab_table(), browser.state))
     assert browser.frame == frame(lab_table(), {})
     assert "patching.o" in browser._repr_mimebundle_()[0]["text/html"]
 

@@ -33,6 +33,15 @@ def test_the_rounds_show_every_fate_both_flaws_and_both_cures():
     assert {str(deed.kind) for one in ROUNDS for deed in one.deeds} == {"load", "store", "verw", "l1d_flush"}
 
 
+def test_that_the_flush_empties_the_buffers_is_told_by_the_last_round_alone():
+    told = [
+        [text for text in (one["lesson"], *(value["why"] for value in one["values"])) if "flush" in text.lower()]
+        for one in SHOWN
+    ]
+    assert [number for number, texts in enumerate(told) if any("buffers" in text for text in texts)] == [7]
+    assert told[5], "the round with the flush and the other flaw speaks of it"
+
+
 def test_marking_everything_or_nothing_does_not_win():
     values = [value for one in SHOWN for value in one["values"]]
     readable = sum(value["readable"] for value in values)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vmenter import LabError
-from vmenter.course import progress
+from vmenter.course import language, progress
 from vmenter.course.exercises.limited import text_of
 from vmenter.course.exercises.plain import plain, type_name
 from vmenter.course.exercises.variants import AFTER_A_CALL
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from vmenter.course.exercises.audited import Counterexample
     from vmenter.emulator.trace import Trace
     from vmenter.story.history import Era
+
+
+_TEXT = "font-family:monospace;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere"
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Feedback:
         colour = "success" if self.passed else "warn"
         return (  # in <pre>, dollar signs stay what they are: elsewhere two of them make a formula
             f'<div role="status" style="border-left:4px solid var(--jp-{colour}-color1, #555);padding:.3em .8em">'
-            f'<pre style="white-space:pre-wrap;word-break:normal;background:none">{escape(repr(self))}</pre></div>'
+            f'<pre style="{_TEXT};background:none">{escape(repr(self))}</pre></div>'
         )
 
 
@@ -83,16 +86,17 @@ class Exercise:
 
     def __repr__(self) -> str:
         """Return the task as text; hints and solution stay closed."""
-        return f"Exercise {self.id}: {self.title}\n{self.task}\n(three hints and a solution open on demand)"
+        head = f"Exercise {self.id}: {self.title} ({self.minutes} minutes)"
+        return f"{head}\n{self.task}\n(three hints and a solution open on demand)"
 
     def _repr_html_(self) -> str:
         fold = '<details style="margin:.3em 0"><summary>{}</summary><div style="{}">{}</div></details>'
         text, code = "white-space:pre-wrap;padding:.2em 1.2em", "padding:.2em 1.2em"
         folds = [fold.format(f"Hint {n}", text, _rich(hint)) for n, hint in enumerate(self.hints, 1)]
-        solution = f"<pre>{escape(self.solution)}</pre><p>{_rich(self.because)}</p>"
+        solution = f'<pre style="{_TEXT}">{escape(self.solution)}</pre><p>{_rich(self.because)}</p>'
         return (
             f'<section style="border:1px solid var(--jp-border-color1,#bbb);padding:.2em 1em">'
-            f"<h4>Exercise {self.id}: {escape(self.title)}</h4>"
+            f"<h4>Exercise {self.id}: {escape(self.title)} <small>({self.minutes} minutes)</small></h4>"
             f'<p style="white-space:pre-wrap">{_rich(self.task)}</p>{"".join(folds)}'
             f"{fold.format('A solution, and why', code, solution)}</section>"
         )
@@ -126,7 +130,8 @@ def every() -> dict[str, Exercise]:
     found = {}
     for file in sorted(Path(__file__).parent.glob("*.toml")):
         judges = import_module(f"vmenter.course.exercises.nb{file.stem}").JUDGES
-        for id_, texts in tomllib.loads(file.read_text(encoding="utf-8")).items():
+        for id_, own in tomllib.loads(file.read_text(encoding="utf-8")).items():
+            texts = language.exercise(file.stem, id_, own)
             minutes = texts.get("minutes") or _minutes(texts["solution"])
             plain = {key: text.strip() for key, text in texts.items() if key not in ("hints", "judge", "minutes")}
             first, second, third = (" ".join(hint.split()) for hint in texts["hints"])

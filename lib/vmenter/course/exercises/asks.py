@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vmenter.code.decoder import detail
 from vmenter.code.decoder.detail import MEMORY, REGISTER
-from vmenter.emulator.machine import VM_ENTERS
+from vmenter.code.x86 import VM_ENTERS
 
 if TYPE_CHECKING:
     from vmenter.code.instructions import Instruction

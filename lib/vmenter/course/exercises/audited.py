@@ -157,7 +157,7 @@ def audited(
     """
     if len(era.object) > OBJECT:
         raise LabError(f"the object has {len(era.object):,} bytes; the audit takes {OBJECT:,}")
-    cases = cases or reached_by(era, space)
+    cases = cases or _reached(replace(era, code=None), space)
     asked = tuple(demands)
     failures = list(_failures(era, asked, cases))
     if not failures and surroundings:
@@ -184,11 +184,6 @@ def audited(
 
 
 _reached = lru_cache(maxsize=16)(reached)  # of eras without their code, which plays no part in it
-
-
-def reached_by(era: Era, space: Space = DEFAULT) -> Cases:
-    """Return the states that an era's code can be in, with what is promised there and what they stand for."""
-    return _reached(replace(era, code=None), space)
 
 
 def _failures(era: Era, demands: tuple[Demand, ...], cases: Cases) -> Iterator[_Failure]:
@@ -252,20 +247,6 @@ def _around(era: Era, demands: tuple[Demand, ...], cases: Cases, surroundings: S
         ):
             yield _Failure(wrong.text, tally, wrong.trace, final=True, around=wrong.around)
             return
-
-
-def behind_a_flush(cases: Cases) -> Cases:
-    """Return the cases in which code goes on behind KVM's flush routine: those where the flush is configured.
-
-    Of those that flush by reading, one stands for the others, as in the surroundings.
-    """
-    configured = {case: tally for case, tally in cases.items() if "vmx_l1d_should_flush" in case[0].keys}
-    by_reading = {_plainest(case[0]): case for case in configured if _flushes_by_reading(case[0])}
-    return {
-        case: tally
-        for case, tally in configured.items()
-        if not _flushes_by_reading(case[0]) or by_reading[_plainest(case[0])] == case
-    }
 
 
 def _plainest(state: State) -> State:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmenter import LabError
 from vmenter.code.image import Image, from_bytes
+from vmenter.code.x86 import ARITHMETIC_FLAGS, CALLEE_SAVED, CALLER_SAVED
 from vmenter.course.exercises.asks import privileged, vector
-from vmenter.emulator.machine import ARITHMETIC_FLAGS, CALLEE_SAVED, HOST_REGISTERS, Budget, Machine
+from vmenter.emulator.machine import HOST_REGISTERS, Budget, Machine
 from vmenter.emulator.memory import LAB_BASE, STACK, STACK_SIZE, STACK_START
 from vmenter.emulator.trace import End, EventKind, Trace
 from vmenter.patching.alternative_table import ALWAYS, Engine, read
@@ -28,8 +29,7 @@ RFLAGS = {
     "ZF set": 0x42,
     "CF set": 0x3,
 }
-FREE = ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")
-USED = {name: 0xA5A5_0000_5A5A_0000 + number for number, name in enumerate(FREE)}
+USED = {name: 0xA5A5_0000_5A5A_0000 + number for number, name in enumerate(CALLER_SAVED)}
 BUDGET = Budget(instructions=20_000, seconds=2.0)
 ALLOWED = (EventKind.VERW, EventKind.CALL, EventKind.LFENCE)
 
@@ -117,7 +117,7 @@ def breach(called: Called, may_write: Sequence[range] = (), *, idle: bool = Fals
     for name in CALLEE_SAVED:
         if registers[name] != called.given.get(name, HOST_REGISTERS[name]):
             return f"{name.upper()} is the caller's, and is not what it was"
-    for name in FREE if idle else ():
+    for name in CALLER_SAVED if idle else ():
         if registers[name] != called.given.get(name, 0):
             return f"nothing should happen here, and {name.upper()} is not what it was"
     if registers["rflags"] & 1 << 10:

@@ -12,9 +12,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmenter.code.decoder import lite
-from vmenter.emulator.machine import ARITHMETIC_FLAGS, IA32_MCU_OPT_CTRL, VM_ENTERS, Machine
+from vmenter.code.x86 import ARITHMETIC_FLAGS, IA32_MCU_OPT_CTRL, NUMBERED, VM_ENTERS
+from vmenter.emulator.machine import Machine
 from vmenter.emulator.memory import GS_BASE, PAGE, STACK, STACK_SIZE, VCPU, VCpu
-from vmenter.story import eras
+from vmenter.story import eras, remembered
 from vmenter.story.promise import Reach
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 RUN, ENTER_EXIT, STUB = eras.START, "vmx_vcpu_enter_exit", "__vmx_vcpu_run"
 HOST_RSP, CR2 = 0x18, 0x20  # of the vCPU, in lab/kvm.inc: what the VMCS has for RSP, and the guest's CR2
-NUMBERED = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)))
 GUEST = {name: eras.GUEST + number for number, name in enumerate(NUMBERED) if name != "rsp"}  # the CPU loads RSP
 RUN_VMRESUME, RUN_MMIO = 1, 4
 RAISES_MMIO = {"CLEAR_CPU_BUF_VM_MMIO", "cpu_buf_vm_clear"}  # under which an era's C raises RUN_MMIO
@@ -83,29 +83,18 @@ class Entered(NamedTuple):
         return word(self.trace, VCPU + HOST_RSP)
 
 
-def written(trace: Trace) -> dict[int, int]:
-    """Return address → byte of all that a run wrote, as it was at the end."""
-    found: dict[int, int] = {}
-    for _, address, size, write, value in trace.raw_accesses:
-        if write:
-            data = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
-            found.update(enumerate(data, address))
-    return found
-
-
 def changed(trace: Trace) -> dict[int, int]:
     """Return address → byte of what is not as it was when a run began, the stack apart."""
     return {
         at: byte
-        for at, byte in written(trace).items()
+        for at, byte in trace.written.items()
         if not STACK <= at < STACK + STACK_SIZE and byte != _before(trace, at)
     }
 
 
 def word(trace: Trace, address: int) -> int:
     """Return the 8 bytes that stand at an address when a run has ended."""
-    last = written(trace)
-    found = [last.get(at, _before(trace, at)) for at in range(address, address + 8)]
+    found = [trace.written.get(at, _before(trace, at)) for at in range(address, address + 8)]
     return int.from_bytes(bytes(found), "little")
 
 
@@ -128,7 +117,10 @@ def run_flags(state: State) -> int:
 
 
 def enter(era: Era, state: State, around: Around | None = None) -> Entered:
-    """Run an era's code once. Raises `LabError` where the machine cannot go on."""
+    """Run an era's code once. Raises `LabError` where the machine cannot go on.
+
+    What a run never touched cannot have mattered to it: what differs in nothing else is not run again.
+    """
     around = around or Around()
     if around.others:
         era = replace(era, features=(*era.features, *sorted(around.others.difference(era.features))))
@@ -148,18 +140,53 @@ def enter(era: Era, state: State, around: Around | None = None) -> Entered:
         memory[VCPU + eras.OFFSETS["launched"]] = b"\1"
         taken_back = left.get(GS_BASE + before.layout.address(eras.FLUSH_FLAG)) == 0
         state = replace(state, resume=True, flush_pending=state.flush_pending and not taken_back)
-    machine, image = _machine(era), eras.patched(era, state.features, state.keys)
+    image = eras.patched(era, state.features, state.keys)
     image = _failing(image) if around.fails else image
+    registers = {**({"rflags": ALL_SET, **STALE} if around.stale else {}), **_arguments(state, around)}
+    # What is the same in all runs of one kind, and what differs: that need only agree where a run looked.
+    pending = eras.FLUSH_FLAG in memory
+    poked = frozenset((where, value) for where, value in memory.items() if where != eras.FLUSH_FLAG)
+    kind = (around, frozenset(registers.items()), frozenset(fields.items()), poked)
+    sites = remembered.sites(eras.patched(era, frozenset(), frozenset()))
+    told = (*_told(state), pending, *remembered.code_at(image, sites))
+    runs = _runs(era).setdefault(kind, remembered.Remembered())
+    if known := runs.find(told):
+        return Entered(*known, state)
+    machine = _machine(era)
     if machine.image is not image:
         machine.load(image)
     trace = machine.run(
         around.start,
-        {**({"rflags": ALL_SET, **STALE} if around.stale else {}), **_arguments(state, around)},
+        registers,
         _structure(state.mmio, state.resume, state.disable_fb_clear, tuple(fields.items())),
         memory=memory,
         msrs={IA32_MCU_OPT_CTRL: 0},
     )
-    return Entered(trace, machine.registers(), state)
+    entered = Entered(trace, machine.registers(), state)
+    flag = trace.layout.places(eras.FLUSH_FLAG) if trace.image.symbols.get(eras.FLUSH_FLAG) else ()
+    runs.keep(told, remembered.touched(trace, (*_PLACES, flag, *sites)), entered[:2])
+    return entered
+
+
+# --- what was run already -------------------------------------------------------------------------------------
+
+_PLACES = (
+    range(VCPU + eras.OFFSETS["launched"], VCPU + eras.OFFSETS["launched"] + 1),
+    range(VCPU + eras.OFFSETS["disable_fb_clear"], VCPU + eras.OFFSETS["disable_fb_clear"] + 1),
+    range(VCPU + eras.OFFSETS["host_mmio"], VCPU + eras.OFFSETS["host_mmio"] + 1),
+    range(VCPU + eras.VM + eras.ASSIGNED_DEVICES, VCPU + eras.VM + eras.ASSIGNED_DEVICES + 8),
+)
+
+
+@lru_cache(maxsize=8)
+def _runs(_era: Era) -> dict[tuple[Any, ...], remembered.Remembered[tuple[Trace, Mapping[str, int]]]]:
+    """Return the runs of one era so far, by kind."""
+    return {}
+
+
+def _told(state: State) -> tuple[bool, ...]:
+    """Return what a state puts into the vCPU's structure, in the order of `_PLACES`."""
+    return state.resume, state.disable_fb_clear, state.mmio is not Reach.NONE, state.mmio is Reach.ASSIGNED
 
 
 def _pending(state: State) -> dict[str | int, int | bytes]:

@@ -108,7 +108,7 @@ def _judge_bytes(answer: Any) -> str | None:
         return None
     index = next(i for i in range(4) if given[i] != right[i])
     address = decode(b"\x0f\x00\x2d" + given, entry.site + VERW_AT)[0].rip_target or 0
-    reads = f"this VERW would read {address:#x} ({image.label(address)})"
+    reads = f"this VERW would read {told.place(image, address)}"
     way = " Are the bytes in the wrong order? The lowest comes first." if given == right[::-1] else ""
     if given == image.read(entry.replacement + VERW_AT + 3, 4):
         way = " These are the replacement's bytes, unchanged; at the site they count from another place."

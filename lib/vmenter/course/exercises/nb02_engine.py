@@ -140,6 +140,10 @@ def _why_site(name: str, found: bytes, right: bytes) -> str:
         )
     if name == WITHOUT and at == 1 and found[0] == right[0]:
         return f"the distance of a JMP counts from its own end; this one would go to byte {found[1] + 2} of 14"
+    if name == WITHOUT and found[:2] == right[:2]:
+        return (
+            f"byte {at} is not {found[at]:02x}: nobody comes behind the JMP. What does `long_padding` have there?"
+        )
     return f"byte {at} is not {found[at]:02x}"
 
 

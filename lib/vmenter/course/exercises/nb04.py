@@ -48,7 +48,7 @@ def _judge_jump(answer: Any) -> str | None:
         return f"{given.hex(' ')} begins with {step.text}; what should stand here is one JMP of five bytes"
     target = step.branch_target or 0
     off = target - branch.target
-    wrong = f"this JMP leads to {target:#x} ({image.label(target)}), {off:+d} bytes from the target"
+    wrong = f"this JMP leads to {told.place(image, target)}, {off:+d} bytes from the target"
     if given[1:] == right[:0:-1]:
         return f"{wrong}. Are the bytes in the wrong order? The lowest comes first."
     if off == branch.length:

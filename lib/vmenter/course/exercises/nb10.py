@@ -14,7 +14,6 @@ from vmenter.code.image import Image
 from vmenter.course.exercises import told
 from vmenter.course.exercises._limited import PAIR
 from vmenter.course.exercises.calls import RFLAGS, USED, Call, breach, built, run, strangers, way
-from vmenter.course.exercises.entering import written
 from vmenter.course.exercises.flags import instructions, leaves
 from vmenter.course.exercises.limited import given as called_with
 from vmenter.emulator.machine import Budget, Machine
@@ -131,7 +130,7 @@ def _wrong_copy(machine: Machine, copy: Copy, state: str, flags: int, *, has: bo
             return None  # it begins at the end, where there is no memory: so it knows how far that is
         return f"{case}: {error}"
     if copy.size >= LONGER and called.trace.end is End.BUDGET:
-        furthest = max(written(called.trace), default=copy.to) - copy.to
+        furthest = max(called.trace.written, default=copy.to) - copy.to
         return None if furthest < copy.size else f"{case}: it goes on behind the last byte"
     room = [range(copy.to - 64, copy.to + copy.size + 64)]
     verw = "VERW runs, which nothing here asks for" if called.trace.verw else None
@@ -142,7 +141,7 @@ def _wrong_copy(machine: Machine, copy: Copy, state: str, flags: int, *, has: bo
 def _wrong_bytes(trace: Trace, copy: Copy, *, has: bool) -> str | None:
     """Say what is wrong with what was written, and by what."""
     room = range(copy.to - 64, copy.to + copy.size + 64)
-    got = {at: byte for at, byte in written(trace).items() if at in room}
+    got = {at: byte for at, byte in trace.written.items() if at in room}
     for index in range(copy.size):
         if got.get(copy.to + index) != TEXT[index]:
             return f"byte {index} is {'wrong' if copy.to + index in got else 'not copied'}"

@@ -15,6 +15,8 @@ from vmenter import LabError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from vmenter.code.image import Image
+
 PREFIX = "X86_FEATURE_"
 AROUND = " \n\t\r.,;:()[]{}'\"`"  # what may stand around a letter or a word
 
@@ -58,6 +60,12 @@ def word(answer: Any, known: Iterable[str]) -> str | None:
     """Return which of the known words an answer is; None for none of them."""
     given = one(answer)
     return next((one_ for one_ in known if one_.lower() == given), None)
+
+
+def place(image: Image, address: int) -> str:
+    """Return an address, and what stands there where a symbol tells: "0x10000031 (vmx_vcpu_run+0x31)"."""
+    label = image.label(address)
+    return label if label == f"{address:#x}" else f"{address:#x} ({label})"
 
 
 def keyed(answer: Any, keys: Sequence[str], should: str) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vmenter import LabError
 from vmenter.code.image import from_bytes
+from vmenter.code.x86 import ARITHMETIC_FLAGS, CALLEE_SAVED
 from vmenter.course.exercises.asks import privileged, vector
 from vmenter.course.exercises.calls import verw_reads
 from vmenter.course.exercises.entering import GUEST, HOST_RSP, STUB, Around, Entered, changed, enter, word
-from vmenter.emulator.machine import ARITHMETIC_FLAGS, CALLEE_SAVED, HOST_REGISTERS
+from vmenter.emulator.machine import HOST_REGISTERS
 from vmenter.emulator.memory import GS_BASE, STACK, STACK_SIZE, STACK_START, VCPU, VCPU_SIZE
 from vmenter.emulator.trace import End, Trace
 from vmenter.patching.alternative_table import ALWAYS, entries, rules
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @lru_cache(maxsize=2048)
 def _own(own: Era, state: State, around: Around) -> tuple[dict[str, int], Counter[str], tuple[int, int, int]]:
     """Return what an era's own code writes in some surroundings, what it asks of the CPU, and its frame."""
-    entered = enter(own, replace(state, features=state.features.intersection(own.features)), around)
+    entered = enter(own, state, around)
     return _effects(entered), _asks(entered.trace), _frame(entered)
 
 
@@ -42,6 +43,7 @@ def left_alone(own: Era, state: State, around: Around, entered: Entered, also: A
     """
     if wrong := _rsp(entered) or _system_flags(entered.registers["rflags"], "at VM-Enter, "):
         return wrong
+    state = replace(state, features=state.features.intersection(own.features))  # an answer may have one more
     effects, asks, frame = _own(own, state, around)
     if wrong := _memory(entered, effects, also or {}):
         return wrong

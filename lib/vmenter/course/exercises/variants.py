@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from vmenter import LabError
 from vmenter.code.assembler import AssemblyError
-from vmenter.emulator.machine import ARITHMETIC_FLAGS
+from vmenter.code.x86 import ARITHMETIC_FLAGS, CALLER_SAVED
 from vmenter.patching.lab import LAB, assemble
 from vmenter.story.history import Era, era
 
@@ -52,7 +52,6 @@ def between(text: str, start: str, end: str) -> str:
 
 
 AFTER_A_CALL = ("used one way", "used the other way")
-_FREE = ("rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")
 
 
 def after_a_call(body: str, how: str, *, tells: bool = False, name: str = "flush") -> str:
@@ -62,7 +61,7 @@ def after_a_call(body: str, how: str, *, tells: bool = False, name: str = "flush
     MSR_FLUSH_CMD in RCX and clear flags look like a flush that ran; set flags and ones look like none.
     """
     first = how == AFTER_A_CALL[0]
-    free = _FREE if tells else ("rax", *_FREE)
+    free = [name for name in CALLER_SAVED if name != "rax" or not tells]
     values = dict.fromkeys(free, "$-1" if not first else "$1") | {"rcx": "$MSR_FLUSH_CMD" if first else "$-1"}
     moves = "".join(f"    movq {value}, %{name}\n" for name, value in values.items())
     if tells:

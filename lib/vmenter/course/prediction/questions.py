@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vmenter import LabError
+from vmenter.course import language
 
 HERE = Path(__file__).parent
 RIGHT, NEAR, WRONG, OPEN = "right", "near", "wrong", "open"
@@ -199,7 +200,10 @@ def _number(fact: Any) -> float:
 def every() -> dict[str, tuple[Question, ...]]:
     """Return the questions of all predictions, by the prediction's id. `LabError` for a file that is not right."""
     return {
-        id_: tuple(question(f"{file.name}, {id_}", one) for one in asked)
+        id_: tuple(
+            question(f"{file.name}, {id_}", language.question(file.stem, id_, place, one))
+            for place, one in enumerate(asked)
+        )
         for file in sorted(HERE.glob("[0-9][0-9].toml"))
         for id_, asked in tomllib.loads(file.read_text(encoding="utf-8")).items()
     }

@@ -1,15 +1,16 @@
-"""The files: slides and a handout for each notebook, and an index, with style and script inside."""
+"""The files: slides, notes and a handout for each notebook, the answer key, an index; each whole in itself."""
 
 import re
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pygments.formatters import HtmlFormatter
 
 from vmenter import LabError
-from vmenter.course.slides.blocks import read, sections
-from vmenter.course.slides.handout import handout
-from vmenter.course.slides.pack import slides
+from vmenter.course.slides.answers import Key, key
+from vmenter.course.slides.deck import Slide, Source, slides
+from vmenter.course.slides.handout import Handout, handout
+from vmenter.course.slides.leader import part, sheets
+from vmenter.course.slides.render import inline, read
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[3]
@@ -23,27 +24,30 @@ def build(folder: Path = OUTPUT, notebooks: Path = NOTEBOOKS) -> list[Path]:
     if not found:
         raise LabError(f"{notebooks}: no notebooks here; slides are made in a checkout of the course")
     folder.mkdir(parents=True, exist_ok=True)
-    made, listed = [], []
+    texts, keys = {}, []
     for path in found:
-        title, deck, sheet = pages(path)
-        listed.append((title, path.stem))
-        for name, text in ((f"{path.stem}.html", deck), (f"{path.stem}-handout.html", sheet)):
-            (folder / name).write_text(text, encoding="utf-8")
-            made.append(folder / name)
-    index = folder / "index.html"
-    index.write_text(_page("index.html.j2", listed=listed), encoding="utf-8")
-    return [index, *made]
+        deck, sheet, answers = made(path)
+        number, _, name = sheet.title.partition(" · ")
+        about = {"title": sheet.title, "number": number, "name": name, "stem": path.stem}
+        texts[f"{path.stem}.html"] = _page("slides.html.j2", slides=deck, **about)
+        texts[f"{path.stem}-notes.html"] = _page("notes.html.j2", slides=deck, **about)
+        texts[f"{path.stem}-handout.html"] = _page("handout.html.j2", sheet=sheet, **about)
+        keys.append(answers)
+    listed = [(one.title, path.stem) for one, path in zip(keys, found, strict=True)]
+    texts = {"index.html": _page("index.html.j2", listed=listed), **texts}
+    texts["sheets.html"] = _page("sheets.html.j2", sheets=sheets(notebooks))
+    texts["answers.html"] = _page("answers.html.j2", keys=keys)
+    for file, text in texts.items():
+        (folder / file).write_text(text, encoding="utf-8")
+    return [folder / file for file in texts]
 
 
-def pages(path: Path) -> tuple[str, str, str]:
-    """Return a notebook's title, its slides and its handout, the latter two as HTML pages."""
-    notebook = read(path)
+def made(path: Path) -> tuple[list[Slide], Handout, Key]:
+    """Return a notebook's slides, its handout and its answers."""
+    notebook, number = read(path), path.name[:2]
     sheet = handout(notebook, path.stem)
-    number, _, name = sheet.title.partition(" · ")
-    deck = _page(
-        "slides.html.j2", title=sheet.title, number=number, name=name, slides=list(slides(sections(notebook)))
-    )
-    return sheet.title, deck, _page("handout.html.j2", sheet=sheet, number=number, name=name, stem=path.stem)
+    source = Source(notebook, part(path.parent, number), path.parent.parent / "images")
+    return slides(number, source), sheet, key(notebook, number, sheet.title)
 
 
 def _page(template: str, **values: object) -> str:
@@ -55,9 +59,7 @@ def _page(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = (HERE / "slides.css").read_text(encoding="utf-8") + HtmlFormatter(style="default").get_style_defs(
-        ".highlight"
-    )
-    script = (HERE / "slides.js").read_text(encoding="utf-8")
+    environment.filters["inline"] = inline
+    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("slides.css", "slides.js"))
     page = environment.get_template(template).render(style=style, script=script, **values)
     return re.sub(r"\n{3,}", "\n\n", page)

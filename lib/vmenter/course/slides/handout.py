@@ -1,6 +1,5 @@
 """What a handout tells of a notebook, found by its furniture."""
 
-import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,28 +9,17 @@ from typing import Any
 
 from bs4 import BeautifulSoup, Tag
 
-from vmenter.code import image
-from vmenter.course.pictures import standalone
-from vmenter.course.slides.blocks import rendered, size
-from vmenter.emulator.memory import LAB_BASE
-from vmenter.flow import recover
-from vmenter.story.history import era
+from vmenter.course.pictures import finding, standalone
+from vmenter.course.slides.drawn import part
+from vmenter.course.slides.render import drawing_in, rendered, size, svg_url
 from vmenter.views.drawings.diagram import Diagram
-from vmenter.views.drawings.flowchart import draw
 from vmenter.views.drawings.ways import sample
-
-
-def part(id_: str, function: str) -> Diagram:
-    """Draw one function of an era, with all that can stand at its sites."""
-    return draw(recover.graph(image.from_bytes(era(id_).object, id_, LAB_BASE), function, variants=True))
-
 
 # What says most of a notebook. For one that is not named here: its first drawing, or else its first table.
 PICTURES: dict[str, Callable[[], Diagram]] = {
-    "00": partial(part, "e6ff1d61de51", "__vmx_vcpu_run"),
     "02": partial(sample, "clear_or_not"),
     "03": partial(sample, "three_way"),
-    "05": partial(part, "650b68a0622f", "vmx_vcpu_run"),
+    "05": finding,
     "06": partial(part, "43fb862de8f6", "__vmx_vcpu_run"),
     "07": partial(part, "e6ff1d61de51", "__vmx_vcpu_run"),
 }
@@ -118,17 +106,14 @@ def _last(texts: list[BeautifulSoup]) -> tuple[str, str]:
 def _picture(notebook: Any, name: str, texts: list[BeautifulSoup]) -> tuple[str, bool]:
     if chosen := PICTURES.get(name[:2]):
         diagram = chosen()
-        svg = base64.b64encode(standalone(diagram).encode()).decode()
-        return _image(f"data:image/svg+xml;base64,{svg}", diagram.text)
+        return _image(svg_url(standalone(diagram)), diagram.text)
     for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            drawn = BeautifulSoup(output.get("data", {}).get("text/html", ""), "html.parser").find("img")
-            if isinstance(drawn, Tag) and str(drawn.get("src", "")).startswith("data:image/svg"):
-                return _image(str(drawn["src"]), str(drawn.get("alt", "")))
+        if found := drawing_in(cell.get("outputs", [])):
+            return _image(*found)
     table = next((table for text in texts if (table := text.find("table"))), None)
     return str(table or ""), False
 
 
 def _image(source: str, alternative: str) -> tuple[str, bool]:
-    width, height = size(base64.b64decode(source.partition(",")[2]).decode())
+    width, height = size(source)
     return f'<img src="{source}" alt="{escape(" ".join(alternative.split()), quote=True)}">', height > 1.1 * width

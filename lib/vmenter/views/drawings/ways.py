@@ -37,10 +37,10 @@ def era_flow(era: Era, follow: Iterable[str] = ROAD) -> Flow:
     return recover.graph(code, eras.START, follow=there, variants=True, names=FEATURE_NAMES)
 
 
-def road(era: Era, state: eras.State | None = None) -> Diagram:
-    """Draw an era's way to VM-Enter, and with a state, the way that a run takes in it."""
+def road(era: Era, state: eras.State | None = None, follow: Iterable[str] = ROAD) -> Diagram:
+    """Draw an era's way to VM-Enter, and with a state, the way that a run takes in it; calls followed if named."""
     if state is None:
-        return draw(era_flow(era))
+        return draw(era_flow(era, follow))
     known = eras.State(
         features=state.features.intersection(era.features),
         keys=state.keys.intersection(era.keys),
@@ -48,4 +48,4 @@ def road(era: Era, state: eras.State | None = None) -> Diagram:
         flush_pending=state.flush_pending,
         resume=state.resume,
     )
-    return draw(era_flow(era), eras.run(era, known), features=known.features)
+    return draw(era_flow(era, follow), eras.run(era, known), features=known.features)

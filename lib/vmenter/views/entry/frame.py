@@ -8,10 +8,9 @@ kernel.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any, TypedDict
 
-from vmenter import LabError
+from vmenter import LabError, near
 from vmenter.boot.host import ARCH_CAP_FACTS, BUGS, CPUID_FACTS, FACTS, Host
 from vmenter.boot.processors import PRESETS
 from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE, Era
@@ -177,13 +176,8 @@ def _eras(more: Iterable[Era]) -> dict[str, Era]:
 def _known(what: str, name: str, eras: Mapping[str, Era]) -> Era:
     found = eras.get(name)
     if found is None:
-        raise LabError(f"{what}: unknown name {name!r}{_hint(name, eras)}; use one of: {' '.join(eras)}")
+        raise LabError(f"{what}: unknown name {name!r}{near(name, eras)}; use one of: {' '.join(eras)}")
     return found
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(str(name), list(known), 1, 0.5)
-    return f", did you mean {close[0]}" if close else ""
 
 
 def _named(what: str, names: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -191,7 +185,7 @@ def _named(what: str, names: Sequence[str], known: Sequence[str]) -> list[str]:
     wanted = [names] if isinstance(names, str) else list(names)
     for name in wanted:
         if name not in known:
-            raise LabError(f"{what}: unknown name {name!r}{_hint(name, known)}; use some of: {' '.join(known)}")
+            raise LabError(f"{what}: unknown name {name!r}{near(name, known)}; use some of: {' '.join(known)}")
     return [name for name in known if name in wanted]
 
 
@@ -202,7 +196,7 @@ def _host(state: Mapping[str, Any]) -> Host:
     elif preset in PRESETS:
         host = PRESETS[preset].host
     else:
-        raise LabError(f"preset: unknown name {preset!r}{_hint(preset, PRESETS)}; use one of: {' '.join(PRESETS)}")
+        raise LabError(f"preset: unknown name {preset!r}{near(preset, PRESETS)}; use one of: {' '.join(PRESETS)}")
     return replace(host, cmdline=str(state.get("cmdline") or ""), ept=bool(state.get("ept", True)))
 
 

@@ -1,9 +1,12 @@
-"""A still picture of EntryExplorer: for each era its verdict, what happened on the way, and what boot selects."""
+"""Still pictures of EntryExplorer: each era's verdict, what happened, what boot selects; and the way, drawn."""
 
-from vmenter.views.drawings.diagram import Diagram
+from collections.abc import Iterator, Mapping
+
+from vmenter.views.drawings.diagram import Diagram, Mark, mark
 from vmenter.views.drawings.still import Sheet
 from vmenter.views.view import Frame, twin
 
+WIDE = 104  # characters of fixed width in a line
 KINDS = {"V": "good", "F": "good", "E": "here", "D": "mark"}
 
 
@@ -11,11 +14,19 @@ def picture(shown: Frame) -> Diagram:
     """Draw a frame."""
     sheet = Sheet()
     for line in shown["head"]:
-        sheet.line(line, "soft code")
+        sheet.lines(line, "soft code", width=WIDE)
     for one in shown["sides"]:
         sheet.gap()
         _side(sheet, one)
     return sheet.picture("One VM-Enter", twin(shown))
+
+
+def ways(shown: Frame, drawings: Mapping[str, str]) -> Iterator[tuple[str, Diagram]]:
+    """Yield (era, its code with the way that ran) for each side of a frame that has the panel `flow`."""
+    for one in shown["sides"]:
+        if flow := one.get("flow"):
+            marks = {key: Mark(each.get("class", ""), each.get("text")) for key, each in flow["marks"].items()}
+            yield one["era"], Diagram(mark(drawings[one["era"]], marks), "\n".join(flow["text"]))
 
 
 def _side(sheet: Sheet, one: Frame) -> None:

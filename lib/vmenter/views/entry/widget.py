@@ -12,7 +12,7 @@ from vmenter.kernels.booted_record import booted_enter
 from vmenter.story.history import Era
 from vmenter.views.drawings.diagram import Diagram
 from vmenter.views.entry.frame import SHOW, drawings, frame, sent, state_of
-from vmenter.views.entry.still import picture
+from vmenter.views.entry.still import picture, ways
 from vmenter.views.view import Frame, View, module, read
 
 
@@ -85,6 +85,13 @@ class EntryExplorer(View):
 
     def _picture(self) -> Diagram:
         return picture(self.frame)
+
+    def _html(self) -> str:
+        drawn = "".join(
+            f"<details open><summary>The way through the code, {era}</summary>{way.image(way.text)}</details>"
+            for era, way in ways(self.frame, self.drawings)
+        )
+        return super()._html() + drawn
 
     def _made(self, state: Mapping[str, Any]) -> Frame:
         return frame(state, self._more)

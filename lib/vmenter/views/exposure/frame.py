@@ -6,13 +6,12 @@ frame, too, as a change of state: the page draws frames, sends such changes back
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from itertools import groupby
 from math import prod
 from textwrap import wrap
 from typing import Any, NamedTuple, TypedDict
 
-from vmenter import LabError
+from vmenter import LabError, near
 from vmenter.story.exposure import SITUATIONS, Column, Count, Cut, counts
 from vmenter.story.history import ERAS, Era
 from vmenter.story.space import DEFAULT, Space
@@ -115,9 +114,7 @@ def _eras(ids: Iterable[str] | None, more: tuple[Era, ...]) -> list[Era]:
     wanted = list(ERAS) if ids is None else [str(id_) for id_ in ids]
     for id_ in wanted:
         if id_ not in known:
-            close = get_close_matches(id_, known, 1, 0.5)
-            hint = f", did you mean {close[0]}" if close else ""
-            raise LabError(f"eras: unknown name {id_!r}{hint}; use some of: {' '.join(known)}")
+            raise LabError(f"eras: unknown name {id_!r}{near(id_, known)}; use some of: {' '.join(known)}")
     found = [era for id_, era in known.items() if id_ in wanted or era in more]
     if not found:
         raise LabError(f"eras: none is left to show; use some of: {' '.join(known)}")

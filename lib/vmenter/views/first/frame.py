@@ -85,8 +85,8 @@ def _intel() -> list[Frame]:
             bare,
             "Let the guest in",
             "No cure",
-            "The host saved its registers, as it must, and let the guest in. What it saved passed through the "
-            "buffers, and lies there still.",
+            "The host saved its registers, as it must, and let the guest in: the instruction VMLAUNCH does that. "
+            "What it saved passed through the buffers, and lies there still.",
         ),
         _run(
             cured,
@@ -110,8 +110,8 @@ def _amd() -> list[Frame]:
             svm.enter(replace(host, cmdline="mitigations=off")).trace,
             "Let the guest in",
             "No cure",
-            "A Zen 3 server, which has the flaw TSA. The host saved its registers, as it must, and let the guest "
-            "in. What it saved can still be in the core's queue of stores, or in its cache.",
+            "A Zen 3 server, with the flaw TSA. The host saved its registers and let the guest in, by VMRUN. What "
+            "it saved can still be in the core's queue of stores, or in its cache.",
         ),
         _run(
             svm.enter(host).trace,

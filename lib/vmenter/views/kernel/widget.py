@@ -115,8 +115,3 @@ class KernelBrowser(Opener):
 def lab_table() -> Table:
     """Return the lab's own image, as it is browsed by default."""
     return table(from_bytes(lab_object(LAB), f"{LAB}.o"))
-
-
-def lab_frame(state: Mapping[str, Any]) -> Frame:
-    """Return the frame of a state over the lab's own image: for pages without a kernel."""
-    return frame(lab_table(), state)

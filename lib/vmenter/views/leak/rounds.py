@@ -22,7 +22,7 @@ WHY = {
     Fate.UNTOUCHED: "the host did not touch it. It lies in memory alone, and neither flaw reaches that.",
     Fate.PUSHED_OUT: "too much passed after it. The buffers are few, and later values push out earlier ones.",
     Fate.VERW: "VERW emptied the buffers after it had passed.",
-    Fate.FLUSHED: "the L1D flush emptied cache and buffers after it.",
+    Fate.FLUSHED: "the L1D flush took it out after it had passed.",
 }
 
 

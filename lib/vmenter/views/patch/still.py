@@ -21,9 +21,8 @@ def picture(shown: Frame, step: int | None) -> Diagram:
     rows = [_row(row, shown["columns"]) for row in (*now["rows"], *shown["after"])]
     sheet.table(rows)
     used = {cell["letter"] for row in now["rows"] for cell in row["cells"]}
-    sheet.line(
-        "   ".join(f"{one['letter']} {one['text']}" for one in shown["legend"] if one["letter"] in used), "soft"
-    )
+    told = (f"{one['letter']}: {one['text']}" for one in shown["legend"] if one["letter"] in used)
+    sheet.lines("; ".join(told), "soft")
     if index == len(steps) - 1:
         sheet.lines(shown["verdict"], "title")
     return sheet.picture(f"Patch bench: {shown['title']}", twin(shown, step))
