@@ -11,9 +11,13 @@ JOBS   ?= 2
 KERNELS ?= $(VMENTER_KERNELS)
 LEARNERS ?= 3
 FUZZ   ?= 10000
+PORT   ?= 8000
+TAB_PINS := $(PY) -m uv pip compile --quiet --upgrade --no-annotate --no-emit-index-url --generate-hashes \
+	--custom-compile-command 'make pins'
+TAB_UNUSED := jedi parso jupyterlab-widgets widgetsnbextension
 
 .PHONY: help setup tools lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images slides site \
-	format bench hooks release pins as-wasm clean
+	tab tab-serve tab-test format bench hooks release pins as-wasm clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -43,14 +47,14 @@ type: tools  ## check the types
 
 unit: tools  ## run the tests of the library, the command line and the widgets
 	@$(PY) tests/tools/js.py test
-	@$(PYTEST) -n $(JOBS) tests
+	@$(PYTEST) -n $(JOBS) --ignore tests/tab tests
 
 nbval: tools  ## run every notebook and compare each output with the one committed
 	@VMENTER_PROGRESS=off VMENTER_REVEAL=1 $(PYTEST) -n $(JOBS) $(NBVAL) notebooks
 
 coverage: tools  ## run the tests that need no browser; tell which lines and branches of the library none of them reaches
 	@$(COVERAGE) erase
-	@$(COVERAGE) run -m pytest -c tests/pytest.ini --rootdir . -n $(JOBS) --ignore tests/browser tests
+	@$(COVERAGE) run -m pytest -c tests/pytest.ini --rootdir . -n $(JOBS) --ignore tests/browser --ignore tests/tab tests
 	@$(COVERAGE) combine --quiet
 	@$(COVERAGE) report --skip-covered
 
@@ -82,12 +86,21 @@ slides: setup  ## make slides with notes, handouts and the answer key, in build/
 site: setup  ## build the course as pages that need no kernel, in build/site
 	@$(PY) -m vmenter.course.site
 
+tab: tools  ## build the course as static files that run in a browser's tab, in build/tab
+	@$(PY) -m vmenter.course.tab
+
+tab-serve: setup  ## serve build/tab on this machine alone, at PORT=8000
+	@$(PY) -m vmenter.course.tab.serve --port $(PORT)
+
+tab-test: tab  ## build the tab and test all of it in a real browser: notebooks, exercises, views, offline, updates
+	@$(PYTEST) tests/tab
+
 format: tools  ## put the code into the house's form
 	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests .hub .ci
 	@$(RUFF) format $(CONFIG) lib tests .hub .ci
 	@$(PY) tests/tools/js.py format
 
-bench: tools  ## measure: loading, patching, VM-Enters a second, the audit, click to paint, the site
+bench: tools  ## measure: loading, patching, VM-Enters a second, the audit, click to paint, the site, the tab
 	@$(PY) tests/bench.py
 	@echo
 	@$(PY) tests/bench_machine.py
@@ -99,6 +112,10 @@ bench: tools  ## measure: loading, patching, VM-Enters a second, the audit, clic
 	@$(PY) tests/bench_views.py
 	@echo
 	@$(PY) tests/bench_site.py
+	@echo
+	@$(PY) tests/bench_tab.py
+	@echo
+	@$(PY) tests/bench_visitors.py
 
 hooks: tools  ## check every commit before it is made (pre-commit, with the tools of .venv)
 	@$(PY) -m pre_commit install
@@ -108,6 +125,10 @@ release: tools  ## check that all is ready for VERSION=x.y.z, and tag it with it
 
 pins: tools  ## refresh the pins of course and tests to the newest versions that fit lib/pyproject.toml
 	@$(PY) tests/tools/pins.py
+	@sed "/^-e/d" requirements.txt >.venv/pins.txt
+	@$(TAB_PINS) --python-version 3.14 --python-platform wasm32-pyodide2024 --constraint .venv/pins.txt \
+		$(addprefix --no-emit-package=,$(TAB_UNUSED)) .tab/wheels.in -o .tab/wheels.txt
+	@$(TAB_PINS) --python-version 3.11 --no-deps .tab/tools.in -o .tab/tools.txt
 
 as-wasm: tools  ## build the tab's assembler anew from Debian's source (ten minutes), and compare it with the one committed
 	@$(PY) tests/tools/as_wasm.py

@@ -236,6 +236,16 @@ def test_without_a_front_end_there_are_functions_for_both():
     assert "It is: yes" in show_me("t-3").text
 
 
+def test_without_a_front_end_several_choices_are_given_as_a_list():
+    ask("t-4", ROWS)
+    told = truth("t-4", ["a", "b"])
+    with pytest.raises(LabError, match="'z' is none of the choices: a, b, c, none; for more than one give a list"):
+        guess("t-4", ["a", "z"])
+    assert guess("t-4", ["b", "a"]) is told
+    assert told.rows[0]["verdict"] == "right"
+    assert guess("t-4", "a").rows[0]["verdict"] == "near"
+
+
 def test_with_everything_revealed_the_text_is_whole_and_the_same_for_everybody(monkeypatch):
     monkeypatch.setenv("VMENTER_REVEAL", "1")
     ask("t-1", COUNT, MODE)

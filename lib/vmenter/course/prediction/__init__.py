@@ -11,7 +11,7 @@ from io import StringIO
 from typing import Any
 
 from vmenter import LabError
-from vmenter.course.prediction.questions import Question, every
+from vmenter.course.prediction.questions import BETWEEN, Question, every
 from vmenter.course.prediction.widget import ASKED, TRUTHS, Prediction
 
 
@@ -58,11 +58,14 @@ def truth(name: str, *facts: Any, show: Any = None) -> Prediction:
 
 
 def guess(name: str, *guesses: Any) -> Prediction:
-    """Keep guesses, one a question, for a front end without widgets. Returns the truth if it is there."""
+    """Keep guesses, one a question, for a front end without widgets. Returns the truth if it is there.
+
+    Where several choices may be taken, a guess is a list of them. LabError for a guess that cannot be one.
+    """
     questions = ASKED.get(name) or every().get(name)
     if questions is None or len(guesses) != len(questions):
         raise LabError(f"prediction {name}: one guess a question is needed, after predict({name!r})")
-    words = [str(one) for one in guesses]
+    words = [BETWEEN.join(map(str, one)) if isinstance(one, list | tuple | set) else str(one) for one in guesses]
     for question, word in zip(questions, words, strict=True):
         if wrong := question.refuses(word):
             raise LabError(f"prediction {name}: {wrong}")

@@ -79,8 +79,10 @@ class Question:
         if self.kind == "number" and number(guess) is None:
             return f"{guess!r} is no number"
         chosen = guess.split(BETWEEN) if self.kind == "several" else [guess]
-        if self.choices and not set(chosen) <= set(self.choices):
-            return f"{guess!r} is none of the choices: {', '.join(self.choices)}"
+        unknown = [one for one in chosen if self.choices and one not in self.choices]
+        if unknown:
+            how = "; for more than one give a list" if self.kind == "several" else ""
+            return f"{unknown[0]!r} is none of the choices: {', '.join(self.choices)}{how}"
         return None if guess else "an empty guess is none"
 
     def key(self, fact: Any) -> dict[str, Any]:

@@ -29,8 +29,12 @@ VERW nor the L1D flush.</figcaption></figure>"""
 LIGHT, DARK = "xcode", "github-dark"  # of Pygments' styles, both with enough contrast
 
 
-def build(folder: Path = OUTPUT, notebooks: Path = NOTEBOOKS) -> list[Path]:
-    """Write all files and return them, the entrance first. Raises `LabError` where there is no notebook."""
+def build(folder: Path = OUTPUT, notebooks: Path = NOTEBOOKS, tab: str = "") -> list[Path]:
+    """Write all files and return them, the entrance first. Raises `LabError` where there is no notebook.
+
+    `tab` is the address, from the pages' folder, of the tab in which the course runs (`make tab`); without one
+    "run this live" says how to get a kernel.
+    """
     found = sorted(notebooks.glob("[0-9][0-9]-*.ipynb"))
     if not found:
         raise LabError(f"{notebooks}: no notebooks here; the site is made in a checkout of the course")
@@ -44,7 +48,8 @@ def build(folder: Path = OUTPUT, notebooks: Path = NOTEBOOKS) -> list[Path]:
         }
         shown = {cell: live(id_, widget) for id_, (cell, widget) in there.items()}
         picture = HERO if path.stem == FIRST else ""
-        pages.append(notebook_page(_name(path.stem), notebook, shown, rename, picture))
+        run = f"{tab}?notebook={path.stem}" if tab else ""
+        pages.append(notebook_page(_name(path.stem), notebook, shown, rename, picture, run))
         used[pages[-1].name] = [view for view in shown.values() if view is not None]
         views |= {id_: widget for id_, (cell, widget) in there.items() if shown[cell] is not None}
     texts = [

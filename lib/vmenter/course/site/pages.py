@@ -13,7 +13,8 @@ from nbconvert.filters import Highlight2HTML, markdown2html
 from vmenter.course.site.views import WITHOUT, Live
 
 HIDDEN = {"assertion", "assert", "hide-input", "hide-cell", "remove-cell"}
-HOW = '<a href="with-a-kernel.html">With a kernel</a>'
+HELP = "with-a-kernel.html"
+HOW = f'<a href="{HELP}">With a kernel</a>'
 Rename = Callable[[str], str | None]  # a link's target in the notebooks → on the site; None: it is not there
 
 
@@ -25,14 +26,21 @@ class Page:
     title: str
     body: str
     sections: tuple[tuple[str, str], ...]
+    run: str = HELP  # where it runs, or where it says how to run it
 
 
 def notebook_page(
-    name: str, notebook: Any, views: Mapping[int, Live | None], rename: Rename, picture: str = ""
+    name: str,
+    notebook: Any,
+    views: Mapping[int, Live | None],
+    rename: Rename,
+    picture: str = "",
+    run: str = "",
 ) -> Page:
     """Return a notebook's page. `views` are its widgets by cell; None stands for one that needs a kernel.
 
-    `picture` is HTML to stand under the first cell's text.
+    `picture` is HTML to stand under the first cell's text; `run` the address at which the notebook runs, with a
+    query, if it has one.
     """
     parts, guessing, told = [], "", ""  # the predictions that are asked and not told yet, and told right before
     for number, cell in enumerate(notebook.cells):
@@ -43,9 +51,9 @@ def notebook_page(
         elif cell.cell_type == "code" and not _hidden(cell):
             if found := _named("truth", cell):
                 guessing, told = "", found
-            parts += _code(cell, number in views, views.get(number), guessing)
+            parts += _code(cell, number in views, views.get(number), guessing, run)
             guessing = _named("predict", cell) or guessing
-    return _page(name, "\n".join(parts))
+    return _page(name, "\n".join(parts), run or HELP)
 
 
 def _named(function: str, cell: Any) -> str:
@@ -59,12 +67,12 @@ def text_page(name: str, markdown: str, rename: Rename) -> Page:
     return _page(name, f'<div class="text">{_markdown(markdown, rename)}</div>')
 
 
-def _page(name: str, body: str) -> Page:
+def _page(name: str, body: str, run: str = HELP) -> Page:
     found = BeautifulSoup(body, "html.parser")
     heading = found.find("h1")
     sections = tuple((str(one["id"]), one.find(string=True) or "") for one in found.select(".text h2[id]"))
     title = heading.get_text().removesuffix("#").strip() if heading else name
-    return Page(name, title, body, tuple((anchor, " ".join(str(text).split())) for anchor, text in sections))
+    return Page(name, title, body, tuple((anchor, " ".join(str(text).split())) for anchor, text in sections), run)
 
 
 def _hidden(cell: Any) -> bool:
@@ -87,8 +95,11 @@ def _markdown(source: str, rename: Rename, told: str = "") -> str:
     for heading in page.select("h1[id], h2[id], h3[id], h4[id]"):
         if len(page.find_all(id=heading["id"])) > 1:  # the text has set the same mark beside it
             del heading["id"]
+    named = {re.sub(r"[^\w-]", "", str(one["id"])).lower(): str(one["id"]) for one in page.select("[id]")}
     for link in page.find_all("a", href=True):
-        if not str(link["href"]).startswith(("https://", "http://", "mailto:", "#")):
+        if str(link["href"]).startswith("#"):  # to a heading, as GitHub writes its mark
+            link["href"] = "#" + named.get(str(link["href"])[1:], str(link["href"])[1:])
+        elif not str(link["href"]).startswith(("https://", "http://", "mailto:")):
             _relink(link, "href", rename)
     for box in page.find_all("input"):  # of a task list
         box["aria-label"] = " ".join(box.parent.get_text().split()) if box.parent else "to do"
@@ -114,8 +125,15 @@ def _relink(element: Tag, attribute: str, rename: Rename) -> None:
 # --- code and outputs --------------------------------------------------------------------------------------------
 
 
-def _code(cell: Any, is_view: bool, view: Live | None, guessing: str = "") -> Iterator[str]:  # noqa: FBT001
+def _code(
+    cell: Any,
+    is_view: bool,  # noqa: FBT001
+    view: Live | None,
+    guessing: str = "",
+    run: str = "",
+) -> Iterator[str]:
     """Yield a code cell. What comes out while a prediction is `guessing` tells the truth, so it is folded."""
+    here = f'<a class="run" href="{escape(run)}&amp;cell={cell.id}">' if run else ""
     source = cell.source.strip()
     task = re.search(r"^exercise\(", source, re.MULTILINE)
     answer = re.search(r"^check\(", source, re.MULTILINE)
@@ -123,15 +141,19 @@ def _code(cell: Any, is_view: bool, view: Live | None, guessing: str = "") -> It
         yield f'<div class="code">{_highlighted(source)}</div>'
     shown = [html for output in cell.outputs if (html := _output(output, drawn=view is not None))]
     if answer:
+        where = f"{here}Answer it live</a>" if run else f"To have it checked you need a kernel: {HOW}"
         yield (
-            '<div class="needs"><p>Your answer goes here. To have it checked you need a kernel: '
-            f"{HOW}. To this beginning the checker says:</p>{''.join(shown)}</div>"
+            f'<div class="needs"><p>Your answer goes here. {where}. '
+            f"To this beginning the checker says:</p>{''.join(shown)}</div>"
         )
         return
     if view is not None:
-        shown.append(_mount(view))
+        shown.append(_mount(view, f"{here}Run it live</a>" if run else HOW))
     elif is_view:
-        shown.append(f'<div class="needs"><p>The view itself needs a kernel; here are its words: {HOW}.</p></div>')
+        where = f"{here}run it live</a>" if run else HOW
+        shown.append(
+            f'<div class="needs"><p>The view itself needs a kernel; here are its words: {where}.</p></div>'
+        )
     if guessing and shown and not task:
         summary = f"<summary>What this cell gives, folded until your guess ({guessing})</summary>"
         yield f'<details class="later" data-prediction="{guessing}">{summary}{"".join(shown)}</details>'
@@ -144,8 +166,8 @@ def _highlighted(source: str) -> str:
     return str(html).replace("<pre>", '<pre tabindex="0">', 1)
 
 
-def _mount(view: Live) -> str:
-    """Return the room for a view: the text twin, until a script puts the view there."""
+def _mount(view: Live, how: str) -> str:
+    """Return the room for a view: the text twin, until a script puts the view there. `how`: a link to the rest."""
     start = json.dumps(view.start, ensure_ascii=False, sort_keys=True).replace("<", "\\u003c")
     twin = f'<pre tabindex="0">{escape(view.text)}</pre>'
     if view.folded:
@@ -155,7 +177,7 @@ def _mount(view: Live) -> str:
         f'<script type="application/json">{start}</script>{twin}</div>'
     )
     said = WITHOUT[view.kind]
-    return f'{room}<div class="needs after"><p>{escape(said)} {HOW}.</p></div>' if said else room
+    return f'{room}<div class="needs after"><p>{escape(said)} {how}.</p></div>' if said else room
 
 
 def _output(output: Any, *, drawn: bool) -> str | None:

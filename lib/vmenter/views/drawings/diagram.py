@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from html import escape
+from math import fsum
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def text_size(text: str, size: float = FONT_SIZE, *, code: bool = False) -> tupl
     def width(line: str) -> float:
         if code:
             return CODE_WIDTH * len(line)
-        return sum(0.42 if c in NARROW else 1.0 if c in WIDE else 0.78 if c.isupper() else 0.66 for c in line)
+        return fsum(0.42 if c in NARROW else 1.0 if c in WIDE else 0.78 if c.isupper() else 0.66 for c in line)
 
     return max(width(line) for line in lines) * size, len(lines) * LINE_HEIGHT * size
 

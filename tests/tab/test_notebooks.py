@@ -1,0 +1,38 @@
+"""Every cell of every notebook gives in the tab what is committed; only `doctor`'s answer is the browser's own."""
+
+import difflib
+import json
+
+import nbformat
+import pytest
+from places import ROOT
+
+from .outputs import same, shown
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]-*.ipynb"))
+OWN = ("doctor.watch()",)  # the cell that tells what works here
+FRESH = """\
+import os
+os.environ["VMENTER_PROGRESS"], os.environ["VMENTER_REVEAL"] = "off", "1"
+get_ipython().reset(new_session=True)
+"""
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_cell_gives_what_is_committed(visit, path):
+    visit.said(FRESH)
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert len(cells) > 3
+    wrong = []
+    for cell in cells:
+        given = visit.run(cell.source)
+        if not same(path.stem, cell.id, given, cell.outputs) and not any(word in cell.source for word in OWN):
+            sides = [
+                json.dumps(shown(one), indent=1, ensure_ascii=False, sort_keys=True)
+                .replace("\\n", "\n")
+                .splitlines()
+                for one in (cell.outputs, given)
+            ]
+            lines = list(difflib.unified_diff(*sides, "committed", "in the tab", n=0, lineterm=""))
+            wrong.append("\n".join([f"{cell.id}: {cell.source[:200]}", *lines[:30]]))
+    assert not wrong, "\n\n".join(wrong)
