@@ -284,11 +284,11 @@ def test_each_that_is_kept_stands_beside_the_same_in_the_lab(name):
 
 
 def test_the_flaws_are_the_same_as_counted_in_their_guests():
-    for name, nothing in (("5.10.46, 2019's flaw", 7), ("6.12.117, the seed's flaw", 6)):
+    for name, nothing in (("5.10.46, 2019's flaw", 7), ("6.12.117, MMIO's flaw", 6)):
         assert Counter(booted_enter(name).guest)["\u2205"] == nothing
         assert len(booted_enter(name).guest) == 10
     assert "forced         the emulator lets kvm_arch_has_assigned_device" in booted_enter(
-        "6.12.117, the seed's flaw"
+        "6.12.117, MMIO's flaw"
     ).text.replace("forced                 ", "forced         ")
 
 

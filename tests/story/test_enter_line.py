@@ -53,6 +53,17 @@ def test_a_line_may_be_broken_and_stand_behind_a_prompt_and_need_name_no_era():
         line.enter()
 
 
+@pytest.mark.parametrize("comment", ["  # mine", " # that's it", " #one --era nothing"])
+def test_a_comment_is_passed_over_as_a_shell_does(comment):
+    line = "vmenter enter --era v4 --bugs mds --microcode md_clear"
+    assert read_line(line + comment) == read_line(line)
+
+
+def test_a_hash_within_a_word_or_in_quotation_marks_begins_no_comment():
+    assert read_line("vmenter enter --cmdline 'mds=off #x' --resume").host.cmdline == "mds=off #x"
+    assert read_line("vmenter enter --cmdline a#b --resume").host.cmdline == "a#b"
+
+
 def test_it_has_the_options_of_the_command():
     own = {name for action in enter_line._parser()._actions for name in action.option_strings}
     options = (one for one in cli.commands.commands["enter"].params if isinstance(one, click.Option))

@@ -25,7 +25,7 @@ KEPT = (
     ("5.10.46, 2019's flaw", "bochs-v15", 1, "5.10.46", REBUILT, "with MDS and L1TF", ""),
     ("5.10.46, flushed", "bochs-v15", 5, "5.10.46", REBUILT, "with MDS and L1TF", ""),
     ("5.10.46, never flushing", "bochs-v15", 21, "5.10.46", REBUILT, "with MDS and L1TF", ""),
-    ("6.12.117, the seed's flaw", "bochs-v12", 2, "6.12.117", DEBIAN, NO_SUCH, DEVICE),
+    ("6.12.117, MMIO's flaw", "bochs-v12", 2, "6.12.117", DEBIAN, NO_SUCH, DEVICE),
     ("6.12.117, flushed", "bochs-v12", 5, "6.12.117", DEBIAN, NO_SUCH, DEVICE),
     ("6.12.117, never flushing", "bochs-v12", 21, "6.12.117", DEBIAN, NO_SUCH, DEVICE),
     ("7.3.4, mended", "bochs-v13", 2, "7.3.4", DEBIAN, NO_SUCH, ""),

@@ -86,7 +86,7 @@ MAILS = {
         _mail("20251030175435.afooenvymwpv5c2b@desk", GUPTA, "2025-10-30"),
         _mail("20251031003040.3491385-1-seanjc@google.com", CHRISTOPHERSON, "2025-10-30"),
         _mail("20251031003040.3491385-2-seanjc@google.com", CHRISTOPHERSON, "2025-10-30"),
-        # Version 4, 4/8, the seed: the idea is Pawan Gupta's, and so is the review.
+        # Version 4, 4/8, the patch of 07: the idea is Pawan Gupta's, and so is the review.
         Cited(
             "20251031003040.3491385-5-seanjc@google.com",
             (CHRISTOPHERSON,),

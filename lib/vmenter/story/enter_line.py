@@ -5,6 +5,7 @@ False
 """
 
 import argparse
+import re
 import shlex
 from typing import Any, NamedTuple, NoReturn
 
@@ -15,6 +16,7 @@ from vmenter.story.history import Era
 from vmenter.story.promise import Reach, VCpuState
 
 LONGEST = 2_000  # characters
+_COMMENT = re.compile(r"\s#")  # a word that begins so, as a shell has it; within a word it is a letter like others
 
 
 class Line(NamedTuple):
@@ -50,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def read_line(text: Any) -> Line:
-    """Read a line as it is typed into a terminal, with a prompt or not, or broken by a backslash.
+    """Read a line as it is typed into a terminal, with a prompt or a comment or not, or broken by a backslash.
 
     Raises `LabError` for what is none.
     """
@@ -64,7 +66,7 @@ def read_line(text: Any) -> Line:
     if not line.isprintable():
         raise LabError("the line: it should be one line of text that begins with “vmenter enter”")
     try:
-        words = shlex.split(line)
+        words = shlex.split(line, comments=bool(_COMMENT.search(line)))
     except ValueError as error:
         raise LabError(f"the line: no shell would read it: {error}") from None
     if words[:2] != ["vmenter", "enter"]:
