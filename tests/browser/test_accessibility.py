@@ -73,7 +73,7 @@ VIEWS = {
             ("at the end", press("button", "5 merge"), "step 5 of 5: merge"),
             ("layered", press("radio", "layered"), "engine: layered"),
             ("open", unfold, ""),
-            ("mistaken", fill("Original code at the site", "verw foo(%rix)", "Control+Enter"), "invalid register name"),
+            ("mistaken", fill("Original code at the site", "verw foo(%rix)", "Control+Enter"), "there is no register %rix"),
         ),
         stops=20,
     ),

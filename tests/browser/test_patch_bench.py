@@ -109,7 +109,7 @@ def test_a_mistake_is_shown_in_place_and_the_kernel_lives(open_page):
     code.press("Control+Enter")
     mistake = page.locator(".vm-mistake")
     mistake.wait_for()
-    assert "replacement 2, line 2, column 10: invalid register name" in mistake.inner_text()
+    assert "replacement 2, line 2, column 10: there is no register" in mistake.inner_text()
     assert mistake.locator("pre").text_content() == "verw foo(%rix)\n         ^"
     assert code.get_attribute("aria-invalid") == "true"
     assert "Still shown: the last good state." in twin(page)
