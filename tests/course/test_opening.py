@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from awaited import awaited
 from hub.room import free_ports
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
@@ -109,7 +110,7 @@ async def typed(address, name, line, wanted):
 
 def test_a_terminal_of_jupyterlab_finds_vmenter(lab):
     name = json.loads(ask(lab, "api/terminals", {}))["name"]
-    shown = asyncio.run(typed(lab, name, "command -v vmenter; vmenter --version; echo en''d", "end"))
+    shown = awaited(typed(lab, name, "command -v vmenter; vmenter --version; echo en''d", "end"))
     assert f"{HERE}/vmenter" in shown
     assert re.search(r"vmenter \d+\.\d+", shown)
 
@@ -146,7 +147,7 @@ async def printed(address, kernel, code):
 def test_a_kernel_of_jupyterlab_finds_vmenter(lab):
     kernel = json.loads(ask(lab, "api/kernels", {"name": "python3"}))["id"]
     code = "import shutil, sys; print(shutil.which('vmenter'), sys.executable)"
-    where, python = asyncio.run(printed(lab, kernel, code)).split()
+    where, python = awaited(printed(lab, kernel, code)).split()
     assert (where, Path(python).parent) == (f"{HERE}/vmenter", Path(HERE))
 
 

@@ -1,6 +1,5 @@
 """The tab's builder, as far as it needs no building: pins, packing, Python's parts, the server. The rest: tests/tab."""
 
-import asyncio
 import gzip
 import importlib.util
 import json
@@ -9,6 +8,7 @@ import threading
 import urllib.request
 
 import pytest
+from awaited import awaited
 from places import ROOT
 
 from vmenter import LabError
@@ -101,7 +101,7 @@ def test_pip_in_a_cell_says_that_it_has_nothing_to_do(capsys):
     spec = importlib.util.spec_from_file_location("cli", ROOT / "lib/vmenter/course/tab/python/piplite/cli.py")
     cli = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(cli)
-    exec(asyncio.run(cli.get_transformed_code(["install", "numpy"])))
+    exec(awaited(cli.get_transformed_code(["install", "numpy"])))
     assert "the tab installs nothing" in capsys.readouterr().out
 
 

@@ -49,7 +49,7 @@ def test_an_era_runs_alike_in_every_state(both, era):
     eras._runs.cache_clear()
     for state in islice(states(era), 0, None, 1 if ALWAYS else 97):
         eras.run(era, state)
-    assert len(both.runs) >= (80 if ALWAYS else 5)
+    assert len(both.runs) >= (40 if ALWAYS else 5)  # what could not differ is not run again
     assert both.steps > 30 * len(both.runs)
 
 
