@@ -146,8 +146,8 @@ async def printed(address, kernel, code):
 
 def test_a_kernel_of_jupyterlab_finds_vmenter(lab):
     kernel = json.loads(ask(lab, "api/kernels", {"name": "python3"}))["id"]
-    code = "import shutil, sys; print(shutil.which('vmenter'), sys.executable)"
-    where, python = awaited(printed(lab, kernel, code)).split()
+    code = "import shutil, sys; print(shutil.which('vmenter'), sys.executable, sep='\\n')"
+    where, python = awaited(printed(lab, kernel, code)).splitlines()
     assert (where, Path(python).parent) == (f"{HERE}/vmenter", Path(HERE))
 
 
