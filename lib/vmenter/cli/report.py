@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final
 import click
 
 from vmenter import LabError
-from vmenter.cli.shared import json_lines, show
+from vmenter.cli.shared import json_lines, show, standard_input
 from vmenter.code.files import opened, read
 
 MOST_TEXT: Final = 16 << 20  # bytes of a paste or an answer
@@ -120,12 +120,7 @@ def _answer(file: str, number: str) -> dict[str, Any]:
 
 
 def _bytes(file: str, what: str) -> bytes:
-    if file != "-":
-        return read(file, MOST_TEXT, what)
-    data = sys.stdin.buffer.read(MOST_TEXT + 1)
-    if len(data) > MOST_TEXT:
-        raise LabError(f"standard input: more than {MOST_TEXT:,} bytes; no {what} is that long")
-    return data
+    return standard_input(MOST_TEXT, what) if file == "-" else read(file, MOST_TEXT, what)
 
 
 def _text(name: str, data: bytes) -> dict[str, Any]:

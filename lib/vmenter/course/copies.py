@@ -9,7 +9,7 @@ stands as a hash in `.vmenter-copies.json`, in the folder itself.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from itertools import count
@@ -82,10 +82,11 @@ def derived(course: Path, language: str = OWN) -> Iterator[tuple[str, bytes]]:
     """Yield what belongs into a learner's folder: (path in it, content). `LabError` if there is no course."""
     if not (course / FIRST).is_file():
         raise LabError(f"{course}: no notebooks of the course are here; name its checkout with --course DIR")
+    language = known(language)
     for part, endings in PARTS.items():
         for file in sorted((course / part).glob("*")):
             if file.suffix in endings and file.name not in FOR_LEADERS:
-                yield f"{part}/{file.name}", _copy(file, prose(known(language), file.stem))
+                yield f"{part}/{file.name}", _copy(file, language)
 
 
 def learners_copy(notebook: dict[str, Any]) -> dict[str, Any]:
@@ -111,12 +112,13 @@ def _folded(cell: dict[str, Any]) -> dict[str, Any]:
 # --- one file ----------------------------------------------------------------------------------------------------
 
 
-def _copy(file: Path, translated: Mapping[str, str]) -> bytes:
-    """Return what a learner gets for a file of the course; `translated`: texts by the mark of the own one."""
+def _copy(file: Path, language: str) -> bytes:
+    """Return what a learner gets for a file of the course."""
     if file.suffix != ".ipynb":
         return file.read_bytes()
     copy = learners_copy(json.loads(file.read_text(encoding="utf-8")))
-    for cell in copy["cells"] if translated else ():
+    translated = prose(language, file.stem)
+    for cell in copy["cells"]:
         if cell["cell_type"] == "markdown" and (text := translated.get(mark("".join(cell["source"])))):
             cell["source"] = text.splitlines(keepends=True)
     return (json.dumps(copy, indent=1, ensure_ascii=False) + "\n").encode()
