@@ -29,7 +29,7 @@ def doctor(*, as_json: bool) -> int:
     "--folder", metavar="DIR", help="Where your copies are, or shall be; vmenter-lab in your home if not given."
 )
 @click.option(
-    "--course", metavar="DIR", help="The checkout of the course; the one this program stands in if not given."
+    "--course", metavar="DIR", help="The checkout of the course; this program's own if not given."
 )
 @click.option("--no-open", is_flag=True, help="Only make or update the copies.")
 @click.option("--language", metavar="NAME", help="Texts in another language, as far as there are any: de.")
@@ -41,14 +41,13 @@ def lab(
 
     Other options, such as --no-browser, go to JupyterLab.
     """
-    from vmenter.course import copies, opening  # noqa: PLC0415
+    from vmenter.course import copies, opening, place  # noqa: PLC0415
     from vmenter.course import language as languages  # noqa: PLC0415
 
     if language is not None:
         os.environ[languages.VARIABLE] = languages.known(language)  # which the notebooks' kernels inherit
     own = Path(folder) if folder else _home() / copies.FOLDER
-    place = Path(course) if course else copies.CHECKOUT
-    done = copies.update(own, place, language=languages.chosen())
+    done = copies.update(own, Path(course) if course else place.COURSE, language=languages.chosen())
     show(done.text.split("\n"))
     if not no_open:
         opening.open_lab(done.folder, jupyter)
