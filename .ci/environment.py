@@ -29,8 +29,8 @@ STAMP = "ready"  # in an environment of ours: what it was made of
 OFTEN = 10.0  # seconds between two lines of progress where a line cannot be written over
 PATIENCE = 0.2  # seconds between two looks at what pip has done
 
-# Run in an environment that is its reader's own, once it is whole: compiles what JupyterLab, a kernel and the course
-# begin with. pip would compile all that is installed; most of it is never used.
+# Run in an environment that is its reader's own, once it is whole: compiles what JupyterLab, a kernel and the
+# course begin with. pip would compile all that is installed; most of it is never used.
 BEGIN_WITH = """
 import importlib, sys
 sys.dont_write_bytecode = False
@@ -213,7 +213,7 @@ def complete(where: Path, pins: Sequence[str]) -> None:
 
 
 def install(where: Path, pins: Sequence[str], tell: Telling, *, compiled: bool = True) -> None:
-    """Let pip install `pins`, and say meanwhile what it does. Not `compiled`: each module is at its first import."""
+    """Let pip install `pins`, and say meanwhile what it does. What is not `compiled` is, at its first import."""
     options = ["--disable-pip-version-check", "--no-input", "--no-color", "--progress-bar=off"]
     options += [] if compiled else ["--no-compile"]
     every = sum(len(pinned(file)) for file in pins)
