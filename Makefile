@@ -124,7 +124,7 @@ artefacts: tab  ## pack what a release has, in build/release: course, wheel, sit
 	@$(PY) tests/tools/artefacts.py
 	@$(PYTEST) tests/release
 
-release: tools  ## check that all is ready for a release, make its artefacts, and tag it with its changelog entry
+release: tools  ## check that all is ready for a release, pack and try it, and tag it with its changelog entry
 	@$(PY) tests/tools/release.py check "$(VERSION)"
 	@$(MAKE) --no-print-directory artefacts
 	@$(PY) tests/tools/release.py tag "$(VERSION)"
