@@ -2,8 +2,26 @@
 // Without this script the page still scrolls, slide by slide.
 const slides = [...document.querySelectorAll(".slide")];
 const STEPS = { ArrowRight: 1, ArrowDown: 1, PageDown: 1, " ": 1, ArrowLeft: -1, ArrowUp: -1, PageUp: -1 };
+const GROWTH = [1.5, 1.4, 1.3, 1.2, 1.1];
 let speaker = null;
 let began = 0;
+
+// Texts, tables and code that leave room on their slide are set larger, as far as no line breaks that did not before.
+function grow(body) {
+  if (body.querySelector(".drawing, .halves") || body.closest(".roomy, .cover")) return;
+  const rows = () =>
+    [...body.querySelectorAll("pre")].map((one) =>
+      Math.round(one.scrollHeight / parseFloat(getComputedStyle(one).lineHeight)),
+    );
+  const before = rows().join();
+  for (const much of GROWTH) {
+    body.classList.add("grown");
+    body.style.setProperty("--grown", much);
+    const fits = body.scrollHeight <= body.clientHeight + 1 && body.scrollWidth <= body.clientWidth + 1;
+    if (fits && rows().join() === before) return;
+  }
+  body.classList.remove("grown");
+}
 
 function here() {
   const middle = innerHeight / 2;
@@ -71,4 +89,5 @@ function key(event) {
   tell();
 }
 
+for (const slide of slides) grow(slide.querySelector(".body"));
 addEventListener("keydown", key);
