@@ -121,7 +121,7 @@ hooks: tools  ## check every commit before it is made (pre-commit, with the tool
 	@$(PY) -m pre_commit install
 
 artefacts: tab  ## pack what a release has, in build/release: course, wheel, site, tab, slides, sources; and use each of them
-	@$(PY) tests/tools/artefacts.py
+	@cd tests && ../$(PY) -m tools.artefacts
 	@$(PYTEST) tests/release
 
 release: tools  ## check that all is ready for a release, pack and try it, and tag it with its changelog entry

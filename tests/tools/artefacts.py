@@ -1,6 +1,7 @@
 """Pack what a release hands out, in build/release: `make artefacts`. The tab must have been built (`make tab`).
 
-All that has the GNU assembler in WebAssembly in it is accompanied by that program's source.
+All that has the GNU assembler in WebAssembly in it is accompanied by that program's source. Run in tests, as the module
+tools.artefacts.
 """
 
 import os
@@ -12,8 +13,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import as_wasm  # these two stand beside this file
-from release import version
+from tools import as_wasm
+from tools.release import version
 
 from vmenter.course import site, slides, tab
 
