@@ -43,7 +43,11 @@ def test_nothing_imports_upwards_and_there_is_no_circle():
             "vmenter.patching.features -> vmenter.emulator",
         ),
         ("boot/verw.py", "from vmenter.boot import selection", "No cycles are allowed in vmenter.boot"),
-        ("course/judging/told.py", "from vmenter.course import exercises", "No cycles are allowed in vmenter.course"),
+        (
+            "course/judging/told.py",
+            "from vmenter.course import exercises",
+            "No cycles are allowed in vmenter.course",
+        ),
     ],
 )
 def test_a_planted_import_is_noticed(tmp_path, room, line, told):
