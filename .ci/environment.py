@@ -144,7 +144,7 @@ def provide(where: Path, pins: Sequence[str]) -> None:
         return
     made_of = found or {}
     lacking = [file for file in pins if made_of.get(file) != digest(file)]
-    other = bool(os.environ.get("PYTHON")) and made_of.get("python") != version()
+    other = bool(os.environ.get("PYTHON")) and (made_of.get("python") != version() or not runs_this(where))
     if not python_of(where).exists() or pins[0] in lacking or other:
         build(where, pins)
     elif lacking:
@@ -252,7 +252,7 @@ def install(where: Path, pins: Sequence[str], tell: Telling, *, compiled: bool =
         raise TroubleError(
             f"\npip could not install {' and '.join(pins)}:\n{''.join(errors)}\n"
             "Nothing that was there has been removed. pip needs the network, or a folder of wheels: "
-            "see “The room” in notebooks/INSTRUCTOR.md."
+            "see “The week before” in notebooks/INSTRUCTOR.md."
         )
 
 
@@ -294,6 +294,12 @@ def own(where: Path) -> bool:
 def python_of(where: Path) -> Path:
     """Return an environment's Python."""
     return where / "Scripts" / "python.exe" if os.name == "nt" else where / "bin" / "python"
+
+
+def runs_this(where: Path) -> bool:
+    """Tell whether an environment runs on the very Python that runs this; where links are, they tell."""
+    there = python_of(where)
+    return not there.is_symlink() or there.resolve() == Path(sys.executable).resolve()
 
 
 def name(path: Path) -> str:

@@ -173,6 +173,20 @@ def test_what_the_course_begins_with_is_there_and_is_compiled(tmp_path):
     assert list(tmp_path.rglob("begun.*.pyc"))
 
 
+def test_another_python_that_is_named_is_taken_even_one_of_the_same_version(checkout):
+    mark, python = checkout.mark(), checkout.venv / "bin" / "python"
+    assert checkout.setup() == (0, ""), "the same one"
+    other = checkout.root / "another" / "python"
+    other.parent.mkdir()
+    shutil.copy(Path(sys.executable).resolve(), other)
+    python.unlink()
+    python.symlink_to(other)
+    status, said = checkout.setup()
+    assert (status, said.splitlines()[0].startswith("Setting up .venv")) == (0, True)
+    assert checkout.mark() != mark
+    assert python.resolve() != other
+
+
 def test_a_second_time_it_does_and_says_nothing(checkout):
     mark = checkout.mark()
     assert checkout.setup(PIP_FIND_LINKS="nowhere") == (0, "")

@@ -72,10 +72,8 @@ def progress(sources: tuple[str, ...], name: str, *, line: bool, as_json: bool) 
         raise LabError("--line prints your own progress as a line; leave out files, folders and --json")
     if name and not line:
         raise LabError("--name goes with --line")
-    if line and (len(name) > room.LONGEST_NAME or "\n" in name):
-        raise LabError(f"a name here is one line of {room.LONGEST_NAME} signs at most")
     if line:
-        show([room.line(room.own().learners[0].states, name)])
+        show([room.own_line(name)])
         return 0
     if sources:
         pasted = standard_input(MAX_PASTED, "text of pasted lines") if "-" in sources else b""

@@ -126,6 +126,13 @@ def own() -> Room:
     return Room(tuple(every()), (Learner("you", _states(kept.exercises), str(kept.file)),), ())
 
 
+def own_line(name: str = "") -> str:
+    """Return one's own progress as a line to paste. `LabError` for a name that is none, or where none is kept."""
+    if len(name) > LONGEST_NAME or "\n" in name:
+        raise LabError(f"a name here is one line of {LONGEST_NAME} signs at most")
+    return line(own().learners[0].states, name)
+
+
 # --- files -------------------------------------------------------------------------------------------------------
 
 
