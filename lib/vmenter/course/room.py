@@ -278,10 +278,14 @@ def _sum(done: str) -> str:
 
 
 def _name(before: str) -> str:
-    """Return who pasted a line, from what stands before it: in the same line, else in the one above."""
+    """Return who pasted a line, from what stands before it: in the same line, else in the one above.
+
+    Where the chat puts one name there and the learner another, it is the learner's: the nearest.
+    """
     *above, same = before.rsplit("\n", 2)[-2:]
     for part in (same, *above):
         name = _AROUND.sub("", _AROUND.sub("", part[-200:])).strip(" \t\r:–—-,|<>`*")
+        name = re.split(r"[:>]\s+", name)[-1]
         if name and not _LOOKS_LIKE.search(name):
             return name[:LONGEST_NAME]
     return ""
