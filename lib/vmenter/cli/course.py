@@ -28,9 +28,7 @@ def doctor(*, as_json: bool) -> int:
 @click.option(
     "--folder", metavar="DIR", help="Where your copies are, or shall be; vmenter-lab in your home if not given."
 )
-@click.option(
-    "--course", metavar="DIR", help="The checkout of the course; this program's own if not given."
-)
+@click.option("--course", metavar="DIR", help="The checkout of the course; this program's own if not given.")
 @click.option("--no-open", is_flag=True, help="Only make or update the copies.")
 @click.option("--language", metavar="NAME", help="Texts in another language, as far as there are any: de.")
 @click.argument("jupyter", nargs=-1, type=click.UNPROCESSED)
