@@ -1,28 +1,15 @@
 """Text in an output, for viewers that know none of the course's style sheets: nbconvert, VS Code, GitHub.
 
-GitHub takes out every style. What must read well there needs lines of its own and a `<pre>` that is not too wide.
+GitHub takes out styles altogether, and there a line of `<pre>` is as wide as it is. So a long line gets breaks that
+its own style hides: they show where no style is left.
 """
 
 from html import escape
-from textwrap import wrap
 
 WIDTH = 96  # characters: as many as GitHub's column has
 TEXT = "font-family:monospace;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere"
-
-
-def narrow(text: str, width: int = WIDTH) -> str:
-    """Return a text whose lines have at most `width` characters, words longer than that apart.
-
-    What is broken goes on two characters further in, so that a list's next line can be told from it.
-    """
-    return "\n".join(part for line in text.split("\n") for part in _narrow(line, width))
-
-
-def _narrow(line: str, width: int) -> list[str]:
-    if len(line) <= width:
-        return [line]
-    inner = " " * (len(line) - len(line.lstrip()) + 2)
-    return wrap(line, width, subsequent_indent=inner, break_long_words=False, break_on_hyphens=False)
+HIDDEN = '<span style="display:none">\n{}</span>'
+FURTHER = 2  # characters that a line goes on further in, so that a list's next line can be told from it
 
 
 def pre(text: str, style: str = "") -> str:
@@ -30,6 +17,33 @@ def pre(text: str, style: str = "") -> str:
     return f'<pre style="{TEXT}{style}">{escape(text)}</pre>'
 
 
-def lines(html: str) -> str:
+def narrow(text: str, style: str = "") -> str:
+    """Return the HTML of a text in fixed width that has lines of at most `WIDTH` characters where styles are lost."""
+    lines = "\n".join(map(_broken, text.split("\n")))
+    return f'<pre style="{TEXT}{style}">{lines}</pre>'
+
+
+def breaks(line: str, width: int = WIDTH) -> list[int]:
+    """Return the places of the blanks before which a line is to be broken; a word longer than that stays whole."""
+    words = line.lstrip()
+    indent = len(line) - len(words)
+    found, start, room = [], indent, width - indent  # the first line has its indent before it
+    while room > 0 and len(line) - start > room:
+        cut = line.rfind(" ", start + 1, start + room + 1)
+        cut = line.find(" ", start + room) if cut < 0 else cut
+        if cut < 0:
+            break
+        found.append(cut)
+        start, room = cut, width - indent - FURTHER + 1
+    return found
+
+
+def _broken(line: str) -> str:
+    cuts = [0, *breaks(line), len(line)]
+    between = HIDDEN.format(" " * (len(line) - len(line.lstrip()) + FURTHER - 1))
+    return between.join(escape(line[a:b]) for a, b in zip(cuts, cuts[1:], strict=False))
+
+
+def rows(html: str) -> str:
     """Return escaped text with its line ends as elements, and with blanks that stay where they stand in rows."""
     return html.replace("\n", "<br>").replace("  ", "&nbsp; ")

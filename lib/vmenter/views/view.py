@@ -15,7 +15,7 @@ import traitlets
 
 from vmenter import LabError
 from vmenter.views.drawings.diagram import Diagram
-from vmenter.views.static import narrow, pre
+from vmenter.views.static import narrow
 
 HERE = Path(__file__).parents[1]
 EXPORT = re.compile(r"^export (?=(?:function|const|class) (\w+))", re.MULTILINE)
@@ -98,7 +98,7 @@ class Twin(anywidget.AnyWidget):
 
     def _html(self) -> str:
         """Return what viewers without widgets show: a still picture, if there is one, and the text twin."""
-        text = pre(narrow(repr(self)))
+        text = narrow(repr(self))
         if (still := self._picture()) is None:
             return text
         return f"{still.image(self.named)}<details><summary>As text</summary>{text}</details>"

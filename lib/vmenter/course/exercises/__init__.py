@@ -23,7 +23,7 @@ from vmenter.course import language, progress
 from vmenter.course.judging.limited import text_of
 from vmenter.course.judging.plain import plain, type_name
 from vmenter.course.judging.variants import AFTER_A_CALL
-from vmenter.views.static import lines, narrow, pre
+from vmenter.views.static import narrow, pre, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ class Feedback:
         colour = "success" if self.passed else "warn"
         return (  # in <pre>, dollar signs stay what they are: elsewhere two of them make a formula
             f'<div role="status" style="border-left:4px solid var(--jp-{colour}-color1, #555);padding:.3em .8em">'
-            f"{pre(narrow(repr(self)), ';background:none')}</div>"
+            f"{narrow(repr(self), ';background:none')}</div>"
         )
 
 
@@ -112,7 +112,7 @@ def _rich(text: str) -> str:
     """Escape text for HTML, with `code` between backquotes and *stress* between stars, line by line."""
     parts = escape(text).split("`")
     stressed = (re.sub(r"\*(\w[^*\n]*)\*", r"<em>\1</em>", part) for part in parts)
-    return lines("".join(f"<code>{parts[n]}</code>" if n % 2 else part for n, part in enumerate(stressed)))
+    return rows("".join(f"<code>{parts[n]}</code>" if n % 2 else part for n, part in enumerate(stressed)))
 
 
 def _minutes(solution: str) -> int:
