@@ -1,10 +1,11 @@
 """Text in an output, for viewers that know none of the course's style sheets: nbconvert, VS Code, GitHub.
 
-GitHub takes out styles altogether, and there a line of `<pre>` is as wide as it is. So a long line gets breaks that
-its own style hides: they show where no style is left.
+GitHub takes out styles altogether, and there a line of `<pre>` is as wide as it is. So a long line gets breaks
+that their own style hides: they show where no style is left.
 """
 
 from html import escape
+from itertools import pairwise
 
 WIDTH = 96  # characters: as many as GitHub's column has
 TEXT = "font-family:monospace;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere"
@@ -18,7 +19,7 @@ def pre(text: str, style: str = "") -> str:
 
 
 def narrow(text: str, style: str = "") -> str:
-    """Return the HTML of a text in fixed width that has lines of at most `WIDTH` characters where styles are lost."""
+    """Return a text in fixed width as HTML whose lines, where styles are lost, have at most `WIDTH` characters."""
     lines = "\n".join(map(_broken, text.split("\n")))
     return f'<pre style="{TEXT}{style}">{lines}</pre>'
 
@@ -41,7 +42,7 @@ def breaks(line: str, width: int = WIDTH) -> list[int]:
 def _broken(line: str) -> str:
     cuts = [0, *breaks(line), len(line)]
     between = HIDDEN.format(" " * (len(line) - len(line.lstrip()) + FURTHER - 1))
-    return between.join(escape(line[a:b]) for a, b in zip(cuts, cuts[1:], strict=False))
+    return between.join(escape(line[a:b]) for a, b in pairwise(cuts))
 
 
 def rows(html: str) -> str:
