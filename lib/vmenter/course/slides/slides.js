@@ -6,7 +6,8 @@ const GROWTH = [1.5, 1.4, 1.3, 1.2, 1.1];
 let speaker = null;
 let began = 0;
 
-// Texts, tables and code that leave room on their slide are set larger, as far as no line breaks that did not before.
+// Texts, tables and code that leave room on their slide are set larger, as far as no line of code breaks that did not
+// before. It is tried a little larger still: on a screen of another size letters are not of quite the same width.
 function grow(body) {
   if (body.querySelector(".drawing, .halves") || body.closest(".roomy, .cover")) return;
   const rows = () =>
@@ -14,13 +15,15 @@ function grow(body) {
       Math.round(one.scrollHeight / parseFloat(getComputedStyle(one).lineHeight)),
     );
   const before = rows().join();
-  for (const much of GROWTH) {
-    body.classList.add("grown");
+  body.classList.add("grown");
+  const fits = (much) => {
     body.style.setProperty("--grown", much);
-    const fits = body.scrollHeight <= body.clientHeight + 1 && body.scrollWidth <= body.clientWidth + 1;
-    if (fits && rows().join() === before) return;
-  }
-  body.classList.remove("grown");
+    const inside = body.scrollHeight <= body.clientHeight + 1 && body.scrollWidth <= body.clientWidth + 1;
+    return inside && rows().join() === before;
+  };
+  const most = GROWTH.find((much) => fits(much * 1.04));
+  if (most) body.style.setProperty("--grown", most);
+  else body.classList.remove("grown");
 }
 
 function here() {
