@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vmenter import LabError
 from vmenter.course import exercises, progress
-from vmenter.course.prediction import ask, guess, later, predict, show_me, truth, widget
+from vmenter.course.prediction import ask, guess, later, once_told, predict, show_me, truth, widget
 from vmenter.course.prediction.questions import answer, every, number, question
 
 COUNT = question(
@@ -285,6 +285,40 @@ def test_what_a_block_prints_comes_with_the_truth(capsys):
     told.given_up = True
     assert told.shown == {"text": "the whole\ntable"}
     assert truth("t-4", True, show="other").shown == {"text": "other"}  # noqa: FBT003
+
+
+def test_a_view_that_tells_a_truth_comes_behind_it():
+    ask("t-5", MODE)
+    wait = "(This comes with the truth of t-5: keep a guess there, then run this cell again.)"
+    assert repr(once_told("t-5", "a view")) == wait  # the truth's own cell has not run
+    told = truth("t-5", True)  # noqa: FBT003
+    assert repr(once_told("t-5", "a view")) == wait
+    told.given_up = True
+    assert once_told("t-5", "a view") == "a view"
+
+
+def test_a_view_waits_for_all_the_guesses_of_its_prediction():
+    ask("t-6", COUNT, MODE)
+    truth("t-6", 1, True)  # noqa: FBT003
+    asked = widget.Prediction("t-6", (COUNT, MODE))
+    asked.guesses = ["2", ""]
+    assert repr(once_told("t-6", "a view")).startswith("(This comes")
+    asked.guesses = ["2", "no"]
+    assert once_told("t-6", "a view") == "a view"
+
+
+def test_with_everything_revealed_no_view_waits(monkeypatch):
+    monkeypatch.setenv("VMENTER_REVEAL", "1")
+    ask("t-7", MODE)
+    truth("t-7", True)  # noqa: FBT003
+    assert once_told("t-7", "a view") == "a view"
+
+
+def test_in_words_choices_stay_apart_and_it_is_said_that_several_may_hold():
+    assert "(yes, no) …" in ask("t-8", MODE).text
+    assert "(one or more of a, b, c, none) …" in ask("t-8", ROWS).text
+    commas = question("t", {"question": "What?", "choices": {"VERW, Vulnerable": "x", "no VERW": "y"}})
+    assert "(VERW, Vulnerable; no VERW) …" in ask("t-8", commas).text
 
 
 def test_a_truth_needs_its_questions_and_one_fact_for_each():
