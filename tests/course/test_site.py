@@ -107,6 +107,17 @@ def test_a_page_shows_the_code_and_hides_what_only_asserts(site, path):
 
 
 @pytest.mark.parametrize("path", COURSE, ids=[path.stem for path in COURSE])
+def test_a_view_that_tells_a_truth_is_folded_until_the_guess(site, path):
+    main = soup(site / page_name(path)).select_one("main")
+    folded = {fold.find_previous(class_="code").get_text(): fold for fold in main.select("details.later")}
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        if found := re.search(r"^once_told\(\"([^\"]+)\"", source, re.MULTILINE):
+            (fold,) = [fold for code, fold in folded.items() if squeezed(code) == squeezed(source)]
+            assert fold["data-prediction"] == found[1]
+
+
+@pytest.mark.parametrize("path", COURSE, ids=[path.stem for path in COURSE])
 def test_exercises_bring_task_hints_and_solution_and_say_that_checking_needs_a_kernel(site, path):
     text = path.read_text(encoding="utf-8")
     page = soup(site / page_name(path)).select_one("main")
