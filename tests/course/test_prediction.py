@@ -314,13 +314,6 @@ def test_with_everything_revealed_no_view_waits(monkeypatch):
     assert once_told("t-7", "a view") == "a view"
 
 
-def test_in_words_choices_stay_apart_and_it_is_said_that_several_may_hold():
-    assert "(yes, no) …" in ask("t-8", MODE).text
-    assert "(one or more of a, b, c, none) …" in ask("t-8", ROWS).text
-    commas = question("t", {"question": "What?", "choices": {"VERW, Vulnerable": "x", "no VERW": "y"}})
-    assert "(VERW, Vulnerable; no VERW) …" in ask("t-8", commas).text
-
-
 def test_a_truth_needs_its_questions_and_one_fact_for_each():
     with pytest.raises(LabError, match="t-9 was not asked yet: run the cell with predict"):
         truth("t-9", 1)
@@ -358,3 +351,17 @@ def test_what_is_said_of_mds_off_leaves_its_reason_to_the_exercise_behind_it():
         assert flaw in right
         assert flaw not in said
     assert not re.search(r"asks? for|one VERW|[Aa]nother flaw", said)
+
+
+@pytest.mark.parametrize(
+    ("more", "shown"),
+    [
+        ({"choices": {"a": "", "b": ""}}, "? (a, b) …"),
+        ({"choices": {"a, b": "", "c": ""}}, "? (a, b; c) …"),
+        ({"choices": {"a": "", "b": ""}, "several": True}, "? (all that hold: a, b) …"),
+        ({"number": "bytes"}, "? …"),
+    ],
+)
+def test_the_twin_tells_choices_apart_and_that_several_may_hold(more, shown):
+    asked = question("t", {"question": "?", **more})
+    assert repr(widget.Prediction("99-t", [asked])).splitlines()[1].strip() == shown

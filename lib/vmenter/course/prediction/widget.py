@@ -102,8 +102,8 @@ class Prediction(Twin):
 
     def _twin(self, rows: Sequence[Mapping[str, str]], shown: Mapping[str, str]) -> str:
         if not self.tells:
-            asked = [f"  {one['text']}{_choices(one)} …" for one in self.questions]
-            return "\n".join([f"Predict {self.name}: choose or write a guess before you go on", *asked])
+            asked = (f"  {one['text']}{_choices(one)} …" for one in self.questions)
+            return "\n".join((f"Predict {self.name}: choose or write a guess before you go on", *asked))
         lines = [f"Prediction {self.name}: the truth beside your guess"]
         for question, key, row in zip(self.questions, self.answers, rows, strict=True):
             because = " ".join(filter(None, (right(key), key["because"])))
@@ -128,12 +128,12 @@ _MEMORY: dict[str, str] = {}  # for as long as the kernel runs, where no file ke
 
 
 def _choices(asked: Mapping[str, Any]) -> str:
-    """Return the choices of a question in words; a comma stands between them where none has one of its own."""
-    choices: Sequence[str] = asked["choices"]
-    if not choices:
+    """Return what may be chosen, in brackets; a choice may have a comma of its own."""
+    if not asked["choices"]:
         return ""
-    between = BETWEEN if any("," in one for one in choices) else ", "
-    return f" ({'one or more of ' if asked['kind'] == 'several' else ''}{between.join(choices)})"
+    between = BETWEEN if any("," in choice for choice in asked["choices"]) else ", "
+    many = "all that hold: " if asked["kind"] == "several" else ""
+    return f" ({many}{between.join(asked['choices'])})"
 
 
 def revealed() -> bool:
