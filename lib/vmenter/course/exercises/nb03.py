@@ -81,6 +81,7 @@ def _wrong_order(ran: Mapping[tuple[int, str], Trace], wish: str) -> str | None:
     inverted = len(differ) == len(ran)
     jump = next((one for one in reversed(trace.instructions) if _is_conditional(one)), None)
     if inverted and jump:
+        here = next(f"Run flags {flags:#x}, {state}: {way(one)}" for (flags, state), one in differ if flags & BIT)
         name = f"{NAMES.get(jump.mnemonic, jump.mnemonic)} {trace.image.label(jump.branch_target or 0)}"
         return f"{name} lets a vCPU that reaches MMIO pass without VERW: is it inverted? {here}"
     what = f"{_asks(trace)} looks at" if _asks(trace) else "VERW runs by"
@@ -99,9 +100,9 @@ def _asks(trace: Trace) -> str | None:
 
 REASONS = {
     "a": """no. The early engine has the same rule, the last match wins: it writes each match over the one
-        before. Try it in the widget with both features on.""",
+        before. With CLEAR_CPU_BUF_VM a VERW stands there that nothing asks for. Try it in the widget.""",
     "b": """no. A site may hold up to 254 bytes in every generation, and the padding is made by the macro, not
-        by the engine. Seventeen bytes are no trouble.""",
+        by the engine. Seventeen bytes are no trouble. Is there a vCPU that comes to no VERW?""",
     "d": """no. The JZ stays inside the replacement, so its displacement is right wherever the replacement is
         copied to; the early engine leaves it alone, and that is right. Look at the other operand.""",
 }

@@ -86,7 +86,7 @@ def _intel() -> list[Frame]:
             "Let the guest in",
             "No cure",
             "The host saved its registers, as it must, and let the guest in: the instruction VMLAUNCH does that. "
-            "What it saved passed through the buffers, and lies there still.",
+            "What it saved passed through buffers, small memories inside the CPU, and lies there still.",
         ),
         _run(
             cured,

@@ -47,6 +47,11 @@ def count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
+def written(entries: int) -> str:
+    """Return how many entries were written: what is merged afterwards is not counted."""
+    return f"{entries or 'no'} entr{'y' if entries < 2 else 'ies'} written"
+
+
 def place(bench: Bench, address: int) -> str:
     """Name an address for a reader: a byte of the site, a replacement, a symbol, or the bare number."""
     site, image = bench.site, bench.image
