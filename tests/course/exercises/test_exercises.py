@@ -129,8 +129,7 @@ def test_a_wrong_verw_runs_under_the_early_engine_where_03_2_says_so(features, r
     wrong = {
         any(step.is_clear and step.rip_target != selector for step in way)
         for way in paths.ways(patched, start)
-        if not any(step.mnemonic in ("je", "jz") for step in way)
-        or any(step.is_clear for step in way) == reaches
+        if not any(step.mnemonic in ("je", "jz") for step in way) or any(step.is_clear for step in way) == reaches
     }
     assert wrong == {"VM" in features or ("MMIO" in features and reaches)}
     assert check("03-2", "c").passed
@@ -138,7 +137,9 @@ def test_a_wrong_verw_runs_under_the_early_engine_where_03_2_says_so(features, r
 
 def test_an_inverted_jump_is_shown_with_a_vcpu_that_it_lets_pass():
     said = check("03-1", cell(TASKS["03-1"].solution.replace("jz .L", "jnz .L"))).message
-    flags = int(re.search(r"lets a vCPU that reaches MMIO pass without VERW.*Run flags (0x[0-9a-f]+)", said)[1], 16)
+    flags = int(
+        re.search(r"lets a vCPU that reaches MMIO pass without VERW.*Run flags (0x[0-9a-f]+)", said)[1], 16
+    )
     assert flags & 4
     assert "verw" not in said.partition("Run flags")[2]
 

@@ -102,10 +102,8 @@ class Prediction(Twin):
 
     def _twin(self, rows: Sequence[Mapping[str, str]], shown: Mapping[str, str]) -> str:
         if not self.tells:
-            lines = [f"Predict {self.name}: choose or write a guess before you go on"]
-            for one in self.questions:
-                lines.append(f"  {one['text']}{_choices(one)} …")
-            return "\n".join(lines)
+            asked = (f"  {one['text']}{_choices(one)} …" for one in self.questions)
+            return "\n".join((f"Predict {self.name}: choose or write a guess before you go on", *asked))
         lines = [f"Prediction {self.name}: the truth beside your guess"]
         for question, key, row in zip(self.questions, self.answers, rows, strict=True):
             because = " ".join(filter(None, (right(key), key["because"])))
