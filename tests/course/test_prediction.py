@@ -324,17 +324,3 @@ def test_what_is_said_of_mds_off_leaves_its_reason_to_the_exercise_behind_it():
         assert flaw in right
         assert flaw not in said
     assert not re.search(r"asks? for|one VERW|[Aa]nother flaw", said)
-
-
-@pytest.mark.parametrize(
-    ("more", "shown"),
-    [
-        ({"choices": {"a": "", "b": ""}}, "? (a, b) …"),
-        ({"choices": {"a, b": "", "c": ""}}, "? (a, b; c) …"),
-        ({"choices": {"a": "", "b": ""}, "several": True}, "? (all that hold: a, b) …"),
-        ({"number": "bytes"}, "? …"),
-    ],
-)
-def test_the_twin_tells_choices_apart_and_that_several_may_hold(more, shown):
-    asked = question("t", {"question": "?", **more})
-    assert repr(widget.Prediction("99-t", [asked])).splitlines()[1].strip() == shown
