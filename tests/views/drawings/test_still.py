@@ -13,7 +13,7 @@ from vmenter.views.host.widget import HostView
 from vmenter.views.kernel.widget import KernelBrowser
 from vmenter.views.patch.bench import SAMPLES
 from vmenter.views.patch.widget import PatchBench
-from vmenter.views.view import TEXT
+from vmenter.views.static import TEXT
 
 VIEWS = {
     "explorer": (EntryExplorer, ("BROKEN", "no clear", "VM-Enter: VMLAUNCH", "KVM's L1D flush")),
