@@ -196,7 +196,10 @@ def test_what_tells_too_early_is_found_out(rule, cells, words):
         (giveaway.told_numbers, [("markdown", "<details>31</details> 131, 31.5, v31"), ("code", "31")]),
         (giveaway.open_prose, [("code", 'truth("05-a", x)'), ("markdown", "<details>One")]),
         (giveaway.open_prose, [("code", 'truth("05-a", x)'), ("markdown", "## 3. Next")]),
-        (giveaway.views_behind, [("code", VIEW), ("code", 'truth("05-a", x)'), ("code", 'once_told("05-a", Map())')]),
+        (
+            giveaway.views_behind,
+            [("code", VIEW), ("code", 'truth("05-a", x)'), ("code", 'once_told("05-a", Map())')],
+        ),
         (giveaway.views_behind, [("code", 'truth("05-a", x)'), ("markdown", "## 3. Next"), ("code", VIEW)]),
         (
             giveaway.views_behind,
