@@ -1,15 +1,38 @@
 """`python -m vmenter.course.site [--tab ADDRESS] [FOLDER]`: build the site, in build/site if none is given."""
 
 import argparse
+import sys
 from pathlib import Path
 
+import click
+
+from vmenter import LabError
 from vmenter.course.site.build import OUTPUT, build
 
-if __name__ == "__main__":
+STEPS = 100  # of the bar
+
+
+def main() -> None:
+    """Build the site, and show how far it is: a bar on a terminal, else a line for each step."""
     parser = argparse.ArgumentParser(prog="make site")
     parser.add_argument("folder", type=Path, nargs="?", default=OUTPUT)
     parser.add_argument("--tab", default="", help="where the tab is (make tab), from the pages' folder: ../tab/")
     chosen = parser.parse_args()
-    made = build(chosen.folder, tab=chosen.tab)
+    with click.progressbar(length=STEPS, width=24, file=sys.stderr, show_eta=False) as bar:
+
+        def tell(what: str, done: float) -> None:
+            bar.label = f"{what:<36}"
+            bar.update(round(done * STEPS) - bar.pos)
+            bar.render_progress()
+
+        made = build(chosen.folder, tab=chosen.tab, tell=tell)
+        tell("done", 1)
     size = sum(path.stat().st_size for path in made) / 1e6
     print(f"{len(made)} files, {size:.1f} MB; open {made[0]}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LabError as error:
+        sys.exit(f"make site: {error}")
