@@ -18,9 +18,11 @@ from site_built import ALL_VIEWS, CELLS, NOTEBOOKS, notebook
 from vmenter import LabError
 from vmenter.course.exercises import every
 from vmenter.course.site import build
-from vmenter.course.site.pages import HIDDEN, text_page
+from vmenter.course.site.pages import HELP, HIDDEN, text_page
 from vmenter.course.site.run import widgets
+from vmenter.course.site.search import LEADERS
 from vmenter.course.site.store import Store, key, packed
+from vmenter.course.site.wording import LEFTOVERS, WHERE, WORDS, reworded
 
 LIMIT = 15e6  # bytes
 COURSE = sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
@@ -94,6 +96,7 @@ def test_it_is_small(site, report):
     size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
     report(f"site: {size / 1e6:.1f} MB, built in {(site.parent / 'seconds').read_text()} s")
     assert size <= LIMIT
+    assert f"a folder of pages ({size / 1e6:.0f} MB)" in (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", COURSE, ids=[path.stem for path in COURSE])
@@ -129,6 +132,36 @@ def test_what_lives_only_with_a_kernel_says_so(site):
     ]
     assert said.a["href"] == "with-a-kernel.html"
     assert said.find_previous_sibling().get_text() == "a twin"
+
+
+def said(path):
+    """Return a page's text as a reader sees it; scripts are none."""
+    page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    for script in page.select("script"):
+        script.decompose()
+    return " ".join(page.get_text(" ").split())
+
+
+def test_no_page_for_learners_speaks_of_a_desktop(site):
+    for path in site.glob("*.html"):
+        if path.name not in (HELP, *LEADERS):
+            found = [words for words in LEFTOVERS if words in said(path)]
+            assert not found, f"{path.name}: {found}; the pages' own words stand in course/site/wording.py"
+
+
+def test_every_wording_of_the_pages_is_needed(site):
+    texts = [
+        " ".join(path.read_text(encoding="utf-8").replace("\\n", " ").split())
+        for path in (*COURSE, *NOTEBOOKS.glob("*.md"))
+    ]
+    for words in WORDS:
+        lines = " ".join(re.sub(r'",\s*"', "", text) for text in texts)
+        assert words in lines, f"no notebook says so any more: {words!r}"
+
+
+def test_a_line_that_is_broken_is_reworded_too():
+    assert reworded("Look, in a\nterminal, or\n  in a terminal.") == f"Look, {WHERE}, or\n  {WHERE}."
+    assert reworded("terminal fault") == "terminal fault"
 
 
 def test_no_volatile_text(site):

@@ -84,7 +84,9 @@ const vmSite = {
       save_changes() {
         const names = [...asked];
         asked.clear();
-        for (const name of names) take(answer(name, values[name], values));
+        for (const name of names) {
+          take(name === "asked" ? { answered: values.asked } : answer(name, values[name], values));
+        }
       },
       on: (event, hear) => hearers.set(event, [...(hearers.get(event) ?? []), hear]),
       off: (event, hear) =>
@@ -190,8 +192,12 @@ const vmSite = {
     },
     async ExposureMap({ state, book = "" }) {
       const made = await content("ExposureMap");
-      return withExplorer(state, made, ({ eras, split, narrowed, cell }) =>
-        unpacked(made.frames[JSON.stringify([book, eras ?? null, split, narrowed, cell ?? null])], made.store),
+      return withExplorer(
+        state,
+        made,
+        ({ eras, split, narrowed, cell }) =>
+          unpacked(made.frames[JSON.stringify([book, eras ?? null, split, narrowed, cell ?? null])], made.store),
+        (frame) => frame.detail.explorer,
       );
     },
     async Prediction({ name, questions, tells, answers, show }) {
@@ -269,6 +275,7 @@ const vmSite = {
   async function withExplorer(state, { about, refused }, find, followed) {
     const made = await content("EntryExplorer");
     const next = follow(find, refused);
+    const known = explorerFrames(made);
     const model = makeModel({ state, inner: null, opened: {}, ...next(state, {}) }, answer, ({ open }, all) =>
       open ? opened(open, all) : SHUT,
     );
@@ -277,11 +284,11 @@ const vmSite = {
       const changes = next(value, all.frame);
       if (!all.inner || !followed || changes.frame.mistake) return changes;
       const asked = followed(changes.frame);
-      return { ...changes, ...(asked ? opened(asked, all) : SHUT) };
+      return { ...changes, ...(asked && known(asked) ? opened(asked, all) : SHUT) };
     }
 
     function opened(asked, all) {
-      if (!explorerFrames(made)(asked)) return { frame: { ...all.frame, ...refused } };
+      if (!known(asked)) return { frame: { ...all.frame, ...refused } };
       const told = (inner) => ({ ...about, line: about.line + inner.get("frame").said });
       if (all.inner) {
         const inner = vmSite.models[all.inner];

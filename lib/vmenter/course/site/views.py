@@ -114,10 +114,10 @@ def _frames(
 def _module(widget: type[AnyWidget]) -> str:
     """Return a view's own module as a function's body: pages from a folder may not import modules."""
     text = str(widget._esm)  # noqa: SLF001
-    body, found, _ = text.rpartition("export default { render };")
-    if not found:
+    body, found, given = text.rpartition("export default {")
+    if not found or not given.rstrip().endswith("};"):
         raise ValueError(f"{widget.__name__}: its module does not end in `export default {{ render }};`")
-    return f"{body}return {{ render }};"
+    return f"{body}return {{{given.rstrip()}"
 
 
 def style(widgets: Iterable[AnyWidget]) -> str:

@@ -17,13 +17,16 @@ WORDS = {
     "Put the last line into a terminal": f"Run the last line {WHERE}",
     "in a terminal": WHERE,
     "In a terminal": WHERE.capitalize(),
+    "appears when you run the cell, and is never stored with the notebook": (
+        "appears where you run the notebook, and is never stored with it"
+    ),
     "shown when you run this cell": "shown where a kernel runs it",
     "Progress is not kept here: there is no place for it, or VMENTER_PROGRESS=off says so.": (
         "Progress is kept where the notebooks run. These pages keep your guesses, in this browser."
     ),
 }
 # What no page for learners may say. The page on how to get a kernel may: it speaks of desktops.
-LEFTOVERS = ("Shift+Enter", "VMENTER_", "JupyterLab", "terminal", "Run All", "when you run this cell")
+LEFTOVERS = ("Shift+Enter", "VMENTER_", "JupyterLab", "a terminal", "Run All", "run this cell", "run the cell")
 _FOUND = re.compile("|".join(re.escape(words).replace(r"\ ", r"\s+") for words in WORDS))
 
 
