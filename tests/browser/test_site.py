@@ -393,8 +393,6 @@ def test_text_can_be_read_and_the_choice_of_colours_is_kept(visit, site, keep, t
     assert page.evaluate("document.documentElement.dataset.theme") == other
 
 
-
-
 NAMELESS = """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, img")].filter(
   element => element.checkVisibility() && !(element.textContent.trim() || element.ariaLabel || element.alt
     || element.labels?.length || element.title)).map(element => element.outerHTML)"""

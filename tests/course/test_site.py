@@ -96,7 +96,9 @@ def test_it_is_small(site, report):
     size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
     report(f"site: {size / 1e6:.1f} MB, built in {(site.parent / 'seconds').read_text()} s")
     assert size <= LIMIT
-    assert f"a folder of pages ({size / 1e6:.0f} MB)" in (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+    assert f"a folder of pages ({size / 1e6:.0f} MB)" in (NOTEBOOKS.parent / "README.md").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("path", COURSE, ids=[path.stem for path in COURSE])
@@ -178,7 +180,7 @@ from pathlib import Path
 from vmenter.course.site import build
 from vmenter.course.site.frames import Explorer
 from vmenter.course.site.store import packed
-build(Path(sys.argv[1]), Path(sys.argv[2]))
+build(Path(sys.argv[1]), Path(sys.argv[2]), fresh=True)
 made = Explorer()
 made.add({"bugs": ["mds", "l1tf"], "facts": ["md_clear"], "cmdline": "", "ept": True, "show": ["flow"]})
 Path(sys.argv[1], "frames").write_text(packed(made.payload()))

@@ -17,6 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make site")
     parser.add_argument("folder", type=Path, nargs="?", default=OUTPUT)
     parser.add_argument("--tab", default="", help="where the tab is (make tab), from the pages' folder: ../tab/")
+    parser.add_argument("--fresh", action="store_true", help="run all notebooks, even if nothing has changed")
     chosen = parser.parse_args()
     with click.progressbar(length=STEPS, width=24, file=sys.stderr, show_eta=False) as bar:
 
@@ -25,7 +26,7 @@ def main() -> None:
             bar.update(round(done * STEPS) - bar.pos)
             bar.render_progress()
 
-        made = build(chosen.folder, tab=chosen.tab, tell=tell)
+        made = build(chosen.folder, tab=chosen.tab, tell=tell, fresh=chosen.fresh)
         tell("done", 1)
     size = sum(path.stat().st_size for path in made) / 1e6
     print(f"{len(made)} files, {size:.1f} MB; open {made[0]}")

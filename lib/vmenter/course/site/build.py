@@ -2,13 +2,11 @@
 
 import re
 import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from anywidget import AnyWidget  # noqa: TC002  (as everywhere here, types are imported plainly)
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pygments.formatters import HtmlFormatter
 
@@ -16,11 +14,11 @@ from vmenter import LabError
 from vmenter.course.address import COMMAND, Address, configured, version
 from vmenter.course.address_text import filled, site
 from vmenter.course.site import search
+from vmenter.course.site.made import Tell, made
 from vmenter.course.site.pages import HELP, Page, notebook_page, text_page
-from vmenter.course.site.run import widgets
 from vmenter.course.site.store import packed
 from vmenter.course.site.terms import GLOSSARY, terms
-from vmenter.course.site.views import Live, live, scripts, style
+from vmenter.course.site.views import Live
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[3]
@@ -34,8 +32,7 @@ HERO = """<figure class="hero">
 VERW nor the L1D flush.</figcaption></figure>"""
 SCRIPTS = ("site.js", "search.js", "terms.js", "wide.js")
 LICENCES = {"LICENSE": "MIT", "LICENSE-CC-BY-4.0": "CC BY 4.0"}  # files beside the pages → what they are called
-NOTEBOOKS_SHARE, FRAMES_SHARE = 0.4, 0.95  # of the work that is done, when notebooks have run and frames are made
-Tell = Callable[[str, float], None]
+MADE = 0.9  # of the work, when notebooks have run and frames are made
 LIGHT, DARK = "xcode", "github-dark"  # of Pygments' styles, both with enough contrast
 
 
@@ -45,55 +42,49 @@ def build(
     tab: str = "",
     address: Address | None = None,
     tell: Tell = lambda _what, _done: None,
+    *,
+    fresh: bool = False,
 ) -> list[Path]:
     """Write all files and return them, the entrance first. Raises `LabError` where there is no notebook.
 
     `tab` is the address, from the pages' folder, of the tab in which the course runs (`make tab`); without one it
     is where `address`, by default the checkout's, says that the course is served; and without that, "run this
-    live" says how to get a kernel. `tell` hears what is done, and which share of the work, of 1, is behind it.
+    live" says how to get a kernel. `tell` hears what is done, and which share of the work, of 1, is behind
+    it. `fresh`: notebooks run and frames are made even if that has been done and nothing has changed since.
     """
     found = sorted(notebooks.glob("[0-9][0-9]-*.ipynb"))
     if not found:
         raise LabError(f"{notebooks}: no notebooks here; the site is made in a checkout of the course")
     address = configured() if address is None else address
     tab = tab or address.homepage
-    pages, used = [], {}
-    views: dict[str, AnyWidget] = {}
     rename = partial(_rename, notebooks)
     texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(notebooks.glob("*.md"))}
     known = terms(text_page(GLOSSARY, texts["glossary"], rename).body) if "glossary" in texts else ()
-    for number, path in enumerate(found):
-        tell(f"running {path.stem}", NOTEBOOKS_SHARE * number / len(found))
+    ran = made(found, lambda what, done: tell(what, MADE * done), fresh=fresh)
+    tell("writing the pages", MADE)
+    pages, used = [], {}
+    for path in found:
         notebook: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-        there = {
-            f"view-{path.stem[:2]}-{cell}": (cell, widget) for cell, widget in widgets(notebook, path).items()
-        }
-        shown = {cell: live(id_, widget) for id_, (cell, widget) in there.items()}
+        shown = ran.shown[path.stem]
         picture = HERO if path.stem == FIRST else ""
         run = f"{tab}?notebook={path.stem}" if tab else ""
         pages.append(notebook_page(_name(path.stem), notebook, shown, rename, picture, run, known))
         used[pages[-1].name] = [view for view in shown.values() if view is not None]
-        views |= {id_: widget for id_, (cell, widget) in there.items() if shown[cell] is not None}
     kernel = (HERE / "with-a-kernel.md").read_text(encoding="utf-8")
     texts["with-a-kernel"] = filled(kernel, site(address))
     others = [
         text_page(f"{stem}.html", text, rename, () if f"{stem}.html" == GLOSSARY else known)
         for stem, text in texts.items()
     ]
-    files = {f"assets/{name}": text for name, text in scripts(views, partial(_tell_frames, tell)).items()}
-    tell("writing the pages", FRAMES_SHARE)
+    files = {f"assets/{name}": text for name, text in ran.scripts.items()}
     told = ((page.name, page.title, page.told) for page in (*pages, *others) if page.name != GLOSSARY)
     files["assets/search-index.js"] = f'vmSite.packed.search = "{packed(search.index(told, known))}";\n'
     files |= {f"assets/{name}": (HERE / name).read_text(encoding="utf-8") for name in SCRIPTS}
-    files["assets/site.css"] = _style() + style(views.values())
+    files["assets/site.css"] = _style() + ran.style
     files |= {f"{name}.txt": (ROOT / name).read_text(encoding="utf-8") for name in LICENCES}
     fill = partial(_filled, pages=pages, texts=others, address=address)
     files |= {page.name: fill(page, views=used.get(page.name, ())) for page in (*pages, *others)}
     return _written(folder, files, notebooks.parent / "images")
-
-
-def _tell_frames(tell: Tell, kind: str, done: float) -> None:
-    tell(f"making the frames of {kind}", NOTEBOOKS_SHARE + (FRAMES_SHARE - NOTEBOOKS_SHARE) * done)
 
 
 def _name(stem: str) -> str:

@@ -7,7 +7,8 @@ finds where a question is asked, never what answers it.
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from bs4 import BeautifulSoup, NavigableString, Tag
+from bs4 import BeautifulSoup, Tag
+from bs4.element import NavigableString
 
 from vmenter.course.site.terms import Term
 

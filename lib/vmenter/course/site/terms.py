@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bs4 import BeautifulSoup, NavigableString, Tag
+from bs4 import BeautifulSoup, Tag
+from bs4.element import NavigableString
 
 GLOSSARY = "glossary.html"
 # Where a term is never marked: what leads elsewhere, heads, what opens a fold, and code in lines of its own.

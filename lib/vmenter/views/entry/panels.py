@@ -11,7 +11,8 @@ from textwrap import wrap
 from typing import Any
 
 from vmenter.boot.host import Host
-from vmenter.boot.selection import Decision, Selection, select
+from vmenter.boot.options import Decision
+from vmenter.boot.selection import Selection, select
 from vmenter.emulator import buffers
 from vmenter.emulator.machine import HOST_REGISTERS
 from vmenter.emulator.memory import Owner
