@@ -18,6 +18,7 @@ from site_built import ALL_VIEWS, CELLS, NOTEBOOKS, notebook
 from vmenter import LabError
 from vmenter.course.exercises import every
 from vmenter.course.site import build
+from vmenter.course.site.__main__ import main
 from vmenter.course.site.pages import HELP, HIDDEN, text_page
 from vmenter.course.site.run import widgets
 from vmenter.course.site.search import LEADERS
@@ -201,6 +202,24 @@ def test_two_builds_are_equal(tmp_path):
         files.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
     assert len(files[0]) > 6
     assert files[0] == files[1]
+
+
+def test_make_site_says_what_it_does_and_how_far_it_is(tmp_path, capsys):
+    source = tmp_path / "notebooks"
+    source.mkdir()
+    (tmp_path / "images").symlink_to(NOTEBOOKS.parent / "images")
+    nbformat.write(notebook(CELLS[:1], "# 98 · A title"), source / f"{ALL_VIEWS}.ipynb")
+    nbformat.write(notebook(["1"], "# 00 · Start here"), source / "00-start-here.ipynb")
+    main([str(tmp_path / "out"), "--fresh"], source)
+    out, err = capsys.readouterr()
+    steps = [
+        "running 00-start-here",
+        f"running {ALL_VIEWS}",
+        "making the frames of PatchBench",
+        "writing the pages",
+    ]
+    assert [line.strip() for line in err.splitlines() if line.strip()] == [*steps, "done"]
+    assert re.fullmatch(r"\d+ files, [\d.]+ MB; open \S+index\.html\n", out)
 
 
 def test_a_folder_without_notebooks_is_refused(tmp_path):

@@ -144,7 +144,9 @@
       const links = [...list.querySelectorAll("a")];
       const at = links.indexOf(/** @type {HTMLAnchorElement} */ (document.activeElement));
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-      if (event.key === "Enter" && document.activeElement === box) links[0]?.click();
+      if (event.key === "Escape")
+        dialog.close(); // a box for searches would take it to empty itself
+      else if (event.key === "Enter" && document.activeElement === box) links[0]?.click();
       else if (step && (at >= 0 || step > 0)) {
         if (at + step < 0) box.focus();
         else links[Math.min(at + step, links.length - 1)]?.focus();
