@@ -25,7 +25,8 @@ from anywidget import AnyWidget  # noqa: TC002  (as everywhere here, types are i
 from vmenter.course.site.run import widgets
 from vmenter.course.site.views import Live, live, scripts, style
 
-LIBRARY = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+LIBRARY = HERE.parents[1]
 MOST = 4  # that are kept
 NOTEBOOKS, FRAMES = 0.4, 1.0  # shares of the work
 Tell = Callable[[str, float], None]
@@ -59,8 +60,9 @@ def folder() -> Path:
 def name_of(notebooks: Iterable[Path]) -> str:
     """Return the name of all that the result is made of."""
     digest = hashlib.sha256()
-    library = sorted(path for path in LIBRARY.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    for path in (*library, *notebooks):
+    library = (path for path in LIBRARY.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    matter = (path for path in library if path.parent != HERE or path.suffix == ".py")  # not the pages' own style
+    for path in (*sorted(matter), *notebooks):
         digest.update(f"{path.name} {path.stat().st_size}\n".encode())
         digest.update(path.read_bytes())
     packages = sorted(f"{one.name} {one.version}" for one in metadata.distributions())

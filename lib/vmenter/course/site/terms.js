@@ -11,6 +11,8 @@
   /** @type {HTMLElement | null} */
   let tip = null;
   let timer = 0;
+  let mouse = "";
+  let dismissed = ""; // where the mouse was at Escape: what comes under it without a move of its own shows nothing
   let wasShown = false; // when a finger came down: was its term's definition there?
 
   /** @param {() => void} act @param {number} after */
@@ -44,15 +46,22 @@
 
   /** @param {Event} event @returns {HTMLElement | null} */
   const termAt = (event) => (event.target instanceof Element ? event.target.closest("a.term") : null);
+  /** @param {PointerEvent} event */
+  const place = (event) => `${event.screenX} ${event.screenY}`;
   /** @param {EventTarget | null} target */
   const inside = (target) => target instanceof Node && Boolean(tip?.contains(target) || term?.contains(target));
 
   document.addEventListener("pointerover", (event) => {
     if (event.pointerType !== "mouse") return;
     const one = termAt(event);
+    if (place(event) === dismissed) return;
+    dismissed = "";
     if (one) later(() => show(one), SOON);
-    else if (inside(event.target)) clearTimeout(timer);
-    else if (tip && document.activeElement !== term) later(hide, LATE);
+    else if (inside(event.target) || !tip || document.activeElement === term) clearTimeout(timer);
+    else later(hide, LATE);
+  });
+  document.addEventListener("pointermove", (event) => {
+    mouse = place(event);
   });
   document.addEventListener("focusin", (event) => {
     const one = termAt(event);
@@ -76,6 +85,8 @@
     show(one);
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && tip) hide();
+    if (event.key !== "Escape" || !tip) return;
+    dismissed = mouse;
+    hide();
   });
 })();
