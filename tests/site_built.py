@@ -39,6 +39,8 @@ def notebook(cells, first="# 98 · Every view\n\n## Views\n\nText."):
     for cell in cells:
         output = nbformat.v4.new_output("execute_result", {"text/plain": "a twin"}, execution_count=1)
         book.cells.append(nbformat.v4.new_code_cell(cell, outputs=[output]))
+    for number, cell in enumerate(book.cells):
+        cell["id"] = f"cell-{number}"  # not by chance: what is the same notebook has the same pages
     return book
 
 

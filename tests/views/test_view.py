@@ -75,7 +75,7 @@ def test_every_view_without_a_widget_manager_is_its_text():
 @pytest.mark.parametrize(
     ("view", "change"),
     [
-        (PatchBench(), {"sample": "three_way"}),
+        (PatchBench(), {"sample": "jump_over"}),
         (EntryExplorer(), {"mmio": "assigned"}),
         (HostView(), {"sample": "mmio-only"}),
     ],
