@@ -35,7 +35,7 @@ def page(site, name):
 def open_text(site, name):
     """Return what stands on a page outside all folds, without blanks."""
     whole = page(site, name)
-    for one in whole.select(f"{FOLDS}, script, .tips, .anchor-link"):
+    for one in whole.select(f"{FOLDS}, script, .tips, .anchor-link, .hero, .output > :not(section)"):
         if not one.decomposed:
             one.decompose()
     return plain(whole.get_text())
