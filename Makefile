@@ -16,8 +16,8 @@ TAB_PINS := $(PY) -m uv pip compile --quiet --upgrade --no-annotate --no-emit-in
 	--custom-compile-command 'make pins'
 TAB_UNUSED := jedi parso jupyterlab-widgets widgetsnbextension
 
-.PHONY: help setup tools lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images slides site \
-	tab tab-serve tab-test format bench hooks release pins as-wasm clean
+.PHONY: help setup tools lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images address slides \
+	site tab tab-serve tab-test format bench hooks release pins as-wasm clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,9 @@ records: setup  ## record anew what notebooks 09 and 10 show of the real kernels
 
 images: setup  ## draw the pictures of README and notebooks anew, those that are out of date
 	@$(PY) -m vmenter.course.pictures
+
+address: setup  ## write where the course is published (ADDRESS=https://… HOMEPAGE=https://…) wherever it is told
+	@$(PY) -m vmenter.course.address_text --address "$(ADDRESS)" --homepage "$(HOMEPAGE)"
 
 slides: setup  ## make slides with notes, handouts and the answer key, in build/slides
 	@$(PY) -m vmenter.course.slides

@@ -12,7 +12,7 @@ configurations have each outcome is counted anew (`audit.parts`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -120,9 +120,17 @@ class Cut:
                 found = found.where(name, label)
         return found
 
+    @cached_property
+    def situations(self) -> tuple[tuple[str, str], ...]:
+        """What is narrowed and is no dimension of the space, but what its outcomes make of it."""
+        return tuple((name, label) for name, label in self.narrowed if name in SITUATIONS)
+
     def holds(self, seat: Seat) -> bool:
         """Tell whether an outcome is in the situations narrowed to."""
-        return all(seat.situations.get(name, label) == label for name, label in self.narrowed)
+        for name, label in self.situations:  # noqa: SIM110  (no `all`: it is asked of every outcome)
+            if seat.situations[name] != label:
+                return False
+        return True
 
 
 def _values(space: Space, name: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 // EntryExplorer in the page: draws the frames that Python makes and sends back what the reader chooses.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
 
-import { chip, drawChip, field, keepKeys, list, make, makeTail, options, say, unique } from "../common.js";
+import { chip, drawChip, field, keepKeys, list, make, makeTail, options, say, unique, waits } from "../common.js";
 import { align, drawSide, makeSide } from "./side.js";
 
 const OWN = "@own";
@@ -250,4 +250,4 @@ function render({ model, el }) {
   };
 }
 
-export default { render };
+export default { render: waits(render) };

@@ -56,9 +56,36 @@ def frame(state: Mapping[str, Any], more: Iterable[Era] = (), space: Space = DEF
 
     Raises `LabError` for names that the space or the eras have not, and for more columns than can be shown.
     """
+    return with_cell(grid(state, more, space), state, more, space)
+
+
+def with_cell(shown: Frame, state: Mapping[str, Any], more: Iterable[Era] = (), space: Space = DEFAULT) -> Frame:
+    """Return the frame of a state whose grid has been made: `shown`, with all about the cell selected."""
+    cut, split, eras = _asked(state, tuple(more), space)
+    columns = [tuple(one["key"]) for one in shown["columns"]]
+    row, column = _selected(state.get("cell"), shown["rows"], columns)
+    about = detail(eras[row], cut, split, column)
+    said = " ".join(about["said"])
+    made = {
+        **shown,
+        "cell": [eras[row].id, list(column)],
+        "detail": about,
+        "said": said + (f" {about['example']}: {about['settings']}." if about["example"] else ""),
+    }
+    return {**made, "text": list(_text(made))}
+
+
+def _asked(
+    state: Mapping[str, Any], more: tuple[Era, ...], space: Space
+) -> tuple[Cut, tuple[str, ...], list[Era]]:
+    """Return what a state asks for: the part of the space, what the columns are, the rows."""
     cut = Cut(space, tuple((str(name), str(label)) for name, label in state.get("narrowed") or ()))
-    split = _split(state.get("split") or LOOKS[0].split, cut)
-    eras = _eras(state.get("eras"), tuple(more))
+    return cut, _split(state.get("split") or LOOKS[0].split, cut), _eras(state.get("eras"), more)
+
+
+def grid(state: Mapping[str, Any], more: Iterable[Era] = (), space: Space = DEFAULT) -> Frame:
+    """Return a frame without its cell: rows, columns, and where clicks on them lead. Raises as `frame`."""
+    cut, split, eras = _asked(state, tuple(more), space)
     found = {era.id: {**counts(era, cut), **counts(era, cut, split)} for era in eras}
     columns = _columns(cut, split, found)
     rows = [
@@ -70,9 +97,7 @@ def frame(state: Mapping[str, Any], more: Iterable[Era] = (), space: Space = DEF
         }
         for era in eras
     ]
-    row, column = _selected(state.get("cell"), rows, columns)
-    about = detail(eras[row], cut, split, column)
-    shown: Frame = {
+    return {
         "space": space.name,
         "looks": [_look(look, split, cut, found) for look in LOOKS if _fits(look, space)],
         "axes": _axes(cut, split),
@@ -82,14 +107,9 @@ def frame(state: Mapping[str, Any], more: Iterable[Era] = (), space: Space = DEF
         "groups": _groups(columns, split, cut),
         "columns": [_column(one, split, cut) for one in columns],
         "rows": rows,
-        "cell": [eras[row].id, list(column)],
-        "detail": about,
         "legend": _legend(rows),
-        "said": " ".join(about["said"])
-        + (f" {about['example']}: {about['settings']}." if about["example"] else ""),
         "error": None,
     }
-    return {**shown, "text": list(_text(shown))}
 
 
 # --- what was chosen ---------------------------------------------------------------------------------------------
