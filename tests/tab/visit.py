@@ -98,11 +98,21 @@ class Visit:
 
     def open(self, path="", timeout=LOADED):
         """Go to an address of the tab's, and wait until its notebook stands there with a kernel."""
-        self.page.goto(f"{self.address}/{path}", wait_until="commit")
-        self.page.wait_for_url("**/lab/index.html**", timeout=timeout)
-        self.page.wait_for_function(KERNEL, timeout=timeout)
-        self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=timeout)
-        return self.page
+        return self._opened(self.page, path, timeout)
+
+    @contextmanager
+    def another(self, path, timeout=LOADED):
+        """Do the same in a second page, which is closed afterwards."""
+        page = self._page()
+        yield self._opened(page, path, timeout)
+        page.close()
+
+    def _opened(self, page, path, timeout):
+        page.goto(f"{self.address}/{path}", wait_until="commit")
+        page.wait_for_url("**/lab/index.html**", timeout=timeout)
+        page.wait_for_function(KERNEL, timeout=timeout)
+        page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=timeout)
+        return page
 
     def others(self):
         """Return the hosts that were asked for anything, but the tab's own."""
