@@ -19,6 +19,7 @@ KEPT = "caches.keys().then(names => names.filter(name => name.startsWith('vmente
 PATH = "jupyterapp.shell.currentWidget.context.path"
 SIZE = """([path, size]) => jupyterapp.serviceManager.contents.get(path, { content: false }).then(
   one => one.size === size, () => false)"""
+WRITTEN = "path => jupyterapp.serviceManager.contents.get(path, { content: false }).then(one => one.last_modified)"
 WAITING = "navigator.serviceWorker.getRegistration().then(one => Boolean(one.waiting))"
 
 
@@ -167,7 +168,9 @@ def test_a_readers_own_file_is_read_as_on_the_desktop_and_nothing_of_it_leaves_t
     chosen.value.set_files({"name": name, "mimeType": "application/octet-stream", "buffer": content})
     page.get_by_role("listitem", name=name).wait_for(timeout=60_000)
     page.wait_for_function(SIZE, arg=[f"notebooks/{name}", len(content)], timeout=60_000)
+    written = page.evaluate(WRITTEN, f"notebooks/{name}")
     there = known.said(code.format(name=name), seconds=240)
+    assert page.evaluate(WRITTEN, f"notebooks/{name}") == written, "reading a file writes it anew"
     (tmp_path / name).write_bytes(content)
     monkeypatch.chdir(tmp_path)
     exec(code.format(name=name), {})

@@ -17,8 +17,10 @@ if (
 }
 
 function seek() {
-  const notebook = globalThis.jupyterapp?.shell?.currentWidget?.content;
-  const at = notebook?.widgets?.findIndex?.((cell) => cell.model.id === wanted) ?? -1;
+  // A notebook of an earlier visit may stand there first; its cells have the same names.
+  const { content: notebook, context } = globalThis.jupyterapp?.shell?.currentWidget ?? {};
+  const there = context?.path === asked.get("path");
+  const at = there ? (notebook?.widgets?.findIndex?.((cell) => cell.model.id === wanted) ?? -1) : -1;
   if (at < 0) {
     setTimeout(seek, 200);
     return;
