@@ -170,7 +170,7 @@ def test_a_readers_own_file_is_read_as_on_the_desktop_and_nothing_of_it_leaves_t
     written = len(known.written)
     there = known.said(code.format(name=name), seconds=240)
     assert known.written[written:] == [], "what is only read is written back, which takes seconds"
-    known.said(f"open({name + '.txt'!r}, 'w').close()")
+    known.said(f"with open({name + '.txt'!r}, 'w') as file: file.write('x')")
     assert [path for path in known.written[written:] if path.endswith(f"{name}.txt")], "that would be seen"
     (tmp_path / name).write_bytes(content)
     monkeypatch.chdir(tmp_path)

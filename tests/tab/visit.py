@@ -93,7 +93,7 @@ class Visit:
         if request.method != "GET":
             self.sent.append(request.url)
             if "/api/drive" in request.url and '"put"' in (request.post_data or ""):
-                self.written.append(json.loads(request.post_data)["path"])
+                self.written.append(json.loads(request.post_data)["data"]["path"])
 
     def from_host(self):
         """Return the paths that reached the server since this visit began."""
