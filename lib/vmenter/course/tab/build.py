@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +18,12 @@ from pathlib import Path
 
 from vmenter.course.tab import lite, python
 from vmenter.course.tab.pack import joined
-from vmenter.course.tab.parts import COURSE, fetch
+from vmenter.course.tab.parts import COURSE, fetch, run
 
 OUTPUT = COURSE / "build" / "tab"
 WORK = COURSE / "build" / ".tab"  # what is fetched, and what lies between
 SERVED = Path(__file__).parent / "served"
+SITE = "vmenter.course.site"  # a program of its own: it takes what is printed meanwhile for its own
 WORKER, PAGES, PACK = "service-worker.js", "pages", "course-{}.bin"
 MODULES = re.compile(r"^import .*;\n|^export ", re.MULTILINE)  # the page has all of its scripts as one
 HEAD = re.compile(r'<head>(?:\s*<script id="course">.*?</script>)?', re.DOTALL)  # of JupyterLab's page
@@ -32,26 +34,19 @@ def build(folder: Path = OUTPUT, tell: Callable[[str], None] = lambda _: None) -
 
     Raises `LabError` where a part cannot be had or built.
     """
-    from vmenter.course.site import build as build_site  # noqa: PLC0415  (slow to import)
-
     parts = fetch(WORK, tell)
     whole, fresh = WORK / "whole", folder.with_name(f".{folder.name}.new")
     for old in (whole, fresh):
         shutil.rmtree(old, ignore_errors=True)
-
-    def laid() -> None:
-        tell("building JupyterLite with the learner's copies")
+    tell("building the pages of the site, and beside them JupyterLite with the learner's copies")
+    with ThreadPoolExecutor(1) as beside:
+        pages = beside.submit(run, sys.executable, "-m", SITE, "--tab", "../index.html", fresh / PAGES)
         lite.lay(whole, parts, COURSE, WORK / "lite")
         tell("compiling Python and vmenter")
         python.lay(whole / "static" / "python", parts, WORK / "python")
         tell("packing it")
         assemble(whole, fresh)
-
-    with ThreadPoolExecutor(1) as beside:  # it waits for programs most of the time
-        done = beside.submit(laid)
-        tell("building the pages of the site")
-        build_site(fresh / PAGES, tab="../index.html")
-        done.result()
+        pages.result()
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(fresh, folder)  # noqa: PTH105
     return sorted(path for path in folder.rglob("*") if path.is_file())
