@@ -96,7 +96,7 @@ tab-serve: setup  ## serve build/tab on this machine alone, at PORT=8000
 	@$(PY) -m vmenter.course.tab.serve --port $(PORT)
 
 tab-test: tab  ## build the tab and test all of it in a real browser: notebooks, exercises, views, offline, updates
-	@$(PYTEST) tests/tab
+	@$(PYTEST) -n $(JOBS) tests/tab
 
 format: tools  ## put the code into the house's form
 	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests .hub .ci

@@ -173,7 +173,7 @@ export function paint(groups, marks) {
     for (const group of same) {
       const name = `${group.dataset.base} ${mark?.class ?? ""}`.trim();
       if (group.getAttribute("class") !== name) group.setAttribute("class", name);
-      [...group.querySelectorAll("text")].forEach((text, index) => {
+      [...group.querySelectorAll("text[data-base]")].forEach((text, index) => {
         say(text, lines[index] === undefined || lines[index] === "\0" ? text.dataset.base : lines[index]);
       });
     }

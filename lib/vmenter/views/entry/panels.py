@@ -4,7 +4,7 @@ Each panel is plain data for the page, with its own lines of the text twin under
 little as it can, so that many states share it.
 """
 
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from functools import lru_cache
 from itertools import groupby
 from textwrap import wrap
@@ -99,10 +99,11 @@ def _count(number: int, what: str, plural: str = "s") -> str:
     return f"{number:,} {what}{plural if number != 1 else ''}"
 
 
-def _wrapped(first: str, text: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def _wrapped(first: str, text: str) -> tuple[str, ...]:
     """Return lines of the twin; what a no-break space holds together stays together, by a plain one."""
     lines = wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False)
-    return [line.replace("\u00a0", " ") for line in lines]
+    return tuple(line.replace("\u00a0", " ") for line in lines)
 
 
 # --- selection ---------------------------------------------------------------------------------------------
@@ -300,16 +301,24 @@ def _code_text(flow: Flow, state: flowchart.State, order: dict[str, int]) -> Ite
     width = max((len(key) for key in order), default=0)
     for key, number in order.items():
         block = flow.by_key[key]
-        code = branch_lines(flow, block, state.image) if block.branch else instruction_lines(flow, block)
-        yield from _wrapped(
-            f"  {number:>2} {key:<{width}}  ", "; ".join("\u00a0".join(one.split()) for one in code)
-        )
+        code = _held(branch_lines(flow, block, state.image)) if block.branch else _code(flow, key)
+        yield from _wrapped(f"  {number:>2} {key:<{width}}  ", code)
         for edge in flow.edges:
             if edge.tail == key:
                 taken = "taken" if (edge.tail, edge.head) in state.passed else "not taken"
                 to = f"{order[edge.head]} {edge.head}" if edge.head in order else edge.head
                 note = f", {edge.note}" if edge.note else ""
                 yield f"{'':{width + 7}}{taken}: {edge.kind} {'' if edge.kind is Kind.CALL else 'to '}{to}{note}"
+
+
+@lru_cache(maxsize=4096)
+def _code(flow: Flow, key: str) -> str:
+    """Return the instructions of a block that is no static branch: no state changes them."""
+    return _held(instruction_lines(flow, flow.by_key[key]))
+
+
+def _held(lines: Iterable[str]) -> str:
+    return "; ".join("\u00a0".join(one.split()) for one in lines)
 
 
 def _place(flow: Flow, block: Block) -> str:

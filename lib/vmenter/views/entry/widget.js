@@ -3,7 +3,7 @@
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
 
 import { chip, drawChip, field, keepKeys, list, make, makeTail, options, say, unique, waits } from "../common.js";
-import { align, drawSide, makeSide } from "./side.js";
+import { align, drawSide, makeSide, settle } from "./side.js";
 
 const OWN = "@own";
 const NONE = "@none";
@@ -172,6 +172,7 @@ function render({ model, el }) {
         drawSide(parts, one, model.get("drawings"), shows("flow"));
       },
     );
+    settle(sides);
   }
 
   const tail = makeTail();
