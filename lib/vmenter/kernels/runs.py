@@ -106,18 +106,10 @@ class Runs:
         self.names: dict[int, str] = {}  # addresses of what stubs return → in words
         self._patches: dict[Any, bytes | None] = {}
         self._images: dict[Any, Image] = {}
+        self._done: dict[Any, Run] = {}  # runs as they would be again: see `run`
         self._undefined = sorted((address, name) for name, address in image.undefined.items())
-        self._constant = frozenset(
-            page
-            for section in self.image.sections
-            if not section.writable
-            for page in range(section.address >> 4, (section.end >> 4) + 1)
-        ) - frozenset(
-            page
-            for section in self.image.sections
-            if section.writable
-            for page in range(section.address >> 4, (section.end >> 4) + 1)
-        )
+        self._named = dict(self._undefined)
+        self._constant: dict[int, bool] = {}  # by sixteen bytes
         self._machine: Recorder | None = None
         self.patched_at = {
             site.address + n: site.address for site in self.sites.values() for n in range(site.length)
@@ -128,7 +120,24 @@ class Runs:
     # --- one run ---
 
     def run(self, chosen: Chosen) -> Run:
-        """Run with these contents; all else is as it is at first: features and keys off, memory zero or itself."""
+        """Run with these contents; all else is as it is at first: features and keys off, memory zero or itself.
+
+        A run that was made is not made again: not with the same contents, and off is what all is at first.
+        """
+        known = self._known(chosen)
+        if (found := self._done.get(known)) is not None:
+            return found
+        run = self._tried(chosen)
+        self._done[self._known(chosen)] = run
+        return run
+
+    def _known(self, chosen: Chosen) -> Any:
+        """Return all that a run depends on, whatever was learned since the last one among it."""
+        contents = frozenset((what, value) for what, value in chosen.items() if value or isinstance(what, Input))
+        learned = len(self.reached), len(self.functions), len(self.pointers), tuple(self.base.items())
+        return contents, learned, tuple(self.arguments.items())
+
+    def _tried(self, chosen: Chosen) -> Run:
         run = self._once(chosen)
         for _ in range(MOST_TRIES):
             if not (
@@ -205,7 +214,13 @@ class Runs:
 
     def constant(self, address: int) -> bool:
         """Tell whether memory never changes: what of the image cannot be written, and the return address."""
-        return address >> 4 in self._constant or address >> 3 == STACK_START >> 3 or address in self.pointers
+        if address >> 3 == STACK_START >> 3 or address in self.pointers:
+            return True
+        place = address >> 4
+        if place not in self._constant:
+            here = [one.writable for one in self.image.sections if one.address >> 4 <= place <= one.end >> 4]
+            self._constant[place] = bool(here) and True not in here
+        return self._constant[place]
 
     # --- code as features and keys make it ---
 
@@ -252,7 +267,7 @@ class Runs:
 
     def _new_functions(self, run: Run) -> bool:
         """Make stubs of undefined functions that were called for the first time."""
-        called = dict(self._undefined)
+        called = self._named
         new = [
             address
             for address in dict.fromkeys(run.steps)
@@ -262,8 +277,8 @@ class Runs:
             name = called[address]
             self.functions[name] = outside.function(name, address)
             self.names |= outside.names(address + outside.ROOM, name)
-        if new:
-            self._machine = None
+        if new and self._machine is not None:
+            self._machine.take(self.functions)
         return bool(new)
 
     def _new_pointer(self, run: Run) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
+from typing import Any
 
 from vmenter import LabError
 from vmenter.code.image import Image
@@ -123,6 +124,7 @@ class Runner:
         self.sites = sites(image, stub, how)
         self.machine = machine or Recorder(image, budget=BUDGET)
         self._patched: dict[frozenset[int], Image] = {}
+        self._traces: dict[Any, Trace] = {}
         self.candidates = tuple(sorted({entry.feature for site in self.sites for entry in site.entries}))
         self.arguments, self.flags = self._convention()
 
@@ -147,9 +149,12 @@ class Runner:
 
         `host_rsp_changed`: RSP is not what the VMCS holds since the last VM-Enter, so that it is written there.
         """
-        arguments = {**self.arguments, **({self.flags: flags} if self.flags else {})}
-        trace = self._run(chosen, arguments, msrs)
-        return trace if host_rsp_changed else self._run(chosen, arguments, msrs, trace.kept_stack_pointers)
+        key = chosen, flags, tuple((msrs or {}).items()), host_rsp_changed
+        if key not in self._traces:
+            arguments = {**self.arguments, **({self.flags: flags} if self.flags else {})}
+            memory = None if host_rsp_changed else self.trace(chosen, flags, msrs).kept_stack_pointers
+            self._traces[key] = self._run(chosen, arguments, msrs, memory)
+        return self._traces[key]
 
     def _run(
         self,

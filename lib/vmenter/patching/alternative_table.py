@@ -10,6 +10,7 @@ import struct
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -99,6 +100,7 @@ class Table(NamedTuple):
     sites: tuple[Site, ...]
 
 
+@lru_cache(maxsize=2)
 def read(
     image: Image,
     how: Rules | None = None,
