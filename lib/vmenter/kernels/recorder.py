@@ -35,7 +35,7 @@ class Recorder(Machine):
     def _see(self, address: int) -> str:
         kind = super()._see(address)
         instruction = self._code[address]
-        jump = instruction.mnemonic.startswith(JUMPS) and "rcx" not in instruction.operands
+        jump = instruction.mnemonic.startswith(JUMPS)
         if kind == PLAIN and (address in self.watch or jump):
             self._kinds[address] = kind = "note"
         return kind

@@ -30,7 +30,17 @@ from vmenter.emulator.memory import (
 )
 from vmenter.emulator.trace import End, Trace
 from vmenter.kernels import outside
-from vmenter.kernels.dataflow import FLAGS, Flow, Input, Taint, family, follow
+from vmenter.kernels.dataflow import (
+    FLAGS,
+    PLACES,
+    STACK_PLACE,
+    VCPU_PLACE,
+    Flow,
+    Input,
+    Taint,
+    family,
+    follow,
+)
 from vmenter.kernels.recorder import Recorder
 from vmenter.patching import alternatives, static_keys
 from vmenter.patching.alternative_table import Rules, Site, read
@@ -201,6 +211,7 @@ class Runs:
             for name in (*REGISTERS[:-1], FLAGS)
             if name not in pointers | {"rsp", "rip"} and (name in started or name not in self.arguments)
         }
+        start |= dict.fromkeys(pointers, frozenset({VCPU_PLACE})) | {"rsp": frozenset({STACK_PLACE})}
         return Run(
             trace,
             end,
@@ -357,6 +368,8 @@ class Runs:
         """Name an input."""
         if isinstance(one.where, int):
             return self.label(one.where)
+        if one in PLACES:
+            return str(one.where)
         return f"register {one.where} at the start" if one.kind == "register" else f"{one.where.upper()}"
 
 

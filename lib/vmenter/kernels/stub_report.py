@@ -127,7 +127,7 @@ def look(
         found = StubReport(
             stub, mechanism, runs, names, others, around, others_with_verw, None, None, ways, beside, expected
         )
-        return _judged(found)
+        return _judged(found, stubs.intruders(image, stub, how))
     except LabError as error:
         said = str(error).removeprefix(f"{image.name}: ")
         return StubReport(stub, mechanism, around=around, problem=said, expected=expected)
@@ -150,8 +150,8 @@ def _expected(kernel: str | None) -> dict[str, int]:
     return {name: number for name, number in found.items() if number >= 0}
 
 
-def _judged(found: StubReport) -> StubReport:
-    """Return the report with what its ways show that the plain runs do not."""
+def _judged(found: StubReport, intruders: tuple[str, ...]) -> StubReport:
+    """Return the report with what its ways show that the plain runs do not, and who else leads into it."""
     ways, stub = found.ways, found.stub.name
     if ways is None:
         return found
@@ -160,10 +160,14 @@ def _judged(found: StubReport) -> StubReport:
     always = [one.feature for one in found.cleared if one.always]
     with_mmio = [one.feature for one in found.cleared if one.with_mmio]
     wrong = ways.wrong_entry()
-    if ways.unsure:
+    if intruders:
+        problem = f"{intruders[0]} leads into the middle of {stub}, and what runs then was not followed"
+    elif ways.unsure:
         problem = f"{stub}: {ways.unsure[0]}"
     elif wrong:
         problem = f"{stub} enters by {wrong}"
+    elif ways.disables:
+        problem = f"{stub} sets FB_CLEAR_DIS, which no known stub does: VERW clears no fill buffers then"
     elif True in ways.clears((), every) and not any(run.verw for run in found.runs if not run.features):
         problem, why = f"{stub} clears under conditions that no known kernel has", ways.why((), every)
     for number in always:
