@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from struct import pack, unpack_from
-from typing import Any
 
 from needs import kernel_file
 
@@ -145,7 +144,7 @@ def out_of_line(number: int, opcode: int, tail: str) -> Edit:
     """Let a replacement CALL or JMP to the room, where its VERW stands."""
 
     def edit(image: Image) -> dict[int, bytes]:
-        address, site, replacement, _, _, _, length = entry(image, number)
+        address, site, replacement, *_ = entry(image, number)
         place, room = address + 4 + replacement, image.symbols.extent(STUB)[0] + ROOM
         old, here = image.read(place, 7), address + site
         selector = place + 7 + int.from_bytes(old[3:], "little", signed=True)
@@ -202,6 +201,16 @@ def call_to(function: str, offset: int, name: str) -> Edit:
     return edit
 
 
+def named(section: str, size: int, offset: int) -> Edit:
+    """Let the first record of another patcher's table name a place in the stub."""
+
+    def edit(image: Image) -> dict[int, bytes]:
+        place, address = image.symbols.extent(STUB)[0] + offset, image.section(section).address
+        return {address: (place - (address if size == 4 else 0)).to_bytes(size, "little", signed=size == 4)}
+
+    return edit
+
+
 AMD = "7.3.4/kvm-amd.ko.xz"
 VERR, NOP7 = put(1, 0x00, 0x25), lambda _: bytes.fromhex("0f1f8000000000")
 in_vm = lambda change: replaced(VM_ENTRY, change)  # noqa: E731
@@ -216,7 +225,9 @@ UNSEEN = (
     Unseen("VERW of AX under VM", in_vm(lambda _: bytes.fromhex("0f00e80f1f4000")), "no", "some"),
     Unseen("VERW of a register under MMIO", in_mmio(put(9, 0x0F, 0x00, 0xEB, 0x0F, 0x1F, 0x40, 0)), "no", "some"),
     Unseen("VERW on the stack under VM", in_vm(lambda _: bytes.fromhex("0f002c24662e90")[:7]), "any", "none"),
-    Unseen("VERW of 8 bits' displacement", in_vm(lambda _: bytes.fromhex("0f006c2408") + b"\x66\x90"), "any", "none"),
+    Unseen(
+        "VERW of 8 bits' displacement", in_vm(lambda _: bytes.fromhex("0f006c2408") + b"\x66\x90"), "any", "none"
+    ),
     Unseen("VERW of another variable", elsewhere(VM_ENTRY, "x86_spec_ctrl_current"), "any", "none"),
     Unseen("a NOP in place of VERW", in_vm(NOP7), "no", "some"),
     Unseen("LSL under MMIO", in_mmio(put(9, 0x0F, 0x03, 0x05)), "no", "some"),
@@ -247,8 +258,14 @@ UNSEEN = (
     Unseen("JE into VERW", in_mmio(put(8, 3)), "no", "any"),
     Unseen("JE beyond the site", in_mmio(put(8, 0x10)), "no", "any"),
     # --- records ---
-    *(Unseen(f"VM's feature is {n}", field(VM_ENTRY, feature=n), "no", "any") for n in (686, 684, 717, 653, 691, 114)),
-    *(Unseen(f"MMIO's feature is {n}", field(MMIO_ENTRY, feature=n), "no", "any") for n in (692, 690, 723, 659, 685)),
+    *(
+        Unseen(f"VM's feature is {n}", field(VM_ENTRY, feature=n), "no", "any")
+        for n in (686, 684, 717, 653, 691, 114)
+    ),
+    *(
+        Unseen(f"MMIO's feature is {n}", field(MMIO_ENTRY, feature=n), "no", "any")
+        for n in (692, 690, 723, 659, 685)
+    ),
     Unseen("features swapped", both(field(VM_ENTRY, feature=691), field(MMIO_ENTRY, feature=685)), "no", "some"),
     Unseen("records swapped", swapped(MMIO_ENTRY, VM_ENTRY), "no", "none"),
     Unseen("VM by NOT", field(VM_ENTRY, flags=1), "no", "some"),
@@ -262,7 +279,12 @@ UNSEEN = (
     Unseen("VM's site is shorter", field(VM_ENTRY, length=7), "any", "none"),
     Unseen("VM's site begins later", moved(VM_ENTRY, 1), "no", "any"),
     Unseen("VM's site lies behind VM-Enter", moved(VM_ENTRY, 0x2E), "no", "any"),
-    Unseen("the table ends before", both(field(VM_ENTRY, feature=3 * 32 + 10), field(MMIO_ENTRY, room=0)), "no", "some"),
+    Unseen(
+        "the table ends before",
+        both(field(VM_ENTRY, feature=3 * 32 + 10), field(MMIO_ENTRY, room=0)),
+        "no",
+        "some",
+    ),
     # --- other ways through the stub ---
     Unseen("around by run flag 4", around("testl $0x10, (%rsp)", 0x85), "no", "any"),
     Unseen("around by run flag 9", around("testl $0x200, (%rsp)", 0x85), "no", "any"),
@@ -271,29 +293,67 @@ UNSEEN = (
     Unseen("around by a byte of the vCPU", around("cmpb $7, 0x19c1(%rdi)", 0x84), "no", "any"),
     Unseen("around by the clock", around("rdtsc\ntestb $1, %al", 0x85), "no", "any"),
     Unseen("around by two registers", around("movq 0x128(%rdi), %rax\ncmpq 0x130(%rdi), %rax", 0x84), "no", "any"),
-    Unseen("around by two bytes", around("movb 0x2010(%rdi), %al\nandb 0x2011(%rdi), %al\ncmpb $0x81, %al", 0x84),
-           "no", "any"),
-    Unseen("around by a product", around("movl 0x2010(%rdi), %eax\nimull 0x2014(%rdi), %eax\ncmpl $0x7fff, %eax", 0x84),
-           "no", "any"),
+    Unseen(
+        "around by two bytes",
+        around("movb 0x2010(%rdi), %al\nandb 0x2011(%rdi), %al\ncmpb $0x81, %al", 0x84),
+        "no",
+        "any",
+    ),
+    Unseen(
+        "around by a product",
+        around("movl 0x2010(%rdi), %eax\nimull 0x2014(%rdi), %eax\ncmpl $0x7fff, %eax", 0x84),
+        "no",
+        "any",
+    ),
     Unseen("around by overflow", around("movl 0x2010(%rdi), %eax\naddl $0x7fffffff, %eax", 0x80), "no", "any"),
     Unseen("around by parity", around("movl 0x2010(%rdi), %eax\ntestl %eax, %eax", 0x8B), "no", "any"),
     Unseen("a loop that ends", detour(STUB, 0x3D, 7, "movl $3, %ecx\n1: decl %ecx\njne 1b"), "any", "none"),
-    Unseen("a loop of the vCPU's own length", detour(STUB, 0x3D, 7, "movzbl 0x2010(%rdi), %ecx\n1: decl %ecx\njg 1b"),
-           "any", "none"),
+    Unseen(
+        "a loop of the vCPU's own length",
+        detour(STUB, 0x3D, 7, "movzbl 0x2010(%rdi), %ecx\n1: decl %ecx\njg 1b"),
+        "any",
+        "none",
+    ),
     Unseen("a loop without an end", detour(STUB, 0x3D, 7, "1: jmp 1b"), "no", "any"),
     Unseen("the flag is raised on the stack", detour(STUB, 0x3D, 7, "orl $4, (%rsp)"), "no", "none"),
     Unseen("the flag is masked on the stack", detour(STUB, 0x3D, 7, "andl $~4, (%rsp)"), "no", "some"),
     Unseen("the flag is inverted on the stack", detour(STUB, 0x3D, 7, "xorl $4, (%rsp)"), "no", "some"),
-    Unseen("the flag is masked if flag 3", detour(STUB, 0x3D, 7, "testl $8, (%rsp)\nje 1f\nandl $~4, (%rsp)\n1:"),
-           "no", "any"),
-    Unseen("CMOV chooses the flags", detour(STUB, 0x3D, 7,
-           "movl (%rsp), %ecx\nmovl $1, %edx\ntestl $8, %ecx\ncmovne %edx, %ecx\nmovl %ecx, (%rsp)"), "no", "any"),
-    Unseen("SETcc makes the flag", detour(STUB, 0x3D, 7,
-           "movl (%rsp), %ecx\nandl $1, (%rsp)\ntestl $4, %ecx\nsete %cl\nmovzbl %cl, %ecx\nshll $2, %ecx\norl %ecx, (%rsp)"),
-           "no", "some"),
-    Unseen("SETcc makes the flag as it was", detour(STUB, 0x3D, 7,
-           "movl (%rsp), %ecx\nandl $~4, (%rsp)\ntestl $4, %ecx\nsetne %cl\nmovzbl %cl, %ecx\nshll $2, %ecx\norl %ecx, (%rsp)"),
-           "any", "none"),
+    Unseen(
+        "the flag is masked if flag 3",
+        detour(STUB, 0x3D, 7, "testl $8, (%rsp)\nje 1f\nandl $~4, (%rsp)\n1:"),
+        "no",
+        "any",
+    ),
+    Unseen(
+        "CMOV chooses the flags",
+        detour(
+            STUB, 0x3D, 7, "movl (%rsp), %ecx\nmovl $1, %edx\ntestl $8, %ecx\ncmovne %edx, %ecx\nmovl %ecx, (%rsp)"
+        ),
+        "no",
+        "any",
+    ),
+    Unseen(
+        "SETcc makes the flag",
+        detour(
+            STUB,
+            0x3D,
+            7,
+            "movl (%rsp), %ecx\nandl $1, (%rsp)\ntestl $4, %ecx\nsete %cl\nmovzbl %cl, %ecx\nshll $2, %ecx\norl %ecx, (%rsp)",
+        ),
+        "no",
+        "some",
+    ),
+    Unseen(
+        "SETcc makes the flag as it was",
+        detour(
+            STUB,
+            0x3D,
+            7,
+            "movl (%rsp), %ecx\nandl $~4, (%rsp)\ntestl $4, %ecx\nsetne %cl\nmovzbl %cl, %ecx\nshll $2, %ecx\norl %ecx, (%rsp)",
+        ),
+        "any",
+        "none",
+    ),
     Unseen("a push shifts the flags' place", detour(STUB, 0x9F, 7, "pushq 0x2010(%rdi)"), "no", "any"),
     Unseen("VMLAUNCH always", at(STUB, 0xBD, b"\xeb"), "no", "any"),
     Unseen("VMLAUNCH for VMRESUME", at(STUB, 0xBD, b"\x75"), "no", "any"),
@@ -305,24 +365,95 @@ UNSEEN = (
     Unseen("around by the stack's address", around("testl $0x40, %esp", 0x85), "no", "any"),
     Unseen("around by where it is loaded", around("leaq 0(%rip), %rax\ntestl $0x1000, %eax", 0x85), "no", "any"),
     Unseen("around by the return address", around("testb $0x10, 0x40(%rsp)", 0x85), "no", "any"),
-    Unseen("around by a table", around("leaq 1f(%rip), %rcx\nmovzbl 0x2010(%rdi), %eax\nandl $1, %eax\n"
-           "addq %rcx, %rax\ncmpb $0, (%rax)\njmp 2f\n1: .byte 0, 1\n2:", 0x85), "no", "any"),
-    Unseen("around by a table with an index", around("leaq 1f(%rip), %rcx\nmovzbl 0x2010(%rdi), %eax\n"
-           "andl $1, %eax\ncmpb $0, (%rcx,%rax)\njmp 2f\n1: .byte 0, 1\n2:", 0x85), "no", "any"),
-    Unseen("around by a table on the stack", around("movw $0x0100, -16(%rsp)\nmovzbl 0x2010(%rdi), %eax\n"
-           "andl $1, %eax\nleaq -16(%rsp,%rax), %rax\ncmpb $0, (%rax)", 0x85), "no", "any"),
-    Unseen("around by a jump through a table", detour(STUB, 0x3D, 7, "movzbl 0x2010(%rdi), %eax\nandl $1, %eax\n"
-           "leaq 1f(%rip), %rcx\nleaq (%rcx,%rax,8), %rcx\njmp *%rcx\n.p2align 3\n1: jmp 2f\n.p2align 3\n"
-           "andl $~4, (%rsp)\n2:"), "no", "any"),
-    Unseen("the stub sets FB_CLEAR_DIS", detour(STUB, 0x3D, 7,
-           "movl $0x123, %ecx\nmovl $8, %eax\nxorl %edx, %edx\nwrmsr"), "no", "any"),
-    Unseen("C calls behind VERW", lambda image: {image.symbols.extent(ENTER)[0] + 0x62: jump(
-           image.symbols.extent(ENTER)[0] + 0x62, image.symbols.extent(STUB)[0] + 0xB6, 0xE8)}, "no", "any"),
-    Unseen("C calls behind the host's RSP", lambda image: {image.symbols.extent(ENTER)[0] + 0x62: jump(
-           image.symbols.extent(ENTER)[0] + 0x62, image.symbols.extent(STUB)[0] + 0x3D, 0xE8)}, "no", "any"),
+    Unseen(
+        "around by a table",
+        around(
+            "leaq 1f(%rip), %rcx\nmovzbl 0x2010(%rdi), %eax\nandl $1, %eax\n"
+            "addq %rcx, %rax\ncmpb $0, (%rax)\njmp 2f\n1: .byte 0, 1\n2:",
+            0x85,
+        ),
+        "no",
+        "any",
+    ),
+    Unseen(
+        "around by a table with an index",
+        around(
+            "leaq 1f(%rip), %rcx\nmovzbl 0x2010(%rdi), %eax\n"
+            "andl $1, %eax\ncmpb $0, (%rcx,%rax)\njmp 2f\n1: .byte 0, 1\n2:",
+            0x85,
+        ),
+        "no",
+        "any",
+    ),
+    Unseen(
+        "around by a table on the stack",
+        around(
+            "movw $0x0100, -16(%rsp)\nmovzbl 0x2010(%rdi), %eax\n"
+            "andl $1, %eax\nleaq -16(%rsp,%rax), %rax\ncmpb $0, (%rax)",
+            0x85,
+        ),
+        "no",
+        "any",
+    ),
+    Unseen(
+        "around by a jump through a table",
+        detour(
+            STUB,
+            0x3D,
+            7,
+            "movzbl 0x2010(%rdi), %eax\nandl $1, %eax\n"
+            "leaq 1f(%rip), %rcx\nleaq (%rcx,%rax,8), %rcx\njmp *%rcx\n.p2align 3\n1: jmp 2f\n.p2align 3\n"
+            "andl $~4, (%rsp)\n2:",
+        ),
+        "no",
+        "any",
+    ),
+    Unseen(
+        "the stub sets FB_CLEAR_DIS",
+        detour(STUB, 0x3D, 7, "movl $0x123, %ecx\nmovl $8, %eax\nxorl %edx, %edx\nwrmsr"),
+        "no",
+        "any",
+    ),
+    Unseen(
+        "C calls behind VERW",
+        lambda image: {
+            image.symbols.extent(ENTER)[0] + 0x62: jump(
+                image.symbols.extent(ENTER)[0] + 0x62, image.symbols.extent(STUB)[0] + 0xB6, 0xE8
+            )
+        },
+        "no",
+        "any",
+    ),
+    Unseen(
+        "C calls behind the host's RSP",
+        lambda image: {
+            image.symbols.extent(ENTER)[0] + 0x62: jump(
+                image.symbols.extent(ENTER)[0] + 0x62, image.symbols.extent(STUB)[0] + 0x3D, 0xE8
+            )
+        },
+        "no",
+        "any",
+    ),
     Unseen("another function enters, too", call_to("handle_pause", 0x4, STUB), "no", "any"),
-    Unseen("another function enters behind VERW", lambda image: {image.symbols.extent("handle_pause")[0] + 0x4: jump(
-           image.symbols.extent("handle_pause")[0] + 0x4, image.symbols.extent(STUB)[0] + 0xB6, 0xE8)}, "no", "any"),
+    Unseen(
+        "another function enters behind VERW",
+        lambda image: {
+            image.symbols.extent("handle_pause")[0] + 0x4: jump(
+                image.symbols.extent("handle_pause")[0] + 0x4, image.symbols.extent(STUB)[0] + 0xB6, 0xE8
+            )
+        },
+        "no",
+        "any",
+    ),
+    *(
+        Unseen(f"{section} names {what}", named(section, size, offset), "no", "any")
+        for section, size, offset, what in (
+            ("__mcount_loc", 8, 0x13, "a CALL in the stub"),
+            (".static_call_sites", 4, 0x13, "a CALL in the stub"),
+            (".retpoline_sites", 4, 0xA6, "VERW's site"),
+            ("__mcount_loc", 8, 0xB6, "what follows on VERW"),
+        )
+    ),
     # --- C ---
     Unseen("C hands on the vCPU", at(ENTER, 0x5D, b"\x89\xde"), "no", "any"),
     Unseen("C hands on nothing", at(ENTER, 0x5D, b"\x31\xf6"), "no", "some"),
@@ -335,8 +466,12 @@ UNSEEN = (
     Unseen("the MSR is not written", at(ENTER, 0x42, b"\x66\x90"), "any", "none"),
     Unseen("C raises the next flag", at(FLAGS, 0x78, b"\x03"), "no", "some"),
     Unseen("C ANDs the flag", at(FLAGS, 0x79, b"\x21\xc2"), "no", "some"),
-    Unseen("C raises the flag the wrong way", at(FLAGS, 0x72,
-           "cmpb $1, 0x44(%rax)\nsbbl %eax, %eax\nandb $4, %al\norl %edx, %eax\nnop"), "no", "some"),
+    Unseen(
+        "C raises the flag the wrong way",
+        at(FLAGS, 0x72, "cmpb $1, 0x44(%rax)\nsbbl %eax, %eax\nandb $4, %al\norl %edx, %eax\nnop"),
+        "no",
+        "some",
+    ),
     Unseen("C raises the flag under VM", field(RAISE_ENTRY, feature=685), "no", "some"),
     Unseen("C raises the flag without MMIO", field(RAISE_ENTRY, flags=1), "no", "some"),
     Unseen("C returns other flags", at(FLAGS, 0x7B, b"\x31\xc0"), "no", "some"),
@@ -355,11 +490,22 @@ UNSEEN = (
     Unseen("a NOP before SEV's VMRUN", replaced(SEV_ENTRY, NOP7), "no", "some", AMD),
     Unseen("SEV's replacement is empty", field(SEV_ENTRY, room=0), "no", "some", AMD),
     Unseen("SVM by NOT", field(SVM_ENTRY, flags=1), "no", "some", AMD),
-    Unseen("VERW of a register before VMRUN", replaced(SVM_ENTRY, lambda _: bytes.fromhex("0f00e80f1f4000")), "no",
-           "some", AMD),
+    Unseen(
+        "VERW of a register before VMRUN",
+        replaced(SVM_ENTRY, lambda _: bytes.fromhex("0f00e80f1f4000")),
+        "no",
+        "some",
+        AMD,
+    ),
     Unseen("SVM goes around", at(SVM, 0x16, bytes.fromhex("e97e000000")), "no", "some", AMD),
     Unseen("SVM goes around under 240", replaced(78, lambda _: bytes.fromhex("e97e000000")), "no", "any", AMD),
-    Unseen("SVM goes around by a field", at(SVM, 0x30, bytes.fromhex("80bf00200000 07") + b"\x74\x60"), "no", "any", AMD),
+    Unseen(
+        "SVM goes around by a field",
+        at(SVM, 0x30, bytes.fromhex("80bf00200000 07") + b"\x74\x60"),
+        "no",
+        "any",
+        AMD,
+    ),
     Unseen("VERW before the guest's last register", at(SVM, 0x8B, b""), "yes", "none", AMD),
     Unseen("records of two sites swapped", swapped(81, 83), "any", "any", AMD),
 )
