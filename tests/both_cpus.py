@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from vmenter import LabError
-from vmenter.course.exercises.flags import flags_written
+from vmenter.course.judging.flags import flags_written
 from vmenter.emulator.machine import EMPTY_VCPU, Machine
 from vmenter.emulator.memory import VCpu
 from vmenter.emulator.trace import Trace

@@ -34,7 +34,7 @@ TOGETHER = {
     "tests/test_in_browser.py": "tab parts",
     "tests/code/test_decoder.py": "tab parts",
     "tests/code/test_gnu_as.py": "tab parts",
-    "tests/course/exercises/test_limited_in_tab.py": "tab parts",
+    "tests/course/judging/test_limited_in_tab.py": "tab parts",
     "tests/views/drawings/test_graphviz.py": "tab parts",
 }
 # What takes longest, first, so that no worker is left with it alone at the end.

@@ -15,7 +15,7 @@ CELLS = (
     "PatchBench.typed('', [('verw verw_selector(%rip)', 'SMAP')], features=('SMAP',))",
     "from vmenter.views.entry.widget import EntryExplorer\nEntryExplorer(compare='v4')",
     "EntryExplorer(preset='skylake-server', show=('selection',))",
-    "from dataclasses import replace\nfrom vmenter.course.exercises.variants import changed\n"
+    "from dataclasses import replace\nfrom vmenter.course.judging.variants import changed\n"
     "mine = replace(changed('e6ff1d61de51', ('jz .Lskip_verw', 'jnz .Lskip_verw')), id='mine')\n"
     "EntryExplorer('mine', more=(mine,))",
     "from vmenter.views.host.widget import HostView\nHostView()",

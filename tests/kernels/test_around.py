@@ -6,7 +6,7 @@ import pytest
 from needs import kernel_file
 
 from vmenter.code.image import Image, from_bytes, load
-from vmenter.course.exercises.variants import changed
+from vmenter.course.judging.variants import changed
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels import stub as stubs
 from vmenter.kernels.around import Around, Asks, Guarded, around

@@ -11,7 +11,7 @@ from needs import kernel_file, kernel_files
 from packs import deb
 
 from vmenter import LabError
-from vmenter.course.exercises.variants import changed, source
+from vmenter.course.judging.variants import changed, source
 from vmenter.kernels import stub as stubs
 from vmenter.kernels.form import HAS_FORM
 from vmenter.kernels.inspect import Report, inspect

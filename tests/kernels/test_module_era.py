@@ -8,7 +8,7 @@ from needs import kernel_file
 
 from vmenter import LabError
 from vmenter.code.image import from_bytes, load
-from vmenter.course.exercises.variants import changed
+from vmenter.course.judging.variants import changed
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels.around import Asks
 from vmenter.kernels.module_era import of_module

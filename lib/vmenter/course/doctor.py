@@ -162,7 +162,7 @@ def _interpreter() -> Check:
 
 def _limits() -> Check:
     def trial() -> str:
-        from vmenter.course.exercises.limited import SECONDS, results  # noqa: PLC0415
+        from vmenter.course.judging.limited import SECONDS, results  # noqa: PLC0415
 
         if results("def answer(x):\n    return x > 1\n", "answer", [(1,), (2,)]) != [False, True]:
             raise LabError("a function gives what it should not")

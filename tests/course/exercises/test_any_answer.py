@@ -8,7 +8,7 @@ import fuzz
 import pytest
 
 from vmenter.course.exercises import Feedback, check, every
-from vmenter.course.exercises.limited import text_of
+from vmenter.course.judging.limited import text_of
 
 
 class Odd:

@@ -5,9 +5,9 @@ The table of wrong answers is gone through with those of the other notebooks, in
 
 import pytest
 
-from vmenter.course.exercises.entering import STUB
-from vmenter.course.exercises.flags import flag_uses
 from vmenter.course.exercises.nb07 import SAYS, SHOWN, every_case, first_sketch, shown
+from vmenter.course.judging.entering import STUB
+from vmenter.course.judging.flags import flag_uses
 from vmenter.story import eras, history
 from vmenter.story.eras import State
 from vmenter.story.promise import Reach

@@ -16,7 +16,7 @@ from wrong_08 import CUCKOO, LOADS, NEWCOMER, VM, WRONG, altered, edge
 from vmenter import LabError
 from vmenter.boot.selection import select
 from vmenter.course.exercises import check, exercise, nb08, own_era
-from vmenter.course.exercises.audited import INSTRUCTIONS, audited, keeps_the_promise
+from vmenter.course.judging.audited import INSTRUCTIONS, audited, keeps_the_promise
 from vmenter.patching import features
 from vmenter.patching.lab import LAB
 from vmenter.story import eras

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 from vmenter import LabError
 from vmenter.course import language, progress
-from vmenter.course.exercises.limited import text_of
-from vmenter.course.exercises.plain import plain, type_name
-from vmenter.course.exercises.variants import AFTER_A_CALL
+from vmenter.course.judging.limited import text_of
+from vmenter.course.judging.plain import plain, type_name
+from vmenter.course.judging.variants import AFTER_A_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vmenter.course.exercises.audited import Counterexample
+    from vmenter.course.judging.audited import Counterexample
     from vmenter.emulator.trace import Trace
     from vmenter.story.history import Era
 

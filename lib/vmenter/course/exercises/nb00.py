@@ -3,7 +3,7 @@
 from typing import Any
 
 from vmenter import LabError
-from vmenter.course.exercises import told
+from vmenter.course.judging import told
 
 LINES = {
     "mds": "Not affected",

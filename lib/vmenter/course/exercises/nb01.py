@@ -8,8 +8,8 @@ from vmenter.boot.host import Host
 from vmenter.boot.options import split_cmdline
 from vmenter.boot.processors import PRESETS
 from vmenter.boot.selection import Selection, select
-from vmenter.course.exercises import told
-from vmenter.course.exercises.choice import choice
+from vmenter.course.judging import told
+from vmenter.course.judging.choice import choice
 from vmenter.emulator.leftovers import Deed, Fate, Flaw, Kind, fate
 from vmenter.story.promise import Verw, promise_of
 

@@ -7,8 +7,9 @@ from typing import Any
 from vmenter import LabError
 from vmenter.code.image import Image, from_bytes
 from vmenter.code.instructions import decode
-from vmenter.course.exercises import told
-from vmenter.course.exercises.calls import (
+from vmenter.course.exercises.nb02_engine import JUDGES as ENGINE
+from vmenter.course.judging import told
+from vmenter.course.judging.calls import (
     BUDGET,
     RFLAGS,
     Called,
@@ -20,7 +21,6 @@ from vmenter.course.exercises.calls import (
     stray_selector,
     way,
 )
-from vmenter.course.exercises.nb02_engine import JUDGES as ENGINE
 from vmenter.emulator.machine import Machine
 from vmenter.patching.alternative_table import AltEntry, Engine, Rules, read
 from vmenter.patching.alternatives import apply, patch, patch_all

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from vmenter.code.image import Image, from_bytes
 from vmenter.code.lengths import decoder, shapes
-from vmenter.course.exercises import told
-from vmenter.course.exercises._limited import BYTES
-from vmenter.course.exercises.limited import given
+from vmenter.course.judging import told
+from vmenter.course.judging.limited import given
+from vmenter.course.judging.limited_child import BYTES
 from vmenter.patching.alternative_table import AltEntry, Engine, Rules, Table, read
 from vmenter.patching.alternatives import counted, patch, relocate
 from vmenter.patching.lab import assemble, lab_object

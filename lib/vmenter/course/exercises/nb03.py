@@ -6,11 +6,11 @@ from typing import Any
 
 from vmenter import LabError
 from vmenter.code.instructions import Instruction
-from vmenter.course.exercises.calls import BUDGET, breach, built, run, states, strangers, stray_selector, way
-from vmenter.course.exercises.choice import choice
-from vmenter.course.exercises.flags import NAMES
 from vmenter.course.exercises.nb02 import lost_selector, patched
 from vmenter.course.exercises.nb03_read import JUDGES as READ
+from vmenter.course.judging.calls import BUDGET, breach, built, run, states, strangers, stray_selector, way
+from vmenter.course.judging.choice import choice
+from vmenter.course.judging.flags import NAMES
 from vmenter.emulator.machine import Machine
 from vmenter.emulator.trace import Trace
 from vmenter.patching.alternative_table import Engine, read

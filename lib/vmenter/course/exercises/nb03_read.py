@@ -5,8 +5,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from vmenter.course.exercises import told
-from vmenter.course.exercises.paths import clears
+from vmenter.course.judging import told
+from vmenter.course.judging.paths import clears
 from vmenter.patching.alternative_table import Engine, Rules
 from vmenter.patching.alternatives import apply, patch
 from vmenter.views.patch.bench import CLEAR, CLEAR_IF_MMIO, Bench, typed

@@ -8,11 +8,11 @@ from vmenter import LabError
 from vmenter.boot.processors import PRESETS
 from vmenter.code.image import Image, from_bytes
 from vmenter.code.instructions import decode
-from vmenter.course.exercises import told
-from vmenter.course.exercises._limited import PAIR
-from vmenter.course.exercises.choice import choice
-from vmenter.course.exercises.limited import given
 from vmenter.course.exercises.nb04_stubs import JUDGES as STUBS
+from vmenter.course.judging import told
+from vmenter.course.judging.choice import choice
+from vmenter.course.judging.limited import given
+from vmenter.course.judging.limited_child import PAIR
 from vmenter.emulator.machine import Machine
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.emulator.trace import Trace

@@ -11,9 +11,9 @@ from typing import Any
 from vmenter import LabError
 from vmenter.code.image import from_bytes
 from vmenter.code.x86 import ARITHMETIC_FLAGS, CALLEE_SAVED
-from vmenter.course.exercises import told
-from vmenter.course.exercises.asks import privileged, touches, vector
-from vmenter.course.exercises.calls import BUDGET, Call, Called, built, run, states, verw_reads, way
+from vmenter.course.judging import told
+from vmenter.course.judging.asks import privileged, touches, vector
+from vmenter.course.judging.calls import BUDGET, Call, Called, built, run, states, verw_reads, way
 from vmenter.emulator.machine import HOST_REGISTERS, Machine
 from vmenter.emulator.memory import LAB_BASE, STACK_START, VCPU
 from vmenter.emulator.trace import End, Trace

@@ -7,12 +7,12 @@ from typing import Any
 
 from vmenter import LabError
 from vmenter.boot.host import Host
-from vmenter.course.exercises import told
-from vmenter.course.exercises.audited import Counterexample, with_way
-from vmenter.course.exercises.choice import choice, holding
-from vmenter.course.exercises.entering import ENTER_EXIT, Around, Entered
-from vmenter.course.exercises.untouched import USUAL, entered_right, guest_loaded, wrong_around
-from vmenter.course.exercises.variants import AFTER_A_CALL, after_a_call, between, changed, source
+from vmenter.course.judging import told
+from vmenter.course.judging.audited import Counterexample, with_way
+from vmenter.course.judging.choice import choice, holding
+from vmenter.course.judging.entering import ENTER_EXIT, Around, Entered
+from vmenter.course.judging.untouched import USUAL, entered_right, guest_loaded, wrong_around
+from vmenter.course.judging.variants import AFTER_A_CALL, after_a_call, between, changed, source
 from vmenter.emulator.trace import EventKind
 from vmenter.story import eras, history
 from vmenter.story.history import Era

@@ -8,14 +8,14 @@ from typing import Any
 from vmenter import LabError
 from vmenter.boot.host import Host
 from vmenter.code.image import from_bytes
-from vmenter.course.exercises import told
-from vmenter.course.exercises.audited import Counterexample, with_way
-from vmenter.course.exercises.choice import choice
-from vmenter.course.exercises.edge import late
-from vmenter.course.exercises.entering import STUB, Around, Entered
-from vmenter.course.exercises.flags import flag_uses
-from vmenter.course.exercises.untouched import FAILS_IN_THE_STUB, USUAL, entered_right, guest_loaded, wrong_around
-from vmenter.course.exercises.variants import AFTER_A_CALL, between, changed, source
+from vmenter.course.judging import told
+from vmenter.course.judging.audited import Counterexample, with_way
+from vmenter.course.judging.choice import choice
+from vmenter.course.judging.edge import late
+from vmenter.course.judging.entering import STUB, Around, Entered
+from vmenter.course.judging.flags import flag_uses
+from vmenter.course.judging.untouched import FAILS_IN_THE_STUB, USUAL, entered_right, guest_loaded, wrong_around
+from vmenter.course.judging.variants import AFTER_A_CALL, between, changed, source
 from vmenter.emulator.trace import Trace
 from vmenter.patching import alternatives
 from vmenter.patching.alternative_table import Engine, Rules, entries, rules, sites

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 from vmenter import LabError
 from vmenter.boot.host import Host
 from vmenter.code.assembler import AssemblyError
-from vmenter.course.exercises import told
-from vmenter.course.exercises.audited import Counterexample, with_way
-from vmenter.course.exercises.choice import holding
-from vmenter.course.exercises.edge import late
-from vmenter.course.exercises.entering import GUEST, STUB, Around, Entered
-from vmenter.course.exercises.flags import FlagUse, flag_uses
-from vmenter.course.exercises.untouched import FAILS_IN_THE_STUB, USUAL, wrong_around
-from vmenter.course.exercises.variants import AFTER_A_CALL, between, changed, source, spoiling
+from vmenter.course.judging import told
+from vmenter.course.judging.audited import Counterexample, with_way
+from vmenter.course.judging.choice import holding
+from vmenter.course.judging.edge import late
+from vmenter.course.judging.entering import GUEST, STUB, Around, Entered
+from vmenter.course.judging.flags import FlagUse, flag_uses
+from vmenter.course.judging.untouched import FAILS_IN_THE_STUB, USUAL, wrong_around
+from vmenter.course.judging.variants import AFTER_A_CALL, between, changed, source, spoiling
 from vmenter.emulator.memory import VCPU
 from vmenter.emulator.trace import EventKind, Trace
 from vmenter.patching.lab import assemble

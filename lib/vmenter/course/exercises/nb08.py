@@ -12,8 +12,8 @@ from vmenter import LabError
 from vmenter.code.assembler import AssemblyError
 from vmenter.code.image import from_bytes
 from vmenter.code.x86 import IA32_FLUSH_CMD
-from vmenter.course.exercises import mail, told
-from vmenter.course.exercises.audited import (
+from vmenter.course.judging import mail, told
+from vmenter.course.judging.audited import (
     Cases,
     Counterexample,
     Run,
@@ -26,10 +26,10 @@ from vmenter.course.exercises.audited import (
     keeps_the_promise,
     loads_the_guests_registers,
 )
-from vmenter.course.exercises.entering import ENTER_EXIT, Around
-from vmenter.course.exercises.limited import results
-from vmenter.course.exercises.untouched import FAILS_IN_THE_STUB, USUAL
-from vmenter.course.exercises.variants import AFTER_A_CALL, after_a_call, between, changed, source
+from vmenter.course.judging.entering import ENTER_EXIT, Around
+from vmenter.course.judging.limited import results
+from vmenter.course.judging.untouched import FAILS_IN_THE_STUB, USUAL
+from vmenter.course.judging.variants import AFTER_A_CALL, after_a_call, between, changed, source
 from vmenter.emulator.machine import Machine
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.patching.lab import assemble

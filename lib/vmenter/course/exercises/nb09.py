@@ -9,9 +9,9 @@ from vmenter import LabError
 from vmenter.boot.processors import PRESETS
 from vmenter.boot.selection import select
 from vmenter.code.image import Image, from_bytes
-from vmenter.course.exercises import told
-from vmenter.course.exercises.limited import results
-from vmenter.course.exercises.variants import changed
+from vmenter.course.judging import told
+from vmenter.course.judging.limited import results
+from vmenter.course.judging.variants import changed
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels import stub
 from vmenter.kernels.recorded import Inspected, inspected

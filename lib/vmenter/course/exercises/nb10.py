@@ -11,11 +11,11 @@ from vmenter.boot import tsa
 from vmenter.boot.host import Host
 from vmenter.boot.tsa import AmdHost
 from vmenter.code.image import Image
-from vmenter.course.exercises import told
-from vmenter.course.exercises._limited import PAIR
-from vmenter.course.exercises.calls import RFLAGS, USED, Call, breach, built, run, strangers, way
-from vmenter.course.exercises.flags import instructions, leaves
-from vmenter.course.exercises.limited import given as called_with
+from vmenter.course.judging import told
+from vmenter.course.judging.calls import RFLAGS, USED, Call, breach, built, run, strangers, way
+from vmenter.course.judging.flags import instructions, leaves
+from vmenter.course.judging.limited import given as called_with
+from vmenter.course.judging.limited_child import PAIR
 from vmenter.emulator.machine import Budget, Machine
 from vmenter.emulator.memory import GS_BASE, VCPU
 from vmenter.emulator.trace import End, Trace

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vmenter import LabError
-from vmenter.course.exercises import told
+from vmenter.course.judging import told
 
 
 def choice(right: str, reasons: Mapping[str, str]) -> Callable[[Any], str | None]:

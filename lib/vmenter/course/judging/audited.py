@@ -15,10 +15,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from vmenter import LabError, in_browser
-from vmenter.course.exercises.edge import late
-from vmenter.course.exercises.entering import Around, Entered, enter
-from vmenter.course.exercises.flags import NAMES, flags_written
-from vmenter.course.exercises.untouched import USUAL, entered_right, guest_loaded, wrong_around
+from vmenter.course.judging.edge import late
+from vmenter.course.judging.entering import Around, Entered, enter
+from vmenter.course.judging.flags import NAMES, flags_written
+from vmenter.course.judging.untouched import USUAL, entered_right, guest_loaded, wrong_around
 from vmenter.emulator.trace import CLEARS, End, EventKind, Trace
 from vmenter.patching.static_keys import branches
 from vmenter.story.audit import Tally, reached

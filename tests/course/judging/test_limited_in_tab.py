@@ -4,7 +4,7 @@ import pytest
 from in_tab import in_tab
 
 from vmenter import LabError
-from vmenter.course.exercises import limited
+from vmenter.course.judging import limited
 
 SAME = {
     "right": "def f(x):\n    return x > 1\n",
@@ -29,7 +29,7 @@ MEMORY = {
 }
 THERE = """
 from vmenter import LabError
-from vmenter.course.exercises import limited
+from vmenter.course.judging import limited
 
 def tried(text, seconds):
     limited.SECONDS = seconds

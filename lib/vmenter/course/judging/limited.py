@@ -32,10 +32,10 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from vmenter import LabError, in_browser
-from vmenter.course.exercises._limited import BYTES, ENDED, HEAD, LATE, PAIR, TRUTH, words
-from vmenter.course.exercises.gathered import entry, text_with_helpers
-from vmenter.course.exercises.limited_in_tab import run_in_tab
-from vmenter.course.exercises.plain import plain, type_name
+from vmenter.course.judging.gathered import entry, text_with_helpers
+from vmenter.course.judging.limited_child import BYTES, ENDED, HEAD, LATE, PAIR, TRUTH, words
+from vmenter.course.judging.limited_in_tab import run_in_tab
+from vmenter.course.judging.plain import plain, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ WATCHED = 5.0  # seconds more in which a watching process ends what is left
 TEXT = 20_000  # characters of a function
 RESULT = 8 << 10  # bytes of a result, apart from a few for each input
 CLOSED = str(Path(__file__).parents[2])  # the library: neither judge nor solution is part of an answer
-_CHILD = Path(__file__).with_name("_limited.py")
+_CHILD = Path(__file__).with_name("limited_child.py")
 
 Input = tuple[Any, ...]  # of what JSON has
 

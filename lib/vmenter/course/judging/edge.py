@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmenter.course.exercises.asks import touches
+from vmenter.course.judging.asks import touches
 from vmenter.emulator.memory import GS_BASE, STACK, STACK_SIZE, VCPU, VCPU_SIZE, Owner
 
 if TYPE_CHECKING:
-    from vmenter.course.exercises.entering import Entered
+    from vmenter.course.judging.entering import Entered
     from vmenter.emulator.trace import Trace
 
 

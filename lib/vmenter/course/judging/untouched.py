@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from vmenter import LabError
 from vmenter.code.image import from_bytes
 from vmenter.code.x86 import ARITHMETIC_FLAGS, CALLEE_SAVED
-from vmenter.course.exercises.asks import privileged, vector
-from vmenter.course.exercises.calls import verw_reads
-from vmenter.course.exercises.entering import GUEST, HOST_RSP, STUB, Around, Entered, changed, enter, word
+from vmenter.course.judging.asks import privileged, vector
+from vmenter.course.judging.calls import verw_reads
+from vmenter.course.judging.entering import GUEST, HOST_RSP, STUB, Around, Entered, changed, enter, word
 from vmenter.emulator.machine import HOST_REGISTERS
 from vmenter.emulator.memory import GS_BASE, STACK, STACK_SIZE, STACK_START, VCPU, VCPU_SIZE
 from vmenter.emulator.trace import End, Trace

@@ -7,10 +7,10 @@ from random import Random
 import pytest
 
 from vmenter import LabError
-from vmenter.course.exercises import entering
-from vmenter.course.exercises.entering import ENTER_EXIT, RUN, STUB, Around, enter
-from vmenter.course.exercises.untouched import _asks, _effects, _frame
-from vmenter.course.exercises.variants import changed
+from vmenter.course.judging import entering
+from vmenter.course.judging.entering import ENTER_EXIT, RUN, STUB, Around, enter
+from vmenter.course.judging.untouched import _asks, _effects, _frame
+from vmenter.course.judging.variants import changed
 from vmenter.story.audit import reached
 from vmenter.story.history import era
 from vmenter.story.promise import Reach

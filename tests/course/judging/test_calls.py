@@ -2,7 +2,7 @@
 
 import pytest
 
-from vmenter.course.exercises import calls
+from vmenter.course.judging import calls
 from vmenter.emulator.machine import Machine
 from vmenter.emulator.trace import End
 

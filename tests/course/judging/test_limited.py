@@ -14,8 +14,10 @@ import pytest
 from answers import cell
 
 from vmenter import LabError
-from vmenter.course.exercises import _limited, check
-from vmenter.course.exercises.limited import TEXT, results, source_of, text_of
+from vmenter.course import exercises
+from vmenter.course.exercises import check
+from vmenter.course.judging import limited_child
+from vmenter.course.judging.limited import TEXT, results, source_of, text_of
 
 PAIRS = [(True, "a"), (False, "b")]
 
@@ -177,7 +179,7 @@ def test_for_an_ordinary_account_the_kernel_itself_refuses(tmp_path, body, found
         needs.missing("python3 for all accounts", "apt install python3")
     with TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name)
-        (folder / "child.py").write_bytes(Path(_limited.__file__).read_bytes())
+        (folder / "child.py").write_bytes(Path(limited_child.__file__).read_bytes())
         (folder / "job.json").write_text(
             json.dumps(
                 {"source": function(*body), "name": "wish", "inputs": [[True, "a"]], "seconds": 2, "closed": "/no"}
@@ -189,9 +191,9 @@ def test_for_an_ordinary_account_the_kernel_itself_refuses(tmp_path, body, found
         command = ["/usr/bin/env", "-i", python, "-I", "-B", folder / "child.py", folder]
         subprocess.run(command, user=65534, group=65534, extra_groups=[], cwd=folder, check=True, timeout=20)
         data = (folder / "place").read_bytes()
-    *_, how, status, length = _limited.HEAD.unpack(data[: _limited.HEAD.size])
-    answer = json.loads(data[_limited.HEAD.size :][:length]) if length else None
-    assert (how, status) == (_limited.ENDED if found else _limited.LATE, 0)
+    *_, how, status, length = limited_child.HEAD.unpack(data[: limited_child.HEAD.size])
+    answer = json.loads(data[limited_child.HEAD.size :][:length]) if length else None
+    assert (how, status) == (limited_child.ENDED if found else limited_child.LATE, 0)
     assert answer == found if not isinstance(found, str) else found in answer["text"]
 
 
@@ -199,8 +201,8 @@ def test_for_an_ordinary_account_the_kernel_itself_refuses(tmp_path, body, found
     "line",
     [
         "from vmenter.course.exercises import nb08",
-        f"open({str(Path(_limited.__file__).with_name('08.toml'))!r})",
-        f"open({str(Path(_limited.__file__).with_name('08.toml')).encode()!r}, 'rb')",
+        f"open({str(Path(exercises.__file__).with_name('08.toml'))!r})",
+        f"open({str(Path(exercises.__file__).with_name('08.toml')).encode()!r}, 'rb')",
         "runpy.run_module('vmenter.course.exercises.nb08')",
     ],
 )

@@ -9,7 +9,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from vmenter import LabError
-from vmenter.course.exercises.plain import plain
+from vmenter.course.judging.plain import plain
 
 CONSTANT = 2_000  # characters that a constant may take
 PLAIN = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset, type(None))

@@ -1,7 +1,7 @@
 """Run a learner's function where there are no processes: in a browser's tab, in the kernel itself, with limits.
 
-The same code runs it as in a child (`_limited`). What ends it there is looked at here, at every line and jump of
-the function: the clock, and how far the tab's memory has grown. What it prints is counted; what it opens to
+The same code runs it as in a child (`limited_child`). What ends it there is looked at here, at every line and jump
+of the function: the clock, and how far the tab's memory has grown. What it prints is counted; what it opens to
 write is refused. What holds is less than in a child: one call inside Python itself (``10 ** 10 ** 9``) cannot be
 stopped, and the page's *Restart Kernel* must end it. Nothing is lost by that: the answer stands in its cell, and
 what was passed before is in the file of progress.
@@ -19,7 +19,7 @@ from functools import cache
 from types import CodeType
 from typing import Any
 
-from vmenter.course.exercises._limited import ENDED, HEAD, LATE, LENGTH, MEMORY, NAME, Printed, refuse, run
+from vmenter.course.judging.limited_child import ENDED, HEAD, LATE, LENGTH, MEMORY, NAME, Printed, refuse, run
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _guards: list[Callable[[str, tuple[Any, ...]], None]] = []  # while a function runs; Python takes back no hook

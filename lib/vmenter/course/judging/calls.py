@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vmenter import LabError
 from vmenter.code.image import Image, from_bytes
 from vmenter.code.x86 import ARITHMETIC_FLAGS, CALLEE_SAVED, CALLER_SAVED
-from vmenter.course.exercises.asks import privileged, vector
+from vmenter.course.judging.asks import privileged, vector
 from vmenter.emulator.machine import HOST_REGISTERS, Budget, Machine
 from vmenter.emulator.memory import LAB_BASE, STACK, STACK_SIZE, STACK_START
 from vmenter.emulator.trace import End, EventKind, Trace

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from vmenter import LabError
-from vmenter.course.exercises import told
+from vmenter.course.judging import told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
