@@ -100,12 +100,14 @@ format: tools  ## put the code into the house's form
 	@$(RUFF) format $(CONFIG) lib tests .hub .ci
 	@$(PY) tests/tools/js.py format
 
-bench: tools  ## measure: loading, patching, VM-Enters a second, the audit, click to paint, the site, the tab
+bench: tools  ## measure: loading, patching, VM-Enters a second, the audit, inspect (of PACKAGE, too), click to paint, the site, the tab
 	@$(PY) tests/bench.py
 	@echo
 	@$(PY) tests/bench_machine.py
 	@echo
 	@$(PY) tests/bench_audit.py
+	@echo
+	@$(PY) tests/bench_commands.py $(PACKAGE)
 	@echo
 	@$(PY) tests/bench_frames.py
 	@echo

@@ -11,10 +11,10 @@ from functools import cache
 from struct import pack, unpack_from
 
 from needs import kernel_file
+from real_modules import read
 
 from vmenter.code.assembler import assemble
-from vmenter.code.image import Image, from_bytes, load
-from vmenter.emulator.memory import LAB_BASE
+from vmenter.code.image import Image, from_bytes
 
 Edit = Callable[[Image], Mapping[int, bytes]]
 STUB, ENTER, FLAGS, FLUSH = "__vmx_vcpu_run", "vmx_vcpu_enter_exit", "__vmx_vcpu_enter_flags", "vmx_l1d_flush"
@@ -38,16 +38,10 @@ class Unseen:
     module: str = "7.3.4/kvm-intel.ko.xz"
 
 
-@cache
-def original(module: str) -> Image:
-    """Return a module as it was built."""
-    version, name = module.split("/")
-    return load(kernel_file(version, name), LAB_BASE)
-
-
 def altered(one: Unseen) -> Image:
     """Return the altered module."""
-    image = original(one.module)
+    version, name = one.module.split("/")
+    image = read(kernel_file(version, name))
     return image.with_bytes(one.edit(image))
 
 
