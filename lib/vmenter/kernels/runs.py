@@ -10,10 +10,8 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from itertools import pairwise
 from typing import Any
 
-from vmenter import LabError
 from vmenter.code.image import STUB_SIZE, Image
 from vmenter.emulator.cpu import Fault, Saved
 from vmenter.emulator.machine import REGISTERS, Budget
@@ -377,8 +375,4 @@ class Runs:
 def _tables(image: Image, how: Rules) -> tuple[dict[int, Site], dict[int, StaticBranch]]:
     """Return an image's alternative sites and static branches, by address."""
     found = read(image, how).sites
-    ordered = sorted(found, key=lambda site: site.address)
-    for one, other in pairwise(ordered):
-        if one.address + one.length > other.address:
-            raise LabError(f"the sites of two alternatives lie over each other at {image.label(other.address)}")
     return {site.address: site for site in found}, {one.site: one for one in static_keys.branches(image)}
