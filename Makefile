@@ -59,7 +59,7 @@ coverage: tools  ## run the tests that need no browser; tell which lines and bra
 	@$(COVERAGE) report --skip-covered
 
 fuzz: tools  ## try FUZZ=10000 bad inputs of all kinds (`make test` tries 2,000) and every answer to 08-2 and 08-3
-	@VMENTER_FUZZ=$(FUZZ) $(PYTEST) -n $(JOBS) tests/code/test_damage.py tests/kernels/test_inspect_damage.py \
+	@VMENTER_FUZZ=$(FUZZ) $(PYTEST) -n $(JOBS) tests/code/test_damage.py tests/kernels/test_inspect_damage.py tests/kernels/test_unseen_modules.py \
 		tests/kernels/test_packages.py tests/kernels/test_find.py tests/cli/test_bad_input.py \
 		tests/course/exercises/test_any_answer.py tests/course/exercises/test_exercises.py \
 		tests/course/exercises/test_exercises_08.py tests/course/exercises/test_outsiders.py
@@ -103,12 +103,14 @@ format: tools  ## put the code into the house's form
 	@$(RUFF) format $(CONFIG) lib tests .hub .ci
 	@$(PY) tests/tools/js.py format
 
-bench: tools  ## measure: loading, patching, VM-Enters a second, the audit, click to paint, the site, the tab
+bench: tools  ## measure: loading, patching, VM-Enters a second, the audit, inspect (of PACKAGE, too), click to paint, the site, the tab
 	@$(PY) tests/bench.py
 	@echo
 	@$(PY) tests/bench_machine.py
 	@echo
 	@$(PY) tests/bench_audit.py
+	@echo
+	@$(PY) tests/bench_commands.py $(PACKAGE)
 	@echo
 	@$(PY) tests/bench_frames.py
 	@echo

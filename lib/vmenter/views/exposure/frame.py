@@ -85,7 +85,7 @@ def _asked(
 
 
 def grid(state: Mapping[str, Any], more: Iterable[Era] = (), space: Space = DEFAULT) -> Frame:
-    """Return a frame without its cell: rows, columns, where clicks on them lead, and their text. Raises as `frame`."""
+    """Return a frame without its cell: rows, columns, where clicks lead, and the text. Raises as `frame`."""
     cut, split, eras = _asked(state, tuple(more), space)
     return _grid(cut, split, tuple(eras))
 
