@@ -1,13 +1,18 @@
+// @ts-check
 // Move from slide to slide; N shows the speaker's notes under a slide, S in a window of their own, with a clock.
 // Without this script the page still scrolls, slide by slide.
 const slides = [...document.querySelectorAll(".slide")];
+/** @param {Element | Document} place @param {string} which @returns {HTMLElement} */
+const part = (place, which) => /** @type {HTMLElement} */ (place.querySelector(which));
 const STEPS = { ArrowRight: 1, ArrowDown: 1, PageDown: 1, " ": 1, ArrowLeft: -1, ArrowUp: -1, PageUp: -1 };
 const GROWTH = [1.5, 1.4, 1.3, 1.2, 1.1];
+/** @type {Window | null} */
 let speaker = null;
 let began = 0;
 
 // Texts, tables and code that leave room on their slide are set larger, as far as no line of code breaks that did not
 // before. It is tried a little larger still: on a screen of another size letters are not of quite the same width.
+/** @param {HTMLElement} body */
 function grow(body) {
   if (body.querySelector(".drawing, .halves") || body.closest(".roomy, .cover")) return;
   const rows = () =>
@@ -16,13 +21,14 @@ function grow(body) {
     );
   const before = rows().join();
   body.classList.add("grown");
+  /** @param {number} much */
   const fits = (much) => {
-    body.style.setProperty("--grown", much);
+    body.style.setProperty("--grown", String(much));
     const inside = body.scrollHeight <= body.clientHeight + 1 && body.scrollWidth <= body.clientWidth + 1;
     return inside && rows().join() === before;
   };
   const most = GROWTH.find((much) => fits(much * 1.04));
-  if (most) body.style.setProperty("--grown", most);
+  if (most) body.style.setProperty("--grown", String(most));
   else body.classList.remove("grown");
 }
 
@@ -41,7 +47,7 @@ function go(number) {
 }
 
 function title(slide) {
-  return slide ? slide.querySelector("h1, h2").textContent : "the end";
+  return slide ? part(slide, "h1, h2").textContent : "the end";
 }
 
 function tell() {
@@ -50,12 +56,12 @@ function tell() {
   const page = speaker.document;
   if (page.body.dataset.at !== String(at)) {
     page.body.dataset.at = String(at);
-    page.querySelector("h1").textContent = `${at + 1} / ${slides.length} · ${title(slides[at])}`;
-    page.querySelector("#notes").innerHTML = slides[at].querySelector(".notes").innerHTML;
-    page.querySelector("#next").textContent = `Next: ${title(slides[at + 1])}`;
+    part(page, "h1").textContent = `${at + 1} / ${slides.length} · ${title(slides[at])}`;
+    part(page, "#notes").innerHTML = part(slides[at], ".notes").innerHTML;
+    part(page, "#next").textContent = `Next: ${title(slides[at + 1])}`;
   }
   const seconds = Math.floor((Date.now() - began) / 1000);
-  page.querySelector("#clock").textContent = [seconds / 60, seconds % 60]
+  part(page, "#clock").textContent = [seconds / 60, seconds % 60]
     .map((part) => String(Math.floor(part)).padStart(2, "0"))
     .join(":");
 }
@@ -84,7 +90,7 @@ function key(event) {
   else if (event.key === "n" || event.key === "N") {
     const at = here();
     const shown = document.documentElement.classList.toggle("noted");
-    for (const slide of slides) slide.querySelector(".notes").hidden = !shown;
+    for (const slide of slides) part(slide, ".notes").hidden = !shown;
     go(at);
   } else if (event.key === "s" || event.key === "S") speak();
   else return;
@@ -92,5 +98,5 @@ function key(event) {
   tell();
 }
 
-for (const slide of slides) grow(slide.querySelector(".body"));
+for (const slide of slides) grow(part(slide, ".body"));
 addEventListener("keydown", key);
