@@ -224,6 +224,7 @@ FIGURES = {
         len([*of("boot/test_tsa").cases()]) * len(of("boot/test_tsa").KERNELS),
     ),
     r"- (\d+) altered modules": lambda: (len(of("kernels/test_altered_modules").EVERY),),
+    r"(\d+) others were written by somebody": lambda: (len(of("kernels/test_unseen_modules").UNSEEN),),
     r"6\.19 form\. (\d+) more change the audit's count or are refused; (\d+) that": lambda: (
         len(CHANGES_COUNT),
         len(KEEPS_FORM),
