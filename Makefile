@@ -17,7 +17,7 @@ TAB_PINS := $(PY) -m uv pip compile --quiet --upgrade --no-annotate --no-emit-in
 TAB_UNUSED := jedi parso jupyterlab-widgets widgetsnbextension
 
 .PHONY: help setup tools lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images address slides \
-	site tab tab-serve tab-test format bench hooks release pins as-wasm clean
+	site tab tab-serve tab-test format bench hooks artefacts release pins as-wasm clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -47,14 +47,14 @@ type: tools  ## check the types
 
 unit: tools  ## run the tests of the library, the command line and the widgets
 	@$(PY) tests/tools/js.py test
-	@$(PYTEST) -n $(JOBS) --ignore tests/tab tests
+	@$(PYTEST) -n $(JOBS) --ignore tests/tab --ignore tests/release tests
 
 nbval: tools  ## run every notebook and compare each output with the one committed
 	@VMENTER_PROGRESS=off VMENTER_REVEAL=1 $(PYTEST) -n $(JOBS) $(NBVAL) notebooks
 
 coverage: tools  ## run the tests that need no browser; tell which lines and branches of the library none of them reaches
 	@$(COVERAGE) erase
-	@$(COVERAGE) run -m pytest -c tests/pytest.ini --rootdir . -n $(JOBS) --ignore tests/browser --ignore tests/tab tests
+	@$(COVERAGE) run -m pytest -c tests/pytest.ini --rootdir . -n $(JOBS) --ignore tests/browser --ignore tests/tab --ignore tests/release tests
 	@$(COVERAGE) combine --quiet
 	@$(COVERAGE) report --skip-covered
 
@@ -125,8 +125,14 @@ bench: tools  ## measure: loading, patching, VM-Enters a second, the audit, insp
 hooks: tools  ## check every commit before it is made (pre-commit, with the tools of .venv)
 	@$(PY) -m pre_commit install
 
-release: tools  ## check that all is ready for VERSION=x.y.z, and tag it with its changelog entry
-	@$(PY) tests/tools/release.py "$(VERSION)"
+artefacts: tab  ## pack what a release has, in build/release: course, wheel, site, tab, slides, sources; and use each of them
+	@cd tests && ../$(PY) -m tools.artefacts
+	@$(PYTEST) tests/release
+
+release: tools  ## check that all is ready for a release, pack and try it, and tag it with its changelog entry
+	@$(PY) tests/tools/release.py check "$(VERSION)"
+	@$(MAKE) --no-print-directory artefacts
+	@$(PY) tests/tools/release.py tag "$(VERSION)"
 
 pins: tools  ## refresh the pins of course and tests to the newest versions that fit lib/pyproject.toml
 	@$(PY) tests/tools/pins.py

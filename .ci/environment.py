@@ -29,6 +29,22 @@ STAMP = "ready"  # in an environment of ours: what it was made of
 OFTEN = 10.0  # seconds between two lines of progress where a line cannot be written over
 PATIENCE = 0.2  # seconds between two looks at what pip has done
 
+# Run in an environment that is its reader's own, once it is whole: compiles what JupyterLab, a kernel and the
+# course begin with. pip would compile all that is installed; most of it is never used.
+BEGIN_WITH = """
+import importlib, sys
+sys.dont_write_bytecode = False
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        pass
+"""
+BEGINS = (
+    *("jupyterlab.labapp", "jupyter_lsp", "jupyter_server_terminals", "notebook_shim", "nbconvert", "nbformat"),
+    *("ipykernel_launcher", "ipykernel.kernelapp", "IPython.core.completer", "jedi", "ipywidgets", "vmenter.cli"),
+)
+
 # Run in an environment made by hand: says what of the pins it lacks, one a line.
 LACKS = """
 import importlib.metadata, pathlib, sys
@@ -128,7 +144,7 @@ def provide(where: Path, pins: Sequence[str]) -> None:
         return
     made_of = found or {}
     lacking = [file for file in pins if made_of.get(file) != digest(file)]
-    other = bool(os.environ.get("PYTHON")) and made_of.get("python") != version()
+    other = bool(os.environ.get("PYTHON")) and (made_of.get("python") != version() or not runs_this(where))
     if not python_of(where).exists() or pins[0] in lacking or other:
         build(where, pins)
     elif lacking:
@@ -137,7 +153,7 @@ def provide(where: Path, pins: Sequence[str]) -> None:
             f"Adding the packages of {' and '.join(lacking)} to {name(where)} (once; needs the network) …",
             flush=True,
         )
-        install(where, lacking, tell)
+        install(where, lacking, tell, compiled=not own(where))
         write_stamp(where, {**made_of, **{file: digest(file) for file in lacking}})
         tell(f"done: {name(where)}", now=True)
 
@@ -154,7 +170,10 @@ def build(where: Path, pins: Sequence[str]) -> None:
     try:
         tell("making an empty environment", now=True)
         run([sys.executable, "-m", "venv", f"--prompt={where.name}", fresh], "python -m venv")
-        install(fresh, pins, tell)
+        install(fresh, pins, tell, compiled=not own(where))
+        if own(where):
+            tell("compiling what the course begins with", now=True)
+            run([python_of(fresh), "-c", BEGIN_WITH, *BEGINS], "a first start")
         settle(fresh, where)
         write_stamp(fresh, {"python": version(), **{file: digest(file) for file in pins}})
     except BaseException:
@@ -193,9 +212,10 @@ def complete(where: Path, pins: Sequence[str]) -> None:
     tell("done", now=True)
 
 
-def install(where: Path, pins: Sequence[str], tell: Telling) -> None:
-    """Let pip install `pins`, and say meanwhile what it does."""
-    options = ("--disable-pip-version-check", "--no-input", "--no-color", "--progress-bar=off")
+def install(where: Path, pins: Sequence[str], tell: Telling, *, compiled: bool = True) -> None:
+    """Let pip install `pins`, and say meanwhile what it does. What is not `compiled` is, at its first import."""
+    options = ["--disable-pip-version-check", "--no-input", "--no-color", "--progress-bar=off"]
+    options += [] if compiled else ["--no-compile"]
     every = sum(len(pinned(file)) for file in pins)
     said: list[str] = []
     pip = subprocess.Popen(
@@ -232,7 +252,7 @@ def install(where: Path, pins: Sequence[str], tell: Telling) -> None:
         raise TroubleError(
             f"\npip could not install {' and '.join(pins)}:\n{''.join(errors)}\n"
             "Nothing that was there has been removed. pip needs the network, or a folder of wheels: "
-            "see “The room” in notebooks/INSTRUCTOR.md."
+            "see “The week before” in notebooks/INSTRUCTOR.md."
         )
 
 
@@ -266,9 +286,20 @@ def beside(where: Path) -> tuple[Path, Path]:
     return where.with_name(f"{where.name}.new"), where.with_name(f"{where.name}.old")
 
 
+def own(where: Path) -> bool:
+    """Tell whether an environment is its reader's own; a hub's learners cannot write what they compile."""
+    return where.parent == ROOT
+
+
 def python_of(where: Path) -> Path:
     """Return an environment's Python."""
     return where / "Scripts" / "python.exe" if os.name == "nt" else where / "bin" / "python"
+
+
+def runs_this(where: Path) -> bool:
+    """Tell whether an environment runs on the very Python that runs this; where links are, they tell."""
+    there = python_of(where)
+    return not there.is_symlink() or there.resolve() == Path(sys.executable).resolve()
 
 
 def name(path: Path) -> str:

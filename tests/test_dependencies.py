@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from places import ROOT
 
 DECLARED = tomllib.loads((ROOT / "lib" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LIBRARY, TESTS = ([*(ROOT / name).rglob("*.py")] for name in ("lib", "tests"))
+LIBRARY, TESTS = ([*(ROOT / name).rglob("*.py")] for name in ("lib/vmenter", "tests"))
 # Programs that are called, not imported.
 PROGRAMS = {
     "jupyterlab",
@@ -69,8 +69,17 @@ def test_what_the_library_imports_is_declared():
     assert built <= declared("test")
 
 
+def test_what_packs_the_wheel_imports_is_what_building_asks_for():
+    project = tomllib.loads((ROOT / "lib" / "pyproject.toml").read_text(encoding="utf-8"))
+    assert set(imported([ROOT / "lib" / "hatch_build.py"])) == set(map(plain, project["build-system"]["requires"]))
+
+
 def test_only_slides_site_and_tab_need_an_extra():
-    paths = [path for path in (ROOT / "lib").rglob("*.py") if not {"slides", "site", "tab"} & set(path.parts)]
+    paths = [
+        path
+        for path in (ROOT / "lib" / "vmenter").rglob("*.py")
+        if not {"slides", "site", "tab"} & set(path.parts)
+    ]
     assert of(imported(paths)) <= declared()
 
 

@@ -7,6 +7,7 @@ import base64
 import csv
 import fcntl
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -76,7 +77,7 @@ class Checkout:
     def pin(self, *pins):
         (self.root / "requirements.txt").write_text("# pinned\n" + "\n".join(pins) + "\n")
 
-    def start(self, *pins, **more):
+    def start(self, *pins, where=".venv", **more):
         """Start what `make setup` starts; wheels are named as INSTRUCTOR says, by a path without a blank."""
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))},
@@ -88,7 +89,7 @@ class Checkout:
             **more,
         }
         return subprocess.Popen(
-            ["sh", ".ci/setup", ".venv", "requirements.txt", *pins],
+            ["sh", ".ci/setup", where, "requirements.txt", *pins],
             cwd=self.root,
             env=environment,
             text=True,
@@ -150,6 +151,40 @@ def test_programs_stand_on_the_python_of_the_place_they_are_in(checkout):
     assert len(texts) > 5
     assert not [path for path in texts if b".venv.new" in path.read_bytes()]
     assert f'VIRTUAL_ENV="{checkout.venv}"' in (checkout.venv / "bin" / "activate").read_text().replace("'", '"')
+
+
+def test_ones_own_has_compiled_what_the_course_begins_with_and_a_hubs_has_all(checkout):
+    assert not list(checkout.venv.rglob("first.*.pyc"))
+    try:
+        assert checkout.setup(where="hub/venv")[0] == 0
+        assert list(checkout.root.glob("hub/venv/**/first.*.pyc"))
+    finally:
+        shutil.rmtree(checkout.root / "hub", ignore_errors=True)
+
+
+def test_what_the_course_begins_with_is_there_and_is_compiled(tmp_path):
+    spec = importlib.util.spec_from_file_location("environment", ROOT / ".ci" / "environment.py")
+    environment = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(environment)
+    assert not [name for name in environment.BEGINS if importlib.util.find_spec(name) is None]
+    (tmp_path / "begun.py").write_text("")
+    command = [sys.executable, "-c", environment.BEGIN_WITH, "nowhere", "begun"]
+    subprocess.run(command, env={"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}, check=True)
+    assert list(tmp_path.rglob("begun.*.pyc"))
+
+
+def test_another_python_that_is_named_is_taken_even_one_of_the_same_version(checkout):
+    mark, python = checkout.mark(), checkout.venv / "bin" / "python"
+    assert checkout.setup() == (0, ""), "the same one"
+    other = checkout.root / "another" / "python"
+    other.parent.mkdir()
+    shutil.copy(Path(sys.executable).resolve(), other)
+    python.unlink()
+    python.symlink_to(other)
+    status, said = checkout.setup()
+    assert (status, said.splitlines()[0].startswith("Setting up .venv")) == (0, True)
+    assert checkout.mark() != mark
+    assert python.resolve() != other
 
 
 def test_a_second_time_it_does_and_says_nothing(checkout):

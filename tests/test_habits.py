@@ -188,7 +188,9 @@ def test_a_release_is_refused_where_two_places_differ(copy, path, old, new, mess
 
 def test_a_version_that_is_none_is_refused():
     assert "no version" in release.mistakes("v1")[0]
-    done = subprocess.run([sys.executable, release.__file__], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, release.__file__, "check", "v1"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert "is no version; write it as 1.2.3" in done.stderr
     assert "Traceback" not in done.stderr

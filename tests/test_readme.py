@@ -5,6 +5,7 @@ number that is neither is noticed.
 """
 
 import gzip
+import importlib
 import importlib.util
 import json
 import math
@@ -23,7 +24,6 @@ from golden_cases import golden
 from needs import HINT, KERNELS, kernel_file, kernel_files, missing
 from places import DATA, NOTEBOOKS, ROOT, TESTS
 
-from vmenter.cli import main
 from vmenter.code import symbols, unpack
 from vmenter.course import progress, room
 from vmenter.story.space import DEFAULT, FULL
@@ -181,7 +181,7 @@ FIGURES = {
     r"\(packed ones to (\d+) MiB, a (\w+) symbols, reports of (\d+) MiB\)": lambda: (
         unpack.MAX_UNPACKED >> 20,
         {10**6: "million"}[symbols.MAX_SYMBOLS],
-        sys.modules[main.__module__ + ".host"].MAX_REPORT >> 20,
+        importlib.import_module("vmenter.cli.host").MAX_REPORT >> 20,
     ),
     r"vCPU \(([\d,]+) million in the default space\)": lambda: (round(DEFAULT.configurations / 1e6),),
     r"in the full one \(([\d.]+) million million": lambda: (f"{FULL.configurations / 1e12:.1f}",),
@@ -224,6 +224,7 @@ FIGURES = {
         len([*of("boot/test_tsa").cases()]) * len(of("boot/test_tsa").KERNELS),
     ),
     r"- (\d+) altered modules": lambda: (len(of("kernels/test_altered_modules").EVERY),),
+    r"(\d+) others were written by somebody": lambda: (len(of("kernels/test_unseen_modules").UNSEEN),),
     r"6\.19 form\. (\d+) more change the audit's count or are refused; (\d+) that": lambda: (
         len(CHANGES_COUNT),
         len(KEEPS_FORM),
@@ -262,7 +263,7 @@ def test_what_make_test_tries_is_the_default():
 MEASURED = (
     r"wait for \d+ MB",
     r"took five minutes on a busy machine of \d+ cores, `\.venv` included, [\d.]+ minutes",
-    r"takes \d+ MB and, with pip's cache filled, \d+ s of CPU time \(Python 3\.11; the clock showed \d+ s on \d+ cores at load \d+;"
+    r"takes \d+ MB and, with pip's cache filled, \d+ s of CPU time \(Python 3\.11, at load \d+; from a folder of wheels \d+ s;"
     r" measured on 2026-11-28 under Linux\); `make test` adds \d+ MB",
     r"With \d+ learners at once on \d+ busy cores",
     r"after \d+ accidents",

@@ -11,8 +11,6 @@ TYPE_CHECKING = False  # type checkers take it for true; typing's own would be a
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__version__ = "0.1.0"
-
 
 class LabError(ValueError):
     """Bad input. The message says what is wrong, where, and what to do about it, in one line."""

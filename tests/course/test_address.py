@@ -1,8 +1,8 @@
 """The course's address is set in one place, and every text, page and record tells it, or says how to set it."""
 
+import importlib
 import re
 import shutil
-import sys
 import tomllib
 from urllib.parse import unquote
 
@@ -207,7 +207,7 @@ def test_the_packages_record_has_a_readme_and_the_project_as_its_author():
 
 @pytest.mark.parametrize("own", ["", OWN])
 def test_a_report_says_where_it_goes(tmp_path, monkeypatch, capsys, own):
-    monkeypatch.setattr(sys.modules["vmenter.cli.report"], "installed", lambda: Address(own))
+    monkeypatch.setattr(importlib.import_module("vmenter.cli.report"), "installed", lambda: Address(own))
     paste = tmp_path / "paste"
     paste.write_text("nothing\n", encoding="utf-8")
     with pytest.raises(SystemExit):

@@ -199,6 +199,8 @@ def test_what_a_line_says_is_what_is_read(states):
         ("> Ada: {} thanks", "Ada"),
         ("[12:30] Ada Lovelace: {}", "Ada Lovelace"),
         ("12:30:05 <ada> {}", "ada"),
+        ("12:30:05 <ada_l> Ada: {}", "Ada"),
+        ("[12:30] ada_l: Ada Lovelace: {}", "Ada Lovelace"),
         ("Ada  12:31 PM\n{}", "Ada"),
         ("Ada – `{}`", "Ada"),
         ("- Ada | {} |", "Ada"),
@@ -209,6 +211,18 @@ def test_what_a_line_says_is_what_is_read(states):
 def test_the_name_is_what_a_chat_puts_before_a_line(text, name):
     (one,) = room.lines(text.format(room.line(STATES)), "chat")
     assert (one.name, one.states) == (name or f"(line {text.count(chr(10)) + 1})", STATES)
+
+
+def test_ones_own_line_is_had_without_a_terminal_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("VMENTER_PROGRESS", str(tmp_path / "progress.json"))
+    progress.record("05-1", passed=True, answer="x")
+    assert room.own_line("Ada") == f"Ada: {room.line({'05-1': PASSED})}"
+    for name in ("A" * (room.LONGEST_NAME + 1), "A\nB"):
+        with pytest.raises(LabError, match="a name here is one line of 60 signs at most"):
+            room.own_line(name)
+    monkeypatch.setenv("VMENTER_PROGRESS", "off")
+    with pytest.raises(LabError, match="progress is not kept here"):
+        room.own_line()
 
 
 def test_a_line_that_a_chat_folded_at_a_dash_is_read():

@@ -1,8 +1,9 @@
-"""Make a release: check that all places tell the same version, then tag it with its part of the changelog.
+"""Make a release: check that all places tell the same version; tag it with its part of the changelog.
 
-    make release VERSION=0.2.0
+    make release [VERSION=0.2.0]
 
-Nothing is changed but the tag, and nothing is pushed.
+checks first, then packs and tries what a release has (`artefacts.py`, `tests/release`), and tags last, so that what
+fails leaves no tag. Nothing is changed but the tag, and nothing is pushed.
 """
 
 import datetime as dt
@@ -29,33 +30,39 @@ def entries(changelog: str) -> dict[str, tuple[str | None, str]]:
     return {found[n]: (found[n + 1], found[n + 2].strip()) for n in range(0, len(found), 3)}
 
 
-def mistakes(version: str, root: Path = ROOT) -> list[str]:
+def version(root: Path = ROOT) -> str:
+    """Return the version of the checkout: lib/pyproject.toml is where it is set."""
+    project = tomllib.loads((root / "lib" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return str(project["version"])
+
+
+def mistakes(wanted: str, root: Path = ROOT) -> list[str]:
     """Return what stands in the way of releasing this version, each with what to do."""
-    told = tomllib.loads((root / "lib" / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    told = version(root)
     citation = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
     log = entries((root / "CHANGELOG.md").read_text(encoding="utf-8"))
-    date, text = log.get(version, (None, ""))
+    date, text = log.get(wanted, (None, ""))
     return [
         message
         for wrong, message in (
-            (not re.fullmatch(r"\d+\.\d+\.\d+", version), f"{version!r} is no version; write it as 1.2.3"),
-            (told != version, f"lib/pyproject.toml says version {told}; set it to {version}"),
+            (not re.fullmatch(r"\d+\.\d+\.\d+", wanted), f"{wanted!r} is no version; write it as 1.2.3"),
+            (told != wanted, f"lib/pyproject.toml says version {told}; set it to {wanted}"),
             (
-                str(citation["version"]) != version,
-                f"CITATION.cff says version {citation['version']}; set it to {version}",
+                str(citation["version"]) != wanted,
+                f"CITATION.cff says version {citation['version']}; set it to {wanted}",
             ),
             (
-                version not in log,
-                f"CHANGELOG.md has no entry [{version}]; name the unreleased part so, with a date",
+                wanted not in log,
+                f"CHANGELOG.md has no entry [{wanted}]; name the unreleased part so, with a date",
             ),
-            (version in log and not text, f"the changelog's entry [{version}] is empty; say what changed"),
+            (wanted in log and not text, f"the changelog's entry [{wanted}] is empty; say what changed"),
             (
                 date is not None and str(citation["date-released"]) != date,
                 f"CITATION.cff was released on {citation['date-released']}, the changelog's entry on {date}; make them one",
             ),
             (
-                version in log and not (date and is_date(date)),
-                f"the changelog's entry [{version}] has the date {date}; write it as 2026-11-23",
+                wanted in log and not (date and is_date(date)),
+                f"the changelog's entry [{wanted}] has the date {date}; write it as 2026-11-23",
             ),
         )
         if wrong
@@ -70,32 +77,40 @@ def is_date(text: str) -> bool:
         return False
 
 
-def main(version: str) -> int:
-    """Check, then tag; return 1 and say what to do if something is missing."""
-    wrong = mistakes(version)
-    if git("status", "--porcelain"):
+def hindrances(wanted: str, root: Path = ROOT) -> list[str]:
+    """Return all that stands in the way: mistakes, what is not committed, a tag that is there."""
+    wrong = mistakes(wanted, root)
+    if git("status", "--porcelain", root=root):
         wrong.append("there are changes that are not committed; commit them first")
-    if git("tag", "--list", f"v{version}"):
-        wrong.append(f"there is a tag v{version} already; a release is never changed, choose the next number")
+    if git("tag", "--list", f"v{wanted}", root=root):
+        wrong.append(f"there is a tag v{wanted} already; a release is never changed, choose the next number")
+    return wrong
+
+
+def tag(wanted: str, root: Path = ROOT) -> None:
+    """Make the tag, with the version's part of the changelog as its message."""
+    text = entries((root / "CHANGELOG.md").read_text(encoding="utf-8"))[wanted][1]
+    message = f"VM-Enter Lab {wanted}\n\n{text}\n"
+    git("tag", "--annotate", f"v{wanted}", "--cleanup=verbatim", "--message", message, root=root)
+
+
+def main(task: str, wanted: str) -> int:
+    """Do a task, "check" or "tag"; return 1 and say what to do if something stands in the way."""
+    wanted = wanted or version()
+    wrong = hindrances(wanted)
     if wrong:
         print(*wrong, sep="\n", file=sys.stderr)
         return 1
-    text = entries((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))[version][1]
-    git(
-        "tag",
-        "--annotate",
-        f"v{version}",
-        "--cleanup=verbatim",
-        "--message",
-        f"VM-Enter Lab {version}\n\n{text}\n",
+    if task == "check":
+        print(f"All places say {wanted}, and all is committed.")
+        return 0
+    tag(wanted)
+    print(
+        f"Tagged v{wanted}. To publish it: git push origin v{wanted}, and hand out all of build/release together: "
+        "the GPL asks that the assembler's source stands beside the tab."
     )
-    print(f"Tagged v{version}. To publish it: git push origin v{version}")
-    from as_wasm import package  # beside this file, where it is run from
-
-    source = package(ROOT / "build" / "release").relative_to(ROOT)
-    print(f"Put {source} beside all that has .tab/as/as.wasm in it: the GPL asks for its source.")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else ""))
+    sys.exit(main(*sys.argv[1:3]))

@@ -28,9 +28,7 @@ def doctor(*, as_json: bool) -> int:
 @click.option(
     "--folder", metavar="DIR", help="Where your copies are, or shall be; vmenter-lab in your home if not given."
 )
-@click.option(
-    "--course", metavar="DIR", help="The checkout of the course; the one this program stands in if not given."
-)
+@click.option("--course", metavar="DIR", help="The checkout of the course; this program's own if not given.")
 @click.option("--no-open", is_flag=True, help="Only make or update the copies.")
 @click.option("--language", metavar="NAME", help="Texts in another language, as far as there are any: de.")
 @click.argument("jupyter", nargs=-1, type=click.UNPROCESSED)
@@ -41,14 +39,13 @@ def lab(
 
     Other options, such as --no-browser, go to JupyterLab.
     """
-    from vmenter.course import copies, opening  # noqa: PLC0415
+    from vmenter.course import copies, opening, place  # noqa: PLC0415
     from vmenter.course import language as languages  # noqa: PLC0415
 
     if language is not None:
         os.environ[languages.VARIABLE] = languages.known(language)  # which the notebooks' kernels inherit
     own = Path(folder) if folder else _home() / copies.FOLDER
-    place = Path(course) if course else copies.CHECKOUT
-    done = copies.update(own, place, language=languages.chosen())
+    done = copies.update(own, Path(course) if course else place.COURSE, language=languages.chosen())
     show(done.text.split("\n"))
     if not no_open:
         opening.open_lab(done.folder, jupyter)
@@ -73,10 +70,8 @@ def progress(sources: tuple[str, ...], name: str, *, line: bool, as_json: bool) 
         raise LabError("--line prints your own progress as a line; leave out files, folders and --json")
     if name and not line:
         raise LabError("--name goes with --line")
-    if line and (len(name) > room.LONGEST_NAME or "\n" in name):
-        raise LabError(f"a name here is one line of {room.LONGEST_NAME} signs at most")
     if line:
-        show([room.line(room.own().learners[0].states, name)])
+        show([room.own_line(name)])
         return 0
     if sources:
         pasted = standard_input(MAX_PASTED, "text of pasted lines") if "-" in sources else b""

@@ -18,8 +18,8 @@ from typing import Any
 
 from vmenter import LabError
 from vmenter.course.language import OWN, known, mark, prose
+from vmenter.course.place import COURSE
 
-CHECKOUT = Path(__file__).resolve().parents[3]
 FOLDER = "vmenter-lab"  # under the learner's home
 FIRST = "notebooks/00-start-here.ipynb"
 STATE = ".vmenter-copies.json"
@@ -61,8 +61,8 @@ class Update:
         return "\n".join(lines)
 
 
-def update(folder: Path, course: Path = CHECKOUT, today: date | None = None, language: str = OWN) -> Update:
-    """Make the copies in `folder`, or bring them up to date. `course` is a checkout, with `notebooks` in it.
+def update(folder: Path, course: Path = COURSE, today: date | None = None, language: str = OWN) -> Update:
+    """Make the copies in `folder`, or bring them up to date. `course` has `notebooks` in it, as a checkout.
 
     Raises `LabError` where there is no course, where the folder is the course itself, or cannot be written.
     """

@@ -1,4 +1,4 @@
-"""The course in another language: texts that stand apart from code, in translations/LANGUAGE of the checkout.
+"""The course in another language: texts that stand apart from code, in translations/LANGUAGE of the course.
 
 A translation names the text that it is of by a mark, the beginning of a hash. Where the course's own text has
 changed since, the course's own is shown: a translation may be missing, and is never out of date. VMENTER_LANGUAGE,
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from vmenter import LabError
+from vmenter.course.place import COURSE
 
 VARIABLE = "VMENTER_LANGUAGE"
-FOLDER = Path(__file__).resolve().parents[3] / "translations"
+FOLDER = COURSE / "translations"
 OWN = "en"
 MARK = 8  # hexadecimal digits
 EXERCISE = ("title", "task", "hints", "because", "praise")

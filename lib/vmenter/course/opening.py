@@ -44,9 +44,7 @@ def open_lab(folder: Path, arguments: Sequence[str] = ()) -> None:
     from importlib.util import find_spec  # noqa: PLC0415
 
     if find_spec("jupyterlab") is None:
-        raise LabError(
-            'JupyterLab is not installed here; install it with: python -m pip install "vmenter[course]"'
-        )
+        raise LabError("JupyterLab is not installed here; install it with: python -m pip install jupyterlab")
     command = [sys.executable, "-m", "jupyterlab", *_defaults(folder, arguments)]
     os.environ.update(surroundings(os.environ))
     os.chdir(folder)

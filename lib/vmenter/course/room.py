@@ -126,6 +126,13 @@ def own() -> Room:
     return Room(tuple(every()), (Learner("you", _states(kept.exercises), str(kept.file)),), ())
 
 
+def own_line(name: str = "") -> str:
+    """Return one's own progress as a line to paste. `LabError` for a name that is none, or where none is kept."""
+    if len(name) > LONGEST_NAME or "\n" in name:
+        raise LabError(f"a name here is one line of {LONGEST_NAME} signs at most")
+    return line(own().learners[0].states, name)
+
+
 # --- files -------------------------------------------------------------------------------------------------------
 
 
@@ -271,10 +278,14 @@ def _sum(done: str) -> str:
 
 
 def _name(before: str) -> str:
-    """Return who pasted a line, from what stands before it: in the same line, else in the one above."""
+    """Return who pasted a line, from what stands before it: in the same line, else in the one above.
+
+    Where the chat puts one name there and the learner another, it is the learner's: the nearest.
+    """
     *above, same = before.rsplit("\n", 2)[-2:]
     for part in (same, *above):
         name = _AROUND.sub("", _AROUND.sub("", part[-200:])).strip(" \t\r:–—-,|<>`*")
+        name = re.split(r"[:>]\s+", name)[-1]
         if name and not _LOOKS_LIKE.search(name):
             return name[:LONGEST_NAME]
     return ""

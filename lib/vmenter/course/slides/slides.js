@@ -5,9 +5,32 @@ const slides = [...document.querySelectorAll(".slide")];
 /** @param {Element | Document} place @param {string} which @returns {HTMLElement} */
 const part = (place, which) => /** @type {HTMLElement} */ (place.querySelector(which));
 const STEPS = { ArrowRight: 1, ArrowDown: 1, PageDown: 1, " ": 1, ArrowLeft: -1, ArrowUp: -1, PageUp: -1 };
+const GROWTH = [1.5, 1.4, 1.3, 1.2, 1.1];
 /** @type {Window | null} */
 let speaker = null;
 let began = 0;
+
+// Texts, tables and code that leave room on their slide are set larger, as far as no line of code breaks that did not
+// before. It is tried a little larger still: on a screen of another size letters are not of quite the same width.
+/** @param {HTMLElement} body */
+function grow(body) {
+  if (body.querySelector(".drawing, .halves") || body.closest(".roomy, .cover")) return;
+  const rows = () =>
+    [...body.querySelectorAll("pre")].map((one) =>
+      Math.round(one.scrollHeight / parseFloat(getComputedStyle(one).lineHeight)),
+    );
+  const before = rows().join();
+  body.classList.add("grown");
+  /** @param {number} much */
+  const fits = (much) => {
+    body.style.setProperty("--grown", String(much));
+    const inside = body.scrollHeight <= body.clientHeight + 1 && body.scrollWidth <= body.clientWidth + 1;
+    return inside && rows().join() === before;
+  };
+  const most = GROWTH.find((much) => fits(much * 1.04));
+  if (most) body.style.setProperty("--grown", String(most));
+  else body.classList.remove("grown");
+}
 
 function here() {
   const middle = innerHeight / 2;
@@ -75,4 +98,5 @@ function key(event) {
   tell();
 }
 
+for (const slide of slides) grow(part(slide, ".body"));
 addEventListener("keydown", key);
