@@ -6,7 +6,7 @@ import time
 import nbformat
 from places import ROOT
 
-from vmenter.course.site import build
+from vmenter.course.site.build import build
 
 NOTEBOOKS = ROOT / "notebooks"
 ALL_VIEWS = "98-every-view"  # a page of the tests' own

@@ -1,12 +1,14 @@
 """The floors of the house: what `make lint` holds the imports to, and that it notices."""
 
 import ast
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,7 +45,11 @@ def test_nothing_imports_upwards_and_there_is_no_circle():
             "vmenter.patching.features -> vmenter.emulator",
         ),
         ("boot/verw.py", "from vmenter.boot import selection", "No cycles are allowed in vmenter.boot"),
-        ("course/judging/told.py", "from vmenter.course import exercises", "No cycles are allowed in vmenter.course"),
+        (
+            "course/judging/told.py",
+            "from vmenter.course import exercises",
+            "No cycles are allowed in vmenter.course",
+        ),
     ],
 )
 def test_a_planted_import_is_noticed(tmp_path, room, line, told):
@@ -110,6 +116,83 @@ def test_no_room_takes_a_private_name_from_another():
 )
 def test_a_private_name_from_elsewhere_is_noticed(text):
     assert [*foreign_private_names(text, "vmenter.boot")]
+
+
+# --- one door a name ---------------------------------------------------------------------------------------------
+
+
+def defined(tree):
+    """Yield the names that a module defines at its top, under an `if` or a `try` too, and modules of others."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Import):
+            yield from (one.asname or one.name.partition(".")[0] for one in node.names)
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.For | ast.With | ast.NamedExpr):
+            yield from (
+                one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+            )
+        if isinstance(node, ast.If | ast.Try | ast.ExceptHandler | ast.With):
+            yield from defined(node)
+
+
+@cache
+def own_names():
+    """Return what each module of the library defines: {"vmenter.boot.host": {"Host", …}}."""
+    found = {}
+    for path in LIBRARY.rglob("*.py"):
+        name = ".".join(path.relative_to(LIBRARY.parent).with_suffix("").parts).removesuffix(".__init__")
+        found[name] = {*defined(ast.parse(path.read_text(encoding="utf-8")))}
+    return found
+
+
+def handed_on(text):
+    """Yield (line, name) of names that code takes from a module which has them from elsewhere itself."""
+    there, modules, tree = own_names(), {}, ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in there:
+            for one in node.names:
+                whole = f"{node.module}.{one.name}"
+                modules |= {one.asname or one.name: whole} if whole in there else {}
+                if whole not in there and one.name not in there[node.module]:
+                    yield node.lineno, whole
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            module = modules[node.value.id]
+            ours = node.attr in there[module] or f"{module}.{node.attr}" in there
+            if not ours and not node.attr.startswith("__"):
+                yield node.lineno, f"{module}.{node.attr}"
+
+
+def code_of(path):
+    """Return a file's code; of a notebook that of all its cells, one behind the other."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        return text
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    return "\n".join("".join(cell["source"]) for cell in cells)
+
+
+def test_every_name_is_taken_from_the_module_that_defines_it():
+    files = [*LIBRARY.rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *(ROOT / "notebooks").glob("*.ipynb")]
+    found = [
+        f"{path.relative_to(ROOT)}:{line} {name}"
+        for path in sorted(files)
+        for line, name in handed_on(code_of(path))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from vmenter.boot.selection import Host",
+        "def f():\n    from vmenter.story import eras\n    return eras.select",
+        "from vmenter.boot import selection as chosen\nchosen.Host()",
+    ],
+)
+def test_a_name_taken_by_another_door_is_noticed(text):
+    assert [*handed_on(text)]
 
 
 # What tests alone use, and has a reason to stand in the library.

@@ -56,8 +56,8 @@ WRONG = {
         ({**FIELDS, "site_length": 0, "replacement_length": 3}, "swapped"),
         ({**FIELDS, "replacement_length": 7}, "One byte each"),
         ({**FIELDS, "site": "here"}, "a whole number"),
-        ({"site": FIELDS["site"]}, "a dict with these keys"),
-        (RAW.hex(), "a dict with these keys"),
+        ({"site": FIELDS["site"]}, "a dict with "),
+        (RAW.hex(), "a dict with "),
     ],
     "02-5": [
         (relocates((CHANGE, "")), "it stays"),

@@ -239,3 +239,29 @@ def test_a_nop_only_until_v6_18(code):
 def test_no_nop_by_any_rule(code):
     assert not is_nop(bytes_of(code), wide=False)
     assert not is_nop(bytes_of(code), wide=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "branch", "both"),
+    [
+        ("e8fbffffff", "callq start", "callq start"),
+        ("74fe", "je start", "je start"),
+        ("0f002d1f000000", "verw 0x1f(%rip)", "verw <start+0x26>"),
+        ("488b0500000000", "movq (%rip), %rax", "movq <start+0x7>, %rax"),
+        ("488d05f9ffffff", "leaq -7(%rip), %rax", "leaq <start>, %rax"),
+        ("ff2500000000", "jmpq *(%rip)", "jmpq *<start+0x6>"),
+        ("90", "nop", "nop"),
+    ],
+)
+def test_a_text_names_what_the_instruction_points_to(code, branch, both):
+    def place(address):
+        return f"start{address - HERE:+#x}".removesuffix("+0x0")
+
+    one = decode(bytes_of(code), HERE)[0]
+    assert (one.naming(place), one.naming(place, lambda address: f"<{place(address)}>")) == (branch, both)
+    assert one.points_to == (one.branch_target if one.rip_target is None else one.rip_target)
+    assert (one.points_to is None) == (code == "90")
+
+
+def test_a_name_with_a_backslash_stays_as_it_is():
+    assert decode(bytes_of("488b0500000000"), HERE)[0].naming(str, lambda _: r"\1g<0>") == r"movq \1g<0>, %rax"

@@ -17,7 +17,7 @@ from site_built import ALL_VIEWS, CELLS, NOTEBOOKS, notebook
 
 from vmenter import LabError
 from vmenter.course.exercises import every
-from vmenter.course.site import build
+from vmenter.course.site.build import build
 from vmenter.course.site.pages import HIDDEN, text_page
 from vmenter.course.site.run import widgets
 from vmenter.course.site.store import Store, key, packed
@@ -142,7 +142,7 @@ def test_no_volatile_text(site):
 SAME = """
 import sys
 from pathlib import Path
-from vmenter.course.site import build
+from vmenter.course.site.build import build
 from vmenter.course.site.frames import Explorer
 from vmenter.course.site.store import packed
 build(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 from browser.axe import findings
 
-from vmenter.course.tab import OUTPUT
+from vmenter.course.tab.build import OUTPUT
 
 from .visit import LOADED, Visit, serving
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import nbformat
 from anywidget import AnyWidget  # noqa: TC002  (as everywhere here, types are imported plainly)
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pygments.formatters import HtmlFormatter
 
 from vmenter import LabError
 from vmenter.course.site.pages import Page, notebook_page, text_page
 from vmenter.course.site.run import widgets
 from vmenter.course.site.views import Live, live, scripts, style
+from vmenter.course.templates import templates
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[3]
@@ -80,13 +80,7 @@ def _rename(notebooks: Path, target: str) -> str | None:
 
 def _filled(page: Page, pages: list[Page], texts: list[Page], views: Any) -> str:
     """Return a whole page: the template with its inside, the contents, and its neighbours."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(HERE)
     at = pages.index(page) if page in pages else None
     kinds = sorted({script for view in views for script in _needed(view)})
     html = environment.get_template("page.html.j2").render(

@@ -27,7 +27,7 @@ def build(folder: Path = OUTPUT, tell: Callable[[str], None] = lambda _: None) -
 
     Raises `LabError` where a part cannot be had or built.
     """
-    from vmenter.course.site import build as build_site  # noqa: PLC0415  (slow to import)
+    from vmenter.course.site.build import build as build_site  # noqa: PLC0415  (slow to import)
 
     parts = fetch(WORK, tell)
     whole, fresh = WORK / "whole", folder.with_name(f".{folder.name}.new")

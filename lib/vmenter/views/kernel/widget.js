@@ -2,7 +2,20 @@
 // KernelBrowser in the page: draws the frames that Python makes and sends back what the reader looks for.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
 
-import { chip, drawChip, field, keepKeys, list, make, makeRoom, makeTail, options, say, unique } from "../common.js";
+import {
+  chip,
+  drawChip,
+  field,
+  follow,
+  keepKeys,
+  list,
+  make,
+  makeRoom,
+  makeTail,
+  options,
+  say,
+  unique,
+} from "../common.js";
 
 const TYPING = 200; // milliseconds of rest before what is typed is looked for
 
@@ -298,7 +311,7 @@ function render({ model, el, host }) {
   tail.status.className = "vm-count";
   const root = make(
     "section",
-    { className: "vm vm-kernel", "aria-label": "Alternatives of an image", onkeydown: keepKeys },
+    { className: "vm vm-view vm-heads vm-kernel", "aria-label": "Alternatives of an image", onkeydown: keepKeys },
     make("div", {}, title, about, note),
     make(
       "div",
@@ -343,14 +356,10 @@ function render({ model, el, host }) {
   drawAll();
   room.draw();
   el.append(root);
-  model.on("change:frame", drawAll);
-  model.on("change:opened", drawOpened);
-  return () => {
+  return follow(model, { frame: drawAll, opened: drawOpened }, () => {
     clearTimeout(timer);
-    model.off?.("change:frame", drawAll);
-    model.off?.("change:opened", drawOpened);
     room.stop();
-  };
+  });
 }
 
 export default { render };

@@ -2,7 +2,21 @@
 // PatchBench in the page: draws the frames that Python makes and sends back what the reader chooses.
 // It knows nothing about patching. The model needs get, set, save_changes and on; no kernel is assumed.
 
-import { chip, drawChip, keepKeys, list, make, makeTail, options, paint, say, showDrawing, unique } from "../common.js";
+import {
+  chip,
+  drawChip,
+  follow,
+  keepKeys,
+  list,
+  make,
+  makeHead,
+  makeTail,
+  options,
+  paint,
+  say,
+  showDrawing,
+  unique,
+} from "../common.js";
 import { makeEditor } from "./editor.js";
 
 /** @param {View} view */
@@ -175,17 +189,7 @@ function render({ model, el }) {
     "table",
     { role: "table", className: "vm-bytes" },
     make("caption", { className: "vm-hidden" }, "The bytes of the site after this step, one row an instruction"),
-    make(
-      "thead",
-      { role: "rowgroup" },
-      make(
-        "tr",
-        { role: "row" },
-        make("th", { role: "columnheader", scope: "col" }, "At"),
-        columns,
-        make("th", { role: "columnheader", scope: "col" }, "Instruction"),
-      ),
-    ),
+    makeHead(["At", columns, "Instruction"]),
     site,
     after,
   );
@@ -306,7 +310,7 @@ function render({ model, el }) {
   const tail = makeTail();
   const root = make(
     "section",
-    { className: "vm vm-bench", "aria-label": "Patch bench", onkeydown: keepKeys },
+    { className: "vm vm-view vm-bench", "aria-label": "Patch bench", onkeydown: keepKeys },
     make(
       "div",
       { className: "vm-head" },
@@ -369,12 +373,7 @@ function render({ model, el }) {
   filled = state().sample;
   drawAll();
   el.append(root);
-  model.on("change:frame", onFrame);
-  model.on("change:state", draw);
-  return () => {
-    model.off?.("change:frame", onFrame);
-    model.off?.("change:state", draw);
-  };
+  return follow(model, { frame: onFrame, state: draw });
 }
 
 export default { render };
