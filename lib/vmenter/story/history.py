@@ -287,6 +287,9 @@ REJECTED_CURE = Era(
 )
 """A cure in C that was posted and not taken, on the code of v6.17."""
 
+FORMS: dict[str, Era] = {**ERAS, **{one.id: one for one in (BACKPORT, REJECTED_CURE)}}
+"""The eras, and the forms that stand beside the story, by id: all that enters a guest by VMX."""
+
 SVM = Era(
     id="d8010d4ba43e",
     title="TSA, on AMD: VERW right before VMRUN",
@@ -315,9 +318,8 @@ SVM = Era(
 
 
 def era(id_: str) -> Era:
-    """Find an era, the backport or the rejected cure by its id; `LabError` with the nearest for another name."""
-    known = {**ERAS, BACKPORT.id: BACKPORT, REJECTED_CURE.id: REJECTED_CURE}
-    found = known.get(id_)
+    """Find an era or a form beside the story by its id; `LabError` with the nearest for another name."""
+    found = FORMS.get(id_)
     if found is None:
-        raise LabError(f"era: unknown name {id_!r}{near(id_, known)}; use one of: {' '.join(known)}")
+        raise LabError(f"era: unknown name {id_!r}{near(id_, FORMS)}; use one of: {' '.join(FORMS)}")
     return found

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 from vmenter import LabError, near
 from vmenter.boot.host import ARCH_CAP_FACTS, BUGS, CPUID_FACTS, FACTS, Host
 from vmenter.boot.processors import PRESETS
-from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE, Era
+from vmenter.story.history import FORMS, Era
 from vmenter.story.promise import Reach, VCpuState
 from vmenter.views.entry.panels import drawing, side
 from vmenter.views.entry.recorded import panel
@@ -167,7 +167,7 @@ def drawings(shown: Frame, more: Iterable[Era] = ()) -> dict[str, str]:
 
 
 def _eras(more: Iterable[Era]) -> dict[str, Era]:
-    return {**ERAS, **{one.id: one for one in (BACKPORT, REJECTED_CURE, *more)}}
+    return {**FORMS, **{one.id: one for one in more}}
 
 
 def _known(what: str, name: str, eras: Mapping[str, Era]) -> Era:
