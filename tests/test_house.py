@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -62,14 +63,35 @@ def test_a_planted_import_is_noticed(tmp_path, room, line, told):
 
 
 def test_every_package_of_the_library_has_a_floor():
-    import tomllib
+    there = {path.name for path in (ROOT / "lib/vmenter").iterdir() if (path / "__init__.py").exists()}
+    assert {name for floor in floors() for name in floor} == there
 
+
+# --- what README says of the house --------------------------------------------------------------------------------
+
+README = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## The house\n")[1].split("\n## ")[0]
+
+
+def floors():
+    """Return the packages of each floor, from the roof down, as `make lint` holds them."""
     contract = tomllib.loads((ROOT / "lib/pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-    named = {name for floor in contract["contracts"][0]["layers"] for name in floor.split(" | ")}
-    there = {
-        f"vmenter.{path.name}" for path in (ROOT / "lib/vmenter").iterdir() if (path / "__init__.py").exists()
-    }
-    assert named == there
+    return [re.findall(r"vmenter\.(\w+)", floor) for floor in contract["contracts"][0]["layers"]]
+
+
+def test_readme_has_a_row_for_each_floor_and_a_reason_for_each_package():
+    rows = re.findall(r"^\| (`.+`) \| (.+) \|$", README, re.MULTILINE)
+    assert [re.findall(r"`(\w+)`", names) for names, _ in rows] == floors()
+    for names, why in rows:
+        assert len(why.split("; ")) >= len(names.split(", ")), names
+        assert len(why) > 30, names
+
+
+def test_the_tree_in_readme_is_the_one_that_is_there():
+    tree = re.search(r"```\n(.*?)```", README, re.DOTALL)[1]
+    told = {line.split("/")[0]: line.split("/", 1)[1].strip() for line in tree.splitlines()}
+    assert all(told.values())
+    kept = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(told) == {path.split("/")[0] for path in kept.splitlines() if "/" in path}
 
 
 # --- names ---------------------------------------------------------------------------------------------------------

@@ -12,11 +12,10 @@ from functools import cached_property, lru_cache
 
 from vmenter import LabError
 from vmenter.code.decoder import encoding, lite
-from vmenter.code.lengths import Field, Shape, decoder, decoders, shape
+from vmenter.code.lengths import PREFIXES, Field, Shape, decoder, decoders, shape
 from vmenter.code.x86 import ADDRESS_MASK
 
 UNDECODED = ".byte"  # the mnemonic of bytes that the disassembler does not know
-LEGACY_PREFIXES = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
 
 # Instructions that kernels use and Capstone 5 does not know, or takes for CLAC (Intel SDM, volume 2: WRMSRNS;
 # FRED's returns; SERIALIZE).
@@ -134,7 +133,7 @@ def _undecoded(code: bytes, offset: int, address: int, *, strict: bool) -> Instr
 def opcode_offset(code: bytes) -> int:
     """Return where the opcode starts, after legacy prefixes and a REX prefix."""
     at = 0
-    while at < len(code) - 1 and code[at] in LEGACY_PREFIXES:
+    while at < len(code) - 1 and code[at] in PREFIXES:
         at += 1
     return at + 1 if at < len(code) - 1 and code[at] & 0xF0 == 0x40 else at
 

@@ -101,7 +101,10 @@ def keyed(
         {str(key).strip().lower(): value for key, value in answer.items()} if isinstance(answer, Mapping) else {}
     )
     if set(found) != {key.lower() for key in keys} or len(found) != len(answer):
-        raise LabError(should or should_be(f"a dict with {of and f'{of} for each of '}{', '.join(keys)}", name))
+        listed = ", ".join(map(repr, keys))
+        raise LabError(
+            should or should_be(f"a dict with {f'{of} for each of' if of else 'the keys'} {listed}", name)
+        )
     return {key: found[key.lower()] for key in keys}
 
 

@@ -24,7 +24,7 @@ TSC_AUX = 0xC000_0103
 MODES = 1 | 1 << 31  # of CR0: protection and paging
 POPPED = 0x24_7FD5  # the flags that POPF can change at CPL 0
 UNPUSHED = 0x3_0000  # RF and VM, which PUSHF never shows
-SS, FS = 2, 4  # segment registers by number
+FS = 4  # the segment register, by number
 
 
 def _time() -> int:
