@@ -130,7 +130,7 @@ def test_the_example_of_a_prediction_answers_each_guess():
 
 def block(first):
     """Return the block of code that begins so, as it stands in CONTRIBUTING."""
-    blocks = re.findall(r"```\w+\n(.*?)   ```", CONTRIBUTING, re.DOTALL)
+    blocks = re.findall(r"^   ```\w*\n(.*?)^   ```$", CONTRIBUTING, re.DOTALL | re.MULTILINE)
     (found,) = [one for text in blocks if (one := re.sub(r"^   ", "", text, flags=re.MULTILINE)).startswith(first)]
     return found
 

@@ -83,7 +83,7 @@ def test_readme_has_a_row_for_each_floor_and_a_reason_for_each_package():
     assert [re.findall(r"`(\w+)`", names) for names, _ in rows] == floors()
     for names, why in rows:
         assert len(why.split("; ")) >= len(names.split(", ")), names
-        assert len(why) > 30, names
+        assert len(why) > 20, names
 
 
 def test_the_tree_in_readme_is_the_one_that_is_there():
