@@ -1,6 +1,6 @@
 """Exercises of notebook 07: answers in flags, what a patch mail says and shows, which reasons for it hold."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from vmenter.course.judging.choice import holding
 from vmenter.course.judging.edge import late
 from vmenter.course.judging.entering import GUEST, STUB, Around, Entered
 from vmenter.course.judging.flags import FlagUse, flag_uses
-from vmenter.course.judging.untouched import FAILS_IN_THE_STUB, USUAL, Also, wrong_around
+from vmenter.course.judging.untouched import FAILS_IN_THE_STUB, USUAL, wrong_around
 from vmenter.course.judging.variants import AFTER_A_CALL, between, changed, source, spoiling
 from vmenter.emulator.memory import VCPU
 from vmenter.emulator.trace import EventKind, Trace
@@ -173,7 +173,7 @@ def _first_wrong(
     answer: Any,
     further: tuple[Around, ...],
     judge: Callable[[Case, Entered], str | None],
-    also: Callable[[Around], Also] | None = None,
+    also: Callable[[Around], Mapping[int, int]] | None = None,
 ) -> Counterexample | None:
     """Run a stub in every state, then in further surroundings; return the first that is wrong."""
     era, own = with_stub(answer), history.era("v4")
