@@ -74,7 +74,9 @@ def _wrong_order(ran: Mapping[tuple[int, str], Trace], wish: str) -> str | None:
     ]
     if not differ:
         return None
-    (flags, state), trace = differ[0]
+    (flags, state), trace = min(
+        differ, key=lambda one: one[1].verw
+    )  # a clear that is missed tells more than one too many
     here = f"Run flags {flags:#x}, {state}: {way(trace)}"
     found = {trace.verw for trace in ran.values()}
     if wish != "depends" or (len(found) == 1 and not _asks(trace)):
