@@ -125,8 +125,8 @@ def test_code_takes_time_to_read_to_run_and_to_look_at():
 
 def test_each_question_and_each_review_question_counts():
     asked = code('predict("01-a")')
-    assert asked.questions == len(questions.every()["01-a"]) == 3
-    assert asked.exact == pytest.approx(asked.cells + 1.5)
+    assert asked.questions == len(questions.every()["01-a"]) == 2
+    assert asked.exact == pytest.approx(asked.cells + 1)
     assert (
         prose(
             "## Review\n\n<details><summary>1?</summary></details><details><summary>2?</summary></details>"
