@@ -102,9 +102,6 @@ CLAIMS = {
         == set(Verw)
     ),
     "For whom does VERW run: for *every guest*, for *guests that reach MMIO*, or for *nobody*?": lambda: len(Verw) == 3,
-    "any program could use that: so every guest gets a VERW, and MMIO Stale Data is served along the way.": lambda: (
-        verw("cascade-lake-tsx") is Verw.ALWAYS and verw("cascade-lake-no-tsx") is Verw.MMIO
-    ),
     "without options VERW runs for every guest.": lambda: verw("cascade-lake-tsx") is Verw.ALWAYS,
     "The second VM-Enter of every guest would fail.": lambda: {
         enter(code, Host(), replace(vcpu, resume=True)).verdict.entered_right for code in (JZ_BEHIND_VERW,) for vcpu in VCPUS
