@@ -18,7 +18,7 @@ from site_built import ALL_VIEWS, CELLS, NOTEBOOKS, notebook
 from vmenter import LabError
 from vmenter.course.exercises import every
 from vmenter.course.site.build import build
-from vmenter.course.site.pages import HIDDEN, text_page
+from vmenter.course.site.pages import HIDDEN, notebook_page, text_page
 from vmenter.course.site.run import widgets
 from vmenter.course.site.store import Store, key, packed
 
@@ -104,6 +104,18 @@ def test_a_page_shows_the_code_and_hides_what_only_asserts(site, path):
         if cell["cell_type"] == "code" and not re.search(r"^exercise\(", source, re.MULTILINE):
             hidden = cell["metadata"].get("jupyter") or HIDDEN.intersection(cell["metadata"].get("tags", ()))
             assert (squeezed(source) in page) is not bool(hidden), f"cell {number}"
+
+
+@pytest.mark.parametrize("path", COURSE, ids=[path.stem for path in COURSE])
+def test_a_view_that_tells_a_truth_is_folded_until_the_guess(path):
+    notebook = nbformat.read(path, as_version=4)
+    main = BeautifulSoup(notebook_page(path.stem, notebook, {}, lambda target: target).body, "html.parser")
+    folded = {
+        squeezed(fold.find_previous(class_="code").get_text()): fold for fold in main.select("details.later")
+    }
+    for cell in notebook.cells:
+        if found := re.search(r"^once_told\(\"([^\"]+)\"", cell.source, re.MULTILINE):
+            assert folded[squeezed(cell.source)]["data-prediction"] == found[1]
 
 
 @pytest.mark.parametrize("path", COURSE, ids=[path.stem for path in COURSE])

@@ -4,6 +4,8 @@ function render({ model, el }) {
   const title = document.createElement("strong");
   const text = document.createElement("pre");
   text.style.whiteSpace = "pre-wrap";
+  text.style.wordBreak = "normal"; // JupyterLab breaks words in what it takes for an output
+  text.style.overflowWrap = "anywhere";
   section.append(title, text);
   const show = () => {
     title.textContent = model.get("title");

@@ -51,13 +51,13 @@ def notebook_page(
         elif cell.cell_type == "code" and not _hidden(cell):
             if found := _named("truth", cell):
                 guessing, told = "", found
-            parts += _code(cell, number in views, views.get(number), guessing, run)
+            parts += _code(cell, number in views, views.get(number), guessing or _named("once_told", cell), run)
             guessing = _named("predict", cell) or guessing
     return _page(name, "\n".join(parts), run or HELP)
 
 
 def _named(function: str, cell: Any) -> str:
-    """Return the prediction that a cell asks or tells, "" if it does not."""
+    """Return the prediction that a cell asks, tells or waits for, "" if it does not."""
     found = re.search(rf"^{function}\(\"([^\"]+)\"", cell.source, re.MULTILINE)
     return found[1] if found else ""
 
@@ -132,7 +132,7 @@ def _code(
     guessing: str = "",
     run: str = "",
 ) -> Iterator[str]:
-    """Yield a code cell. What comes out while a prediction is `guessing` tells the truth, so it is folded."""
+    """Yield a code cell. What tells the truth of the prediction `guessing` is folded until there is a guess."""
     here = f'<a class="run" href="{escape(run)}&amp;cell={cell.id}">' if run else ""
     source = cell.source.strip()
     task = re.search(r"^exercise\(", source, re.MULTILINE)
