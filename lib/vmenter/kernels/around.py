@@ -105,9 +105,8 @@ def around(image: Image, found: Iterable[Stub], how: Rules, register: str | None
     """
     found = tuple(found)
     names = dict.fromkeys(name for stub in found[:1] for name in callers(image, stub.start))
-    usual = [name for name in names if name.split(".")[0] in USUAL]
     starts = [stub.start for stub in found]
-    wanted = [name for name in usual or names if not name.startswith("nested_")]
+    wanted = [name for name in names if not name.startswith("nested_")]
     return tuple(_around(image, name, starts, how, register) for name in wanted)
 
 

@@ -1,4 +1,6 @@
+// @ts-check
 // A title over preformatted text, both from the model.
+/** @param {View} view */
 function render({ model, el }) {
   const section = document.createElement("section");
   const title = document.createElement("strong");

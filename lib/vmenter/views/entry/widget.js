@@ -2,8 +2,21 @@
 // EntryExplorer in the page: draws the frames that Python makes and sends back what the reader chooses.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
 
-import { chip, drawChip, field, follow, keepKeys, list, make, makeTail, options, say, unique } from "../common.js";
-import { align, drawSide, makeSide } from "./side.js";
+import {
+  chip,
+  drawChip,
+  field,
+  follow,
+  keepKeys,
+  list,
+  make,
+  makeTail,
+  options,
+  say,
+  unique,
+  waits,
+} from "../common.js";
+import { align, drawSide, makeSide, settle } from "./side.js";
 
 const OWN = "@own";
 const NONE = "@none";
@@ -172,6 +185,7 @@ function render({ model, el }) {
         drawSide(parts, one, model.get("drawings"), shows("flow"));
       },
     );
+    settle(sides);
   }
 
   const tail = makeTail();
@@ -245,4 +259,4 @@ function render({ model, el }) {
   return follow(model, { frame: drawAll, drawings: drawSides });
 }
 
-export default { render };
+export default { render: waits(render) };

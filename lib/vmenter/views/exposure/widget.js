@@ -2,7 +2,7 @@
 // ExposureMap in the page: draws the frames that Python makes and sends back the changes that stand in them.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
 
-import { drawPairs, field, follow, keepKeys, list, make, makeRoom, makeTail, say, unique } from "../common.js";
+import { drawPairs, field, follow, keepKeys, list, make, makeRoom, makeTail, say, unique, waits } from "../common.js";
 import { mark } from "./mark.js";
 
 /** @param {View} view */
@@ -434,4 +434,4 @@ function render({ model, el, host }) {
   return follow(model, { frame: drawAll, opened: drawOpened }, room.stop);
 }
 
-export default { render };
+export default { render: waits(render) };

@@ -16,6 +16,7 @@ import {
   options,
   say,
   unique,
+  waits,
 } from "../common.js";
 
 const LIVE = "@live";
@@ -304,4 +305,4 @@ function render({ model, el, host: page }) {
   return follow(model, { frame: drawAll, opened: drawOpened }, room.stop);
 }
 
-export default { render };
+export default { render: waits(render) };

@@ -15,6 +15,7 @@ import {
   options,
   say,
   unique,
+  waits,
 } from "../common.js";
 
 const TYPING = 200; // milliseconds of rest before what is typed is looked for
@@ -362,4 +363,4 @@ function render({ model, el, host }) {
   });
 }
 
-export default { render };
+export default { render: waits(render) };

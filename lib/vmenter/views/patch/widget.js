@@ -16,6 +16,7 @@ import {
   say,
   showDrawing,
   unique,
+  waits,
 } from "../common.js";
 import { makeEditor } from "./editor.js";
 
@@ -376,4 +377,4 @@ function render({ model, el }) {
   return follow(model, { frame: onFrame, state: draw });
 }
 
-export default { render };
+export default { render: waits(render) };
