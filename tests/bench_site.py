@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import machine
 
 from vmenter.course.doctor import find_browser
-from vmenter.course.site import build
+from vmenter.course.site.build import build
 
 READY = "[...document.querySelectorAll('.live')].every(room => 'ready' in room.dataset)"
 RUNS = 3

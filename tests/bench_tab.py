@@ -18,7 +18,7 @@ from places import ROOT
 from tab.visit import Visit, serving
 
 from vmenter.course.doctor import find_browser
-from vmenter.course.tab import OUTPUT
+from vmenter.course.tab.build import OUTPUT
 
 OPENINGS = 3
 AUDIT = """\

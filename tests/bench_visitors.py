@@ -11,8 +11,7 @@ import time
 
 from tab.visit import serving
 
-from vmenter.course.tab import OUTPUT
-from vmenter.course.tab.build import PACK, WORKER
+from vmenter.course.tab.build import OUTPUT, PACK, WORKER
 
 VISITORS = 200
 

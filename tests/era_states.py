@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from vmenter.patching.lab import LAB, assemble
 from vmenter.story.eras import State
-from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
+from vmenter.story.history import BACKPORT, ERAS, FORMS, REJECTED_CURE
 from vmenter.story.promise import Reach
 
-ALL = [*ERAS.values(), BACKPORT, REJECTED_CURE]
+ALL = [*FORMS.values()]
 BEFORE, MDS, MMIO, MOVED, REACH, V4, MERGED = ERAS.values()
 
 # What turns VERW on in each era, for everyone and for MMIO only; None where the era has no such thing.

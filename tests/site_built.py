@@ -7,7 +7,7 @@ import nbformat
 from places import ROOT
 
 from vmenter.course.address import Address
-from vmenter.course.site import build
+from vmenter.course.site.build import build
 
 NOTEBOOKS = ROOT / "notebooks"
 ALL_VIEWS = "98-every-view"  # a page of the tests' own

@@ -3,16 +3,25 @@
 import datetime as dt
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
+from itertools import product
+from types import ModuleType
 
 import pytest
 import yaml
 from places import ROOT
 from tools import release
 
+from vmenter.boot.host import Host
 from vmenter.course.prediction.questions import answer, every, question
+from vmenter.patching import lab
+from vmenter.story import eras, history
+from vmenter.story.promise import Reach, VCpuState
+from vmenter.views import view
 
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -26,7 +35,12 @@ MADE = {
     "lib/vmenter/course/exercises/nb11.py",
     "lib/vmenter/course/slides/decks/11.md",
     "lib/vmenter/patching/lab/ours.S",
+    "lib/vmenter/views/far/frame.py",
+    "lib/vmenter/views/far/widget.css",
+    "lib/vmenter/views/far/widget.js",
+    "lib/vmenter/views/far/widget.py",
     "notebooks/11-one-more-site.ipynb",
+    "tests/views/far/test_widget.py",
     "tests/wrong_11.py",
 }
 
@@ -75,7 +89,7 @@ def test_every_vmenter_command_that_is_named_is_understood(run):
 
 
 def test_every_python_name_that_is_named_is_there():
-    for name in ("_IN_ORDER", "REJECTED_CURE", "JUDGES", "WRONG", "SWITCHES", "verw_runs", "ALL"):
+    for name in ("_IN_ORDER", "REJECTED_CURE", "JUDGES", "WRONG", "SWITCHES", "verw_runs", "FORMS"):
         assert name in CONTRIBUTING
         files = [*ROOT.glob("lib/vmenter/**/*.py"), *ROOT.glob("tests/**/*.py")]
         assert any(
@@ -112,6 +126,55 @@ def test_the_example_of_a_prediction_answers_each_guess():
     ]
     assert [answer(both.key("the same"), guess).verdict for guess in both.choices] == ["near", "right", "wrong"]
     assert "03-c" not in every()
+
+
+def block(first):
+    """Return the block of code that begins so, as it stands in CONTRIBUTING."""
+    blocks = re.findall(r"^   ```\w*\n(.*?)^   ```$", CONTRIBUTING, re.DOTALL | re.MULTILINE)
+    (found,) = [one for text in blocks if (one := re.sub(r"^   ", "", text, flags=re.MULTILINE)).startswith(first)]
+    return found
+
+
+def test_the_example_of_an_era_is_a_form_that_keeps_its_promise():
+    text = (lab.LAB / "v4.S").read_text(encoding="utf-8")
+    text = re.sub(r"\.macro stash_mmio.*?\.endm\n", "", text, flags=re.DOTALL)
+    kept = [line for line in text.splitlines(keepends=True) if "stash_mmio" not in line and "btl" not in line]
+    at = max(n for n, line in enumerate(kept) if "ALTERNATIVE_2" in line)
+    code = lab.assemble("".join((*kept[:at], block("    testl $RUN_MMIO"), *kept[at:])))
+    names = dict(vars(history))
+    exec(block("OWN_FORM"), names)
+    ours = replace(names["OWN_FORM"], code=code)
+    for features in ((), ("CLEAR_CPU_BUF_VM",), ("CLEAR_CPU_BUF_VM_MMIO",)):
+        for mmio, resume in product(Reach, (False, True)):
+            state = eras.State(features=frozenset(features), mmio=mmio, resume=resume)
+            assert eras.run(ours, state).verw == eras.run(history.era("v4"), state).verw
+    far = [
+        eras.enter(ours, Host(bugs), VCpuState(Reach.ASSIGNED)).verdict
+        for bugs in (("mds",), ("mmio_stale_data",))
+    ]
+    assert [(one.instructions_after_clear, one.accesses_after_clear) for one in far] == [(2, 0), (1, 0)]
+
+
+def test_the_example_of_a_view_shows_an_era_and_keeps_the_last_good_frame(tmp_path, monkeypatch):
+    folder = tmp_path / "views" / "far"
+    folder.mkdir(parents=True)
+    for name in ("common.js", "common.css"):
+        shutil.copy(view.HERE / "views" / name, folder.parent)
+    (folder / "widget.js").write_text(block("// @ts-check"), encoding="utf-8")
+    (folder / "widget.css").write_text(re.search(r"`(\.vm-far \{.*?\})`", CONTRIBUTING)[1], encoding="utf-8")
+    monkeypatch.setattr(view, "HERE", tmp_path)
+    made = ModuleType("vmenter.views.far.frame")
+    exec(block('"""The frame of FarView'), vars(made))
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    widget = ModuleType("vmenter.views.far.widget")
+    exec(block('"""FarView'), vars(widget))
+    far = widget.FarView()
+    assert repr(far) == "650b68a0622f: 46 instructions between the last clear and VM-Enter"
+    far.state = {"era": "before-mds"}
+    assert repr(far) == "before-mds: nothing clears"
+    far.state = {"era": "v44"}
+    assert "unknown name 'v44', did you mean v4" in far.text
+    assert far.text.endswith("before-mds: nothing clears")
 
 
 # --- licences, citation, changelog, releases ------------------------------------------------------------------------

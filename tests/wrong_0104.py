@@ -59,7 +59,7 @@ WRONG = {
         (host("mmio l1tf", "fb_clear"), "unknown name 'mmio'"),
         ({"bugs": "l1tf", "facts": []}, "VERW runs for nobody"),
         ({"bugs": 5, "facts": []}, "give a list of names"),
-        ("mmio_stale_data l1tf", "two lists"),
+        ("mmio_stale_data l1tf", "a list for each of 'bugs', 'facts'"),
     ],
     "04-1": [
         ("e9 28 00 00 00", "counts from the end of the JMP"),

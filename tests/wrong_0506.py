@@ -117,7 +117,7 @@ WRONG = {
         ({**WORDS, "E": "distant"}, "nothing cleared"),
         ({**WORDS, "F": "distant"}, "the L1D was flushed and VERW ran"),
         ({**WORDS, "F": "far"}, "none of the words"),
-        ({"A": "distant"}, "a word for each of A, B, C, D, E, F"),
+        ({"A": "distant"}, "a word for each of 'A', 'B'"),
         ("skipped", "should be a dict"),
     ],
     "06-3": [
@@ -266,9 +266,9 @@ WRONG["05-4"] = [
     ({**ROWS, "cond": "F - - F - X"}, "'X' is none of V, F, FV"),
     ({**ROWS, "cond": 6}, "cond: 6 VM-Enters"),
     ({**ROWS, "cond": ["F", "", "", "F", "", "F"]}, "'' is none of V, F, FV"),
-    ({"never": ROWS["never"]}, "a dict with the rows"),
-    (["F"] * 6, "a dict with the rows"),
-    (None, "a dict with the rows"),
+    ({"never": ROWS["never"]}, "for each of 'never'"),
+    (["F"] * 6, "for each of 'never'"),
+    (None, "for each of 'never'"),
 ]
 WRONG["05-5"] = [
     ("a", "servers of section 10"),
@@ -311,8 +311,8 @@ WRONG["06-4"] = [
     (lines(else_=f"{ELSE} --cmdline 'l1tf=off"), "No closing quotation"),
     (lines(else_=None), "this is a NoneType"),
     (lines(else_=f"{ELSE}; rm -rf x"), "else: the line: argument --mmio: invalid choice"),
-    ({"else": ELSE}, "a dict with two lines"),
-    (ELSE, "a dict with two lines"),
+    ({"else": ELSE}, "a line for each of 'else', 'question'"),
+    (ELSE, "a line for each of 'else', 'question'"),
 ]
 KERNELS = {
     "5.10.46": "MDS",

@@ -176,8 +176,8 @@ WRONG["07-4"] = [
     ({**ANSWERS, "A": "five"}, "no number from 1 to 8"),
     ({**ANSWERS, "A": True}, "no number from 1 to 8"),
     ({**ANSWERS, "A": [5]}, "no number from 1 to 8"),
-    ({"A": 5}, "a number for each of A, B"),
-    ("578461", "a number for each of A, B"),
+    ({"A": 5}, "a number for each of 'A', 'B'"),
+    ("578461", "a number for each of 'A', 'B'"),
 ]
 RIGHT |= {
     "07-3": [

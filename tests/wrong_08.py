@@ -374,10 +374,10 @@ WRONG |= {
         (mail(settles="a measurement would settle everything about it"), "settles: these words do not stand in the mail"),
         (mail(not_claimed="I do not"), "too little to tell"),
         (mail(settles="I do not claim that anything leaks: I know no such CPU"), "the same words are named for not_claimed"),
-        ({"mail": MAIL["mail"], "rubric": {}}, "rubric should be a dict with question, where"),
+        ({"mail": MAIL["mail"], "rubric": {}}, "rubric should be a dict with the keys 'question', 'where'"),
         ({"mail": 7, "rubric": MAIL["rubric"]}, "mail should be text"),
-        (MAIL["mail"], 'a dict with "mail" and "rubric"'),
-        (None, 'a dict with "mail" and "rubric"'),
+        (MAIL["mail"], "a dict with the keys 'mail', 'rubric'"),
+        (None, "a dict with the keys 'mail', 'rubric'"),
     ],
     "08-6": [
         ({**COSTS, "states": 1800}, "a state is what the code sees"),
@@ -388,8 +388,8 @@ WRONG |= {
         ({**COSTS, "with_l1tf": 1_376_256}, "none of them lies outside"),
         ({**COSTS, "states": "360 or so"}, "states should be a whole number"),
         ({**COSTS, "broken": 3_440_640.5}, "broken should be a whole number"),
-        ({"states": 360}, "a dict with states, broken, with_l1tf"),
-        (360, "a dict with states"),
+        ({"states": 360}, "a dict with the keys 'states', 'broken', 'with_l1tf'"),
+        (360, "a dict with the keys 'states'"),
     ],
 }  # fmt: skip
 

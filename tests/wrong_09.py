@@ -28,7 +28,7 @@ WRONG = {
         ({**PLACES, "7.3.4": ("stub",)}, "7.3.4: give two words"),
         ({**PLACES, "7.3.4": "stub"}, "7.3.4: give two words"),
         ({**PLACES, "7.3.4": ("stub", "kernel")}, 'each "stub" or "C" or "nowhere"'),
-        ({"7.3.4": ("stub", "stub")}, "answer should be a dict with 5.10.262"),
+        ({"7.3.4": ("stub", "stub")}, "answer should be a dict with the keys '5.10.262'"),
         (None, "answer should be a dict"),
     ],
     "09-2": [
@@ -84,8 +84,8 @@ WRONG |= {
         ({**MUTANT, "module": "d"}, "module should be one of a, b, c"),
         ({**MUTANT, "module": 2}, "module should be one of a, b, c"),
         ({**MUTANT, "mmio": 2}, "should be True or False"),
-        ({"module": "b"}, "a dict with module, features, mmio, resume"),
-        ("b", "a dict with module"),
+        ({"module": "b"}, "a dict with the keys 'module', 'features', 'mmio', 'resume'"),
+        ("b", "a dict with the keys 'module'"),
     ],
     "09-4": [
         ({**SAYS, "mds": "no"}, "every row with CLEAR_CPU_BUF on"),
@@ -99,8 +99,8 @@ WRONG |= {
         ({**SAYS, "ran": "not told"}, "pieces of a file"),
         ({**SAYS, "ran": "maybe"}, 'ran: answer "yes", "no" or "not told"'),
         ({**SAYS, "ran": False}, 'ran: answer "yes", "no" or "not told"'),
-        ({"mds": "yes"}, "a dict with mds, mapped"),
-        (None, "a dict with mds"),
+        ({"mds": "yes"}, "a dict with the keys 'mds', 'mapped'"),
+        (None, "a dict with the keys 'mds'"),
     ],
 }  # fmt: skip
 

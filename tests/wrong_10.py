@@ -78,8 +78,8 @@ WRONG = {
         ({**REPORT, "form_of_6_19": True}, "a feature of its own for guests that reach MMIO"),
         ({**REPORT, "form_of_6_19": 2}, "a feature of its own"),
         ({**REPORT, "left_open": "mds"}, "behind the else (notebook 06)"),
-        ({"sites": 5808}, "a dict with sites, clears_to_user"),
-        (None, "a dict with sites"),
+        ({"sites": 5808}, "a dict with the keys 'sites', 'clears_to_user'"),
+        (None, "a dict with the keys 'sites'"),
     ],
 }
 

@@ -21,9 +21,14 @@ def near(name: object, known: Iterable[str], *, most: int = 1, alike: float = 0.
 
     `alike` is how much of a name must agree, from 0 to 1, as `difflib` counts it.
     """
+    return meant(nearest(name, known, most=most, alike=alike))
+
+
+def nearest(name: object, known: Iterable[str], *, most: int = 1, alike: float = 0.5) -> list[str]:
+    """Return the names that a mistaken one is like, nearest first; see `near`."""
     from difflib import get_close_matches  # noqa: PLC0415  (importing the package imports nothing else)
 
-    return meant(get_close_matches(str(name), list(known), most, alike))
+    return get_close_matches(str(name), list(known), most, alike)
 
 
 def meant(names: Iterable[str]) -> str:

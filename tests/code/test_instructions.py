@@ -239,3 +239,51 @@ def test_a_nop_only_until_v6_18(code):
 def test_no_nop_by_any_rule(code):
     assert not is_nop(bytes_of(code), wide=False)
     assert not is_nop(bytes_of(code), wide=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "branch", "both"),
+    [
+        ("e8fbffffff", "callq start", "callq start"),
+        ("74fe", "je start", "je start"),
+        ("0f002d1f000000", "verw 0x1f(%rip)", "verw <start+0x26>"),
+        ("488b0500000000", "movq (%rip), %rax", "movq <start+0x7>, %rax"),
+        ("488d05f9ffffff", "leaq -7(%rip), %rax", "leaq <start>, %rax"),
+        ("ff2500000000", "jmpq *(%rip)", "jmpq *<start+0x6>"),
+        ("90", "nop", "nop"),
+    ],
+)
+def test_a_text_names_what_the_instruction_points_to(code, branch, both):
+    def place(address):
+        return f"start{address - HERE:+#x}".removesuffix("+0x0")
+
+    one = decode(bytes_of(code), HERE)[0]
+    assert (one.naming(place), one.naming(place, lambda address: f"<{place(address)}>")) == (branch, both)
+    assert one.points_to == (one.branch_target if one.rip_target is None else one.rip_target)
+    assert (one.points_to is None) == (code == "90")
+
+
+def test_a_name_with_a_backslash_stays_as_it_is():
+    assert decode(bytes_of("488b0500000000"), HERE)[0].naming(str, lambda _: r"\1g<0>") == r"movq \1g<0>, %rax"
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "clears"),
+    [
+        ("0f0028", "verw (%rax)", True),
+        ("0f006b10", "verw 0x10(%rbx)", True),
+        ("0f006c2408", "verw 8(%rsp)", True),
+        ("0f002c24", "verw (%rsp)", True),
+        ("0f002c25efbeadde", "verw 0xffffffffdeadbeef", True),
+        ("0f00abefbe0000", "verw 0xbeef(%rbx)", True),
+        ("0f002d1f000000", "verw 0x1f(%rip)", True),
+        ("410f006c2408", "verw 8(%r12)", True),
+        ("3e0f002c08", "verw %ds:(%rax, %rcx)", True),
+        ("0f00e8", "verw %ax", False),
+        ("410f00eb", "verw %r11w", False),
+        ("0f0020", "verr (%rax)", False),
+    ],
+)
+def test_verw_clears_with_memory_of_any_form_and_with_no_register(code, text, clears):
+    (one,) = decode(bytes_of(code), HERE)
+    assert (one.text.replace(", ", ","), one.is_clear) == (text.replace(", ", ","), clears)

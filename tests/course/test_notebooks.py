@@ -22,8 +22,9 @@ def each(paths=NOTEBOOKS):
     return pytest.mark.parametrize("path", paths, ids=[path.stem for path in paths])
 
 
-def test_the_course_goes_from_00_to_10_without_a_gap():
-    assert [path.name[:2] for path in NOTEBOOKS] == [f"{number:02}" for number in range(11)]
+def test_the_course_goes_from_00_on_without_a_gap():
+    assert len(NOTEBOOKS) >= 11
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"{number:02}" for number in range(len(NOTEBOOKS))]
 
 
 @each()

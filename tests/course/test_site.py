@@ -17,8 +17,8 @@ from site_built import ALL_VIEWS, CELLS, NOTEBOOKS, notebook
 
 from vmenter import LabError
 from vmenter.course.exercises import every
-from vmenter.course.site import build
 from vmenter.course.site.__main__ import main
+from vmenter.course.site.build import build
 from vmenter.course.site.pages import HELP, HIDDEN, notebook_page, text_page
 from vmenter.course.site.run import widgets
 from vmenter.course.site.search import LEADERS
@@ -198,7 +198,7 @@ def test_no_volatile_text(site):
 SAME = """
 import sys
 from pathlib import Path
-from vmenter.course.site import build
+from vmenter.course.site.build import build
 from vmenter.course.site.frames import Explorer
 from vmenter.course.site.store import packed
 build(Path(sys.argv[1]), Path(sys.argv[2]), fresh=True)

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab_images import code
 
+from vmenter.code.x86 import NUMBERED
 from vmenter.emulator.choice import new_cpu
-from vmenter.emulator.cpu import GENERAL, Fault, Trouble
+from vmenter.emulator.cpu import Fault, Trouble
 from vmenter.emulator.interpreter import sse, system, table
 from vmenter.emulator.interpreter.parts import Parts, Unknown
 from vmenter.emulator.memory import GDT, PAGE
@@ -67,7 +68,7 @@ class Bench:
         watcher.plain.clear()
         watcher.steps.clear()
         watcher.accesses.clear()
-        for name, value in zip(GENERAL, registers, strict=True):
+        for name, value in zip(NUMBERED, registers, strict=True):
             cpu.set(name, value)
         cpu.set("rflags", flags)
         fault = None
@@ -75,7 +76,7 @@ class Bench:
             cpu.run(CODE, NOWHERE)
         except Fault as found:
             fault = found
-        seen = {name: cpu.get(name) for name in (*GENERAL, "rip", "rflags", "gs_base")}
+        seen = {name: cpu.get(name) for name in (*NUMBERED, "rip", "rflags", "gs_base")}
         return fault, seen, tuple(watcher.steps), tuple(watcher.accesses), cpu.read(ROOM, SIZE)
 
 
@@ -187,7 +188,7 @@ def assembled():
 def test_a_line_does_what_it_does_in_unicorn(number):
     random = Random(number)
     for _ in range(20 if OFTEN else 5):
-        registers = [chance(random) for _ in GENERAL]
+        registers = [chance(random) for _ in NUMBERED]
         registers[1] = random.choice([0, 1, 5, 63, 64, random.getrandbits(64)])
         for number_ in (4, 6, 7):  # RSP, RSI, RDI
             registers[number_] = random.randrange(ROOM + PAGE, ROOM + 2 * PAGE) & -random.choice([1, 8, 16, 64])
@@ -275,7 +276,7 @@ def instructions(draw):
 @st.composite
 def states(draw):
     """Draw registers, most of them pointers, flags, and memory."""
-    registers = [draw(pointers if draw(st.booleans()) else values) for _ in GENERAL]
+    registers = [draw(pointers if draw(st.booleans()) else values) for _ in NUMBERED]
     registers[4] = draw(pointers) & -8
     flags = draw(st.integers(0, 0xFFFF)) & (ARITHMETIC | DF)
     return registers, flags, Random(draw(st.integers(0, 1 << 32))).randbytes(SIZE)

@@ -16,7 +16,7 @@ from vmenter.flow.graph import Kind, Leave, Mark
 from vmenter.patching import alternatives, features, static_keys
 from vmenter.patching.lab import assemble, lab_object
 from vmenter.story import eras, history
-from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
+from vmenter.story.history import ERAS, FORMS
 from vmenter.story.promise import Reach
 from vmenter.views.drawings import flowchart
 from vmenter.views.drawings.flowchart import draw
@@ -193,7 +193,7 @@ def states(era):
             )
 
 
-@pytest.mark.parametrize("era", [*ERAS.values(), BACKPORT, REJECTED_CURE], ids=lambda era: era.id)
+@pytest.mark.parametrize("era", FORMS.values(), ids=lambda era: era.id)
 def test_every_executed_address_lies_in_a_block_and_every_step_on_an_edge(era):
     code = image.from_bytes(era.object, era.id, LAB_BASE)
     graph = recover.graph(code, eras.START, follow=True, variants=True, names=NAMES)

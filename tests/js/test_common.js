@@ -9,7 +9,7 @@ globalThis.document = window.document;
 
 const common = await import("../../lib/vmenter/views/common.js");
 const { make, makeSvg, say, list, options, field, chip, drawChip, drawPairs, showDrawing, paint } = common;
-const { keepKeys, makeTail, makeRoom, unique } = common;
+const { follow, keepKeys, makeHead, makeTail, makeRoom, unique } = common;
 
 afterEach(() => document.body.replaceChildren());
 
@@ -220,6 +220,33 @@ test("the view's end is the inner view's end", async () => {
   await tell({ inner: "w1" });
   room.stop();
   assert.deepEqual(seen.stopped, ["w1"]);
+});
+
+test("a view draws anew when its model changes, until it goes", () => {
+  const heard = new Map();
+  const model = { on: (name, draw) => heard.set(name, draw), off: (name) => heard.delete(name) };
+  const drawn = [];
+  const stop = follow(model, { frame: () => drawn.push("frame"), opened: () => drawn.push("opened") }, () =>
+    drawn.push("left"),
+  );
+  heard.get("change:opened")();
+  heard.get("change:frame")();
+  assert.deepEqual(drawn, ["opened", "frame"]);
+  stop();
+  assert.deepEqual([...heard], []);
+  assert.deepEqual(drawn.at(-1), "left");
+  assert.doesNotThrow(follow({ on: () => {} }, { frame: () => {} }));
+});
+
+test("a table's head is one row of column headers, some of them the view's own", () => {
+  const own = make("th", {}, "Own");
+  const head = makeHead(["First", own]);
+  assert.equal(head.getAttribute("role"), "rowgroup");
+  const [row, ...more] = head.children;
+  assert.equal(more.length, 0);
+  assert.deepEqual([...row.children].map((cell) => cell.textContent), ["First", "Own"]);
+  assert.equal(row.firstChild.getAttribute("scope"), "col");
+  assert.equal(row.lastChild, own);
 });
 
 function fakeModel(values) {

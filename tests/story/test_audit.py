@@ -19,11 +19,11 @@ from vmenter.boot.selection import select
 from vmenter.story import audit as audit_
 from vmenter.story import eras
 from vmenter.story.audit import audit, audits, outcomes
-from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
+from vmenter.story.history import BACKPORT, ERAS, FORMS
 from vmenter.story.promise import Reach, VCpuState, Verw, promise_of
 from vmenter.story.space import DEFAULT, FULL, SPACES, Part, machine_of
 
-ALL = [*ERAS.values(), BACKPORT, REJECTED_CURE]
+ALL = [*FORMS.values()]
 BEFORE, MDS, MMIO, MOVED, REACH, V4, MERGED = ERAS.values()
 KERNELS = sorted({era.kernel for era in ALL})
 each_era = pytest.mark.parametrize("era", ALL, ids=lambda era: era.id)

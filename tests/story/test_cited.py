@@ -8,11 +8,11 @@ import prose
 import pytest
 
 from vmenter.story.cited import COMMITS, MAILS
-from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE, SVM
+from vmenter.story.history import BACKPORT, FORMS, SVM
 
 CITED = {**COMMITS, **MAILS}
 CLAUSES = [clause for clause in prose.clauses() if clause.refs]
-ALL_ERAS = (*ERAS.values(), BACKPORT, REJECTED_CURE, SVM)
+ALL_ERAS = (*FORMS.values(), SVM)
 PEOPLE = {name for one in CITED.values() for name in (*one.people, *one.others)}
 
 

@@ -4,14 +4,20 @@ A sentence that is changed in the notebook is not found any more, and a fact tha
 way somebody looks at both.
 """
 
+import re
+import tomllib
+from dataclasses import replace
 from functools import cache
 from itertools import product
 
 import prose
 import pytest
+from places import ROOT
 
+from vmenter.boot.host import Host
 from vmenter.boot.processors import PRESETS
-from vmenter.story.eras import enter
+from vmenter.course.judging.variants import changed
+from vmenter.story.eras import State, enter, run
 from vmenter.story.exposure import Cut, counts
 from vmenter.story.history import ERAS, era
 from vmenter.story.promise import Promise, Reach, VCpuState, Verw
@@ -95,15 +101,105 @@ CLAIMS = {
         | {enter("e6ff1d61de51", PRESETS[name].host).promise.verw for name in PRESETS}
         == set(Verw)
     ),
+    "For whom does VERW run: for *every guest*, for *guests that reach MMIO*, or for *nobody*?": lambda: len(Verw) == 3,
+    "without options VERW runs for every guest.": lambda: verw("cascade-lake-tsx") is Verw.ALWAYS,
+    "The second VM-Enter of every guest would fail.": lambda: {
+        enter(code, Host(), replace(vcpu, resume=True)).verdict.entered_right for code in (JZ_BEHIND_VERW,) for vcpu in VCPUS
+    } == {False} and all(enter(JZ_BEHIND_VERW, Host(), replace(vcpu, resume=False)).verdict.entered_right for vcpu in VCPUS),
+    "`: nothing is broken! VERW runs for every guest of such a host.": lambda: all(
+        enter(changed(MERGED, ("jz .Lskip_verw", "nop")), PRESETS["ice-lake-server"].host, vcpu).trace.verw == 1
+        for vcpu in VCPUS
+    ),
+    "a clear runs, for every guest or for those that reach host MMIO, and that the L1D is flushed.": lambda: (
+        (promised(Verw.ALWAYS)[0], promised(Verw.MMIO)[0], promised(Verw.NEVER, "always")[1]) == (EVERYONE, REACHING, EVERYONE)
+    ),
+    "With VM on, every guest is owed a clear. With MMIO alone, those that reach MMIO and no others.": lambda: (
+        (promised(Verw.ALWAYS)[0], promised(Verw.MMIO)[0], promised(Verw.NEVER)[0]) == (EVERYONE, REACHING, set())
+    ),
+    "No flaw of this CPU can be used by every guest.": lambda: verw("ice-lake-server") is Verw.MMIO,
+    "RFDS is cured by VERW, and it gives no guest a reason to be left out.": lambda: verw("goldmont-server") is Verw.ALWAYS,
+    "where every guest gets VERW, another one stands there.": lambda: {0} == VERW_FOR_ALL,
+    "Where every guest gets VERW, the changed alternative does not stand.": lambda: {0} == VERW_FOR_ALL,
 }  # fmt: skip
+
+JZ_BEHIND_VERW = changed(SECOND, ("    jz .Lvmlaunch\n", "    clear_cpu_buffers\n    jz .Lvmlaunch\n"))
+MERGED = "e6ff1d61de51"
+SPOILT = changed(MERGED, ("jz .Lskip_verw", "jnz .Lskip_verw"))
+VERW_FOR_ALL = {  # states in which the alternative for MMIO, spoilt, makes a difference although all get VERW
+    run(SPOILT, state).verw - run(era(MERGED), state).verw
+    for reach, resume in product(Reach, (False, True))
+    for state in [
+        State(features=frozenset({"CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"}), mmio=reach, resume=resume)
+    ]
+}
+
+# What has these words and claims nothing of the kind.
+NO_CLAIM = (
+    "The emulator knows no guests.",
+    "KVM enters no guest:",  # what a report may say
+    "no kernel was booted, and no guest entered.",  # what was done, of one table
+    "the one register that holds no guest's value.",  # the listing beside it is judged
+    "VERW is useless in 6.19 and every guest can read all memory!!!",  # the mail that is to be written anew
+)
+EVERY_OR_NONE = re.compile(r"\b(?:[Ee]very|[Nn]o) guests?\b")
+
+
+def verw(preset):
+    """Return for whom today's kernel asks VERW on a processor without options."""
+    return enter(MERGED, PRESETS[preset].host).promise.verw
 
 
 @cache
 def said():
-    return [" ".join(text.split()) for _, text in prose.texts()]
+    """Return what the course says: prose, predictions' words, decks; white space folded, Python's quotes as they are read."""
+    course = ROOT / "lib/vmenter/course"
+    told = [text for _, text in prose.texts()]
+    told += [path.read_text(encoding="utf-8") for path in sorted(course.glob("slides/decks/*.md"))]
+    for path in sorted(course.glob("prediction/*.toml")):
+        told += strings(tomllib.loads(path.read_text(encoding="utf-8")))
+    return [" ".join(text.split()) for text in told]
+
+
+def strings(value):
+    """Yield the texts in a table, its keys apart: they are choices."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from strings(inner)
 
 
 @pytest.mark.parametrize("sentence", CLAIMS)
 def test_what_is_said_is_so(sentence):
     assert any(sentence in text for text in said()), "the prose says something else now: look at the fact again"
     assert CLAIMS[sentence]()
+
+
+def test_whatever_is_said_of_every_guest_or_of_none_stands_here():
+    unknown = []
+    for text in said():
+        spans = [(at, at + len(one)) for one in (*CLAIMS, *NO_CLAIM) for at in places(text, one)]
+        unknown += [
+            text[max(0, found.start() - 60) : found.end() + 60]
+            for found in EVERY_OR_NONE.finditer(text)
+            if not any(start <= found.start() < end for start, end in spans)
+        ]
+    assert unknown == []
+    for words in NO_CLAIM:
+        assert any(words in text for text in said()), words
+
+
+def places(text, words):
+    """Yield where words stand in a text."""
+    at = text.find(words)
+    while at >= 0:
+        yield at
+        at = text.find(words, at + 1)
+
+
+def test_a_claim_that_is_turned_round_is_noticed():
+    for claim in CLAIMS:
+        for found in EVERY_OR_NONE.finditer(claim):
+            turned = "no" if found[0].lower().startswith("every") else "every"
+            other = f"{claim[: found.start()]}{turned} guest{claim[found.end() :]}"
+            assert not any(other in text for text in said()), other

@@ -15,6 +15,7 @@ from vmenter.boot.selection import select
 from vmenter.emulator.machine import HOST_REGISTERS
 from vmenter.emulator.memory import GS_BASE, VCPU
 from vmenter.emulator.trace import EventKind
+from vmenter.patching import static_keys
 from vmenter.patching.lab import LAB
 from vmenter.story import eras, history
 from vmenter.story.entry_text import to_text
@@ -91,7 +92,7 @@ def test_an_unknown_era_is_an_error_that_names_the_nearest():
 def test_a_lab_kernel_says_whose_numbers_it_uses_and_reads_the_keys_of_its_era(era):
     image = eras.patched(era, frozenset(), frozenset())
     assert image.kernel.removesuffix("-lab").removesuffix(".0") == era.kernel
-    assert {branch.key for branch in eras.static_keys.branches(image)} == set(era.keys)
+    assert {branch.key for branch in static_keys.branches(image)} == set(era.keys)
 
 
 def test_what_an_era_does_not_read_is_an_error():
@@ -252,7 +253,7 @@ def test_a_readers_own_code_may_take_20_000_instructions_and_no_more(rounds, ent
 def test_up_to_v6_18_the_flag_of_the_vcpu_asks_for_a_flush_too(era):
     state = state_for(era, mode="cond")
     machine = eras._machine(era, state.features, state.keys)
-    vcpu = eras._structure(Reach.NONE, resume=False, disable_fb_clear=False)
+    vcpu = eras.structure(Reach.NONE, resume=False, disable_fb_clear=False)
     vcpu = replace(vcpu, flags={**vcpu.flags, eras.OFFSETS["flush_l1d"]: 1})
     trace = machine.run(eras.START, {"rdi": VCPU}, vcpu)
     assert trace.l1d_flushed == (era is not MERGED)
@@ -417,3 +418,17 @@ def test_at_vm_enter_the_registers_are_the_guests(era):
     found = eras.registers(era, State(resume=True))
     names = ("rax", "rcx", "rdx", "rbx", None, "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
     assert {name: found[name] - eras.GUEST for name in names if name} == {n: i for i, n in enumerate(names) if n}
+
+
+@pytest.mark.parametrize(
+    ("keys", "pending", "due"),
+    [
+        ((), True, False),
+        (("vmx_l1d_flush_cond",), True, False),
+        (("vmx_l1d_should_flush",), False, True),
+        (("vmx_l1d_should_flush", "vmx_l1d_flush_cond"), False, False),
+        (("vmx_l1d_should_flush", "vmx_l1d_flush_cond"), True, True),
+    ],
+)
+def test_a_flush_is_due_by_keys_and_flag(keys, pending, due):
+    assert eras.State(keys=frozenset(keys), flush_pending=pending).flush_due is due

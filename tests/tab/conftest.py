@@ -2,7 +2,7 @@ import pytest
 from browser.conftest import FLAGS
 
 from vmenter.course.doctor import find_browser
-from vmenter.course.tab import OUTPUT
+from vmenter.course.tab.build import OUTPUT
 
 from .visit import Visit, serving
 

@@ -10,8 +10,7 @@ import pytest
 from browser.axe import findings
 from places import ROOT
 
-from vmenter.course.tab import OUTPUT
-from vmenter.course.tab.build import PACK, WORK, assemble
+from vmenter.course.tab.build import OUTPUT, PACK, WORK, assemble
 
 from .visit import LOADED, Visit, serving
 

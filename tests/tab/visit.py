@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from vmenter.course.tab import OUTPUT
+from vmenter.course.tab.build import OUTPUT
 from vmenter.course.tab.serve import Handler, server
 
 LOADED = 240_000  # ms that a first visit may take on a busy machine

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from vmenter import LabError
+from vmenter.patching.features import parse_version
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,24 @@ GENERATIONS: dict[str, Generation] = {
     )
 }
 """Kernel version → its selection."""
+
+_LATER = (((6, 19), "7.3.4"), ((6, 17), "6.17"))  # from this version on, kernels select as that one does
+
+
+def later(point: tuple[int, ...]) -> str | None:
+    """Return the kernel whose selection one of v6.17 or newer has, by its number alone; None for an older one."""
+    return next((kernel for since, kernel in _LATER if point[:2] >= since), None)
+
+
+def closest(release: str) -> str:
+    """Return the kernel whose selection a kernel with all its updates has: "6.18.15" selects as "6.17" does.
+
+    Before v6.17 that is its own where it was read, else that of 6.12.117: updates brought the later flaws.
+    `LabError` for what is no version.
+    """
+    point = parse_version(release)
+    own = ".".join(map(str, point))
+    return own if own in GENERATIONS else later(point) or _6_12.kernel
 
 
 def generation(kernel: str) -> Generation:

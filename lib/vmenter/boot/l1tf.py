@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from vmenter.boot.generations import Generation
     from vmenter.boot.host import Host
 
+FLUSH_KEY, COND_KEY = "vmx_l1d_should_flush", "vmx_l1d_flush_cond"  # KVM's static keys
+FLUSH_KEYS = (FLUSH_KEY, COND_KEY)
+MODE_KEYS = {"never": (), "cond": (COND_KEY, FLUSH_KEY), "always": (FLUSH_KEY,)}  # by KVM's mode
+
 
 @dataclass(frozen=True)
 class L1tf:

@@ -5,8 +5,8 @@ something, or pasted a line from a file in which the command line only stands.
 """
 
 import re
-from difflib import get_close_matches
 
+from vmenter import nearest
 from vmenter.boot.options import split_cmdline
 
 _OWN = (
@@ -63,10 +63,10 @@ def _word(name: str, value: str | None) -> str | None:
         given = signs[2] or value
         meant = signs[1].replace("kvm_intel", "kvm-intel") + (f"={given}" if given else "")
         return f"{text}: the kernel has no such option; is {meant} meant?"
-    near = get_close_matches(name.lower(), _OWN, 1, 0.85) if len(name) > 3 else []
+    found = nearest(name.lower(), _OWN, alike=0.85) if len(name) > 3 else []
     return (
-        f"{text}: the kernel has no such option; is {near[0].replace('kvm_intel', 'kvm-intel')} meant?"
-        if near
+        f"{text}: the kernel has no such option; is {found[0].replace('kvm_intel', 'kvm-intel')} meant?"
+        if found
         else None
     )
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vmenter.boot.generations import Generation, generation
-from vmenter.boot.l1tf import l1tf_sysfs, select_l1tf
+from vmenter.boot.l1tf import MODE_KEYS, l1tf_sysfs, select_l1tf
 from vmenter.boot.options import Decision, read_options
 from vmenter.boot.verw import clear_before_idle, select_verw, verw_sysfs
 
@@ -88,9 +88,7 @@ def select(host: Host, kernel: Generation | str) -> Selection:
     if verw.clears_for_mmio:
         features.update(kernel.mmio_only_features)
         keys.update(kernel.mmio_only_keys)
-    kvm_keys: tuple[str, ...] = ()
-    if l1tf.flush in {"cond", "always"}:
-        kvm_keys = ("vmx_l1d_flush_cond",) * (l1tf.flush == "cond") + ("vmx_l1d_should_flush",)
+    kvm_keys: tuple[str, ...] = MODE_KEYS.get(l1tf.flush, ())
 
     files = verw_sysfs(host, verw, kernel, smt_active=smt_active)
     files["l1tf"] = l1tf_sysfs(host, l1tf, kernel, smt_active=smt_active)

@@ -46,9 +46,7 @@ def sites(
     """
     from vmenter.code.image import load, older_first  # noqa: PLC0415
     from vmenter.code.symbols import Symbols  # noqa: PLC0415
-    from vmenter.patching import alternatives, features, other_patchers  # noqa: PLC0415
-    from vmenter.patching.alternative_table import Engine  # noqa: PLC0415
-    from vmenter.patching.alternative_table import read as read_table  # noqa: PLC0415
+    from vmenter.patching import alternative_table, alternatives, features, other_patchers  # noqa: PLC0415
     from vmenter.patching.text import to_json, to_text  # noqa: PLC0415
 
     if names and feature_words is not None:
@@ -61,9 +59,9 @@ def sites(
     else:
         image = load(file)
         image = image.with_symbols(image.symbols + known)
-    chosen = Engine(engine) if engine else None
+    chosen = alternative_table.Engine(engine) if engine else None
     try:
-        how, entries, found = read_table(image, engine=chosen, nops=nops)
+        how, entries, found = alternative_table.read(image, engine=chosen, nops=nops)
     except LabError as error:
         raise older_first(image, error) from None
     if feature_words is None:

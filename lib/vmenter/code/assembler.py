@@ -42,10 +42,15 @@ COMMANDS = {
 _DIAGNOSTICS = (
     re.compile(r"^error: (?P<file><[^>]+>|[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?P<message>.+)$", re.MULTILINE),
     re.compile(
-        r"^(?P<file>[^:\n]+):(?P<line>\d+):(?:(?P<column>\d+):)? "
-        r"(?:error: |Error: |Fatal error: |Warning: (?=.+ truncated to |.+; using default for ))(?P<message>.+)$"
-        r"(?:\n[^:\n]+:(?P<caller>\d+): +Info: macro invoked from here$)*",
-        re.MULTILINE,
+        r"""
+        ^ (?P<file>[^:\n]+) : (?P<line>\d+) : (?: (?P<column>\d+) : )? [ ]
+        (?: error:[ ] | Error:[ ] | Fatal[ ]error:[ ]
+          | Warning:[ ] (?= .+[ ]truncated[ ]to[ ] | .+;[ ]using[ ]default[ ]for[ ] )
+        )
+        (?P<message>.+) $
+        (?: \n [^:\n]+ : (?P<caller>\d+) : [ ]+ Info:[ ]macro[ ]invoked[ ]from[ ]here $ )*
+        """,
+        re.MULTILINE | re.VERBOSE,
     ),
 )
 _DOUBTFUL = re.compile(" truncated to |; using default for ")  # what GNU as warns of, and LLVM refuses

@@ -27,9 +27,10 @@ from vmenter.code.elf import (
     string,
 )
 from vmenter.code.files import opened, read_open
-from vmenter.code.symbols import ADDRESS_MASK, MAX_SYMBOLS, Symbol, Symbols
+from vmenter.code.symbols import MAX_SYMBOLS, Symbol, Symbols
 from vmenter.code.unpack import MAX_PACKED, is_wrapped, unpack
 from vmenter.code.visible import visible
+from vmenter.code.x86 import ADDRESS_MASK, MASK
 
 MODULE_BASE = 0xFFFF_FFFF_C000_0000  # where x86-64 kernels begin to place modules
 STUB_SIZE = 4096  # room that each undefined symbol gets: for a stub, or for a structure such as pv_ops
@@ -351,7 +352,7 @@ class _Elf(ElfFile):
         """Apply one table of relocations to a section's bytes."""
         known, room = len(symbols), len(out)
         for offset, info, addend in RELOCATION.iter_unpack(raw):
-            kind, index = info & 0xFFFF_FFFF, info >> 32
+            kind, index = info & MASK[4], info >> 32
             if kind == 0:  # R_X86_64_NONE
                 continue
             if kind not in RELOCATIONS:

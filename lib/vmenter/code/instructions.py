@@ -6,20 +6,19 @@ Text is AT&T syntax, as in the kernel's sources and in objdump.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from vmenter import LabError
 from vmenter.code.decoder import encoding, lite
-from vmenter.code.lengths import Field, Shape, decoder, decoders, shape
+from vmenter.code.lengths import PREFIXES, Field, Shape, decoder, decoders, shape
+from vmenter.code.x86 import ADDRESS_MASK
 
-ADDRESS_MASK = 0xFFFF_FFFF_FFFF_FFFF
 UNDECODED = ".byte"  # the mnemonic of bytes that the disassembler does not know
-LEGACY_PREFIXES = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3")
 
 # Instructions that kernels use and Capstone 5 does not know, or takes for CLAC (Intel SDM, volume 2: WRMSRNS;
-# FRED's
-# returns; SERIALIZE).
+# FRED's returns; SERIALIZE).
 TOO_NEW = {
     b"\x0f\x01\xc6": "wrmsrns",
     b"\x0f\x01\xe8": "serialize",
@@ -27,6 +26,7 @@ TOO_NEW = {
     b"\xf2\x0f\x01\xca": "erets",
 }
 REGISTER = re.compile(r"%\w+")
+RIP_OPERAND = re.compile(r"(?:-?(?:0x)?[0-9a-f]+)?\(%rip\)")
 TO_ECX = re.compile(r"\$((?:0x)?[0-9a-f]+), %[er]cx")
 
 
@@ -67,6 +67,23 @@ class Instruction:
             return None
         field = rip_field(self.code)
         return None if field is None else (self.end + field.value(self.code)) & ADDRESS_MASK
+
+    @property
+    def points_to(self) -> int | None:
+        """Absolute address of what a branch goes to, or a RIP-relative operand stands for; None for neither."""
+        return self.branch_target if self.rip_target is None else self.rip_target
+
+    def naming(self, place: Callable[[int], str], data: Callable[[int], str] | None = None) -> str:
+        """Return the text with a name for the address it points to: `place` of a branch's target.
+
+        `data` names what a RIP-relative operand stands for; without it, such an operand stays as it is.
+        """
+        if self.branch_target is not None:
+            return f"{self.mnemonic} {place(self.branch_target)}"
+        if self.rip_target is not None and data is not None:
+            named = data(self.rip_target)
+            return RIP_OPERAND.sub(lambda _: named, self.text)
+        return self.text
 
     @property
     def is_clear(self) -> bool:
@@ -116,7 +133,7 @@ def _undecoded(code: bytes, offset: int, address: int, *, strict: bool) -> Instr
 def opcode_offset(code: bytes) -> int:
     """Return where the opcode starts, after legacy prefixes and a REX prefix."""
     at = 0
-    while at < len(code) - 1 and code[at] in LEGACY_PREFIXES:
+    while at < len(code) - 1 and code[at] in PREFIXES:
         at += 1
     return at + 1 if at < len(code) - 1 and code[at] & 0xF0 == 0x40 else at
 

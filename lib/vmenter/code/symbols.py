@@ -10,8 +10,8 @@ from typing import NamedTuple
 from vmenter import LabError
 from vmenter.code.unpack import unpack
 from vmenter.code.visible import visible
+from vmenter.code.x86 import ADDRESS_MASK
 
-ADDRESS_MASK = 0xFFFF_FFFF_FFFF_FFFF
 MAX_SYMBOLS = 1_000_000  # a kernel has a quarter of that
 MAX_TEXT = 64 << 20  # bytes of a list of symbols; a System.map has some 10 MB
 

@@ -128,24 +128,24 @@ def _written(folder: Path, files: dict[str, bytes], today: date) -> Update:
     recorded = _read_state(folder / STATE)
     made, replaced, kept = [], [], {}
     for path, content in files.items():
-        own, mark = folder / path, _mark(path, content)
+        own, hashed = folder / path, _mark(path, content)
         if not own.exists():
             _write(own, content)
             made.append(path)
-        elif (found := _mark(path, own.read_bytes())) == mark or recorded.get(path) == mark:
+        elif (found := _mark(path, own.read_bytes())) == hashed or recorded.get(path) == hashed:
             pass  # it is the same, or the course has nothing newer than what the learner began with
         elif found == recorded.get(path):
             _write(own, content)
             replaced.append(path)
         else:
             kept[path] = _beside(folder, path, content, today)
-        recorded[path] = mark
+        recorded[path] = hashed
     removed, left = [], []
     for path in sorted(recorded.keys() - files.keys()):
-        own, mark = folder / path, recorded.pop(path)
+        own, hashed = folder / path, recorded.pop(path)
         if str(PurePosixPath(path).parent) not in PARTS:
             continue  # no name that the course ever gave
-        if own.is_file() and _mark(path, own.read_bytes()) == mark:
+        if own.is_file() and _mark(path, own.read_bytes()) == hashed:
             own.unlink()
             removed.append(path)
         elif own.is_file():

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from vmenter import LabError
-from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
+from vmenter.story.history import ERAS, FORMS
 from vmenter.views.drawings.diagram import Diagram
 from vmenter.views.drawings.ways import QUIET, SAMPLES, road, sample
 
@@ -36,7 +36,7 @@ def pictures() -> Iterator[Picture]:
     """Yield every picture that the course shows."""
     for name in SAMPLES:
         yield Picture(f"sample-{name.replace('_', '-')}.svg", partial(sample, name))
-    for era in (*ERAS.values(), BACKPORT, REJECTED_CURE):
+    for era in FORMS.values():
         yield Picture(f"era-{era.id}.svg", partial(road, era))
         yield Picture(f"quiet-{era.id}.svg", partial(road, era, QUIET))
     yield Picture("finding.svg", finding)

@@ -23,12 +23,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from vmenter.emulator.trace import RawAccess
 
-# The general registers, in the order of their numbers in machine code (Intel SDM, volume 2, section 2.1.5).
-GENERAL = (
-    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-    "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-)  # fmt: skip
-
 
 class Trouble(StrEnum):
     """What keeps a CPU from going on."""
@@ -94,7 +88,7 @@ class Nobody:
 
 
 class Cpu(Protocol):
-    """Something that executes x86-64 instructions. Registers go by name: `GENERAL`, rip, rflags, gs_base."""
+    """Something that executes x86-64 instructions. Registers go by name: `x86.NUMBERED`, rip, rflags, gs_base."""
 
     name: str
     title: str  # the name with what a reader may want to know

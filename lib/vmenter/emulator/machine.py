@@ -28,6 +28,8 @@ from vmenter.code.x86 import (
     FB_CLEAR_DIS,
     IA32_FLUSH_CMD,
     IA32_MCU_OPT_CTRL,
+    MASK,
+    NUMBERED,
     VM_ENTERS,
 )
 from vmenter.emulator.choice import new_cpu
@@ -52,10 +54,7 @@ from vmenter.emulator.trace import End, Event, EventKind, RawAccess, Trace
 STEPPED_OVER = frozenset({"vmread", "vmreadq", "vmwrite", "vmwriteq", "vmload", "vmsave", "clgi", "stgi"})
 OF_INTEREST = frozenset({"lfence", "rdmsr", "wrmsr", "wrmsrns"})
 
-REGISTERS = (
-    "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp",
-    "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip", "rflags",
-)  # fmt: skip
+REGISTERS = (*NUMBERED, "rip", "rflags")
 # What a caller keeps across a call, here a host's data: easy to tell from anything else when it turns up again.
 HOST_REGISTERS = {name: 0x5EC2_E700_0000_0000 + number for number, name in enumerate(CALLEE_SAVED, 1)}
 
@@ -267,12 +266,12 @@ class Machine:
             self._cpu.set("rflags", self._cpu.get("rflags") & ~ARITHMETIC_FLAGS)
         elif instruction.mnemonic == "rdmsr":
             value = self._msrs[self._low("rcx")]
-            self._cpu.set("rax", value & 0xFFFF_FFFF)
+            self._cpu.set("rax", value & MASK[4])
             self._cpu.set("rdx", value >> 32)
 
     def _low(self, register: str) -> int:
         """Return a register's low half."""
-        return self._cpu.get(register) & 0xFFFF_FFFF
+        return self._cpu.get(register) & MASK[4]
 
     # --- what the CPU calls ---
 

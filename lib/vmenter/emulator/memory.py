@@ -12,6 +12,7 @@ from functools import cached_property
 
 from vmenter import LabError
 from vmenter.code.image import MODULE_BASE, STUB_SIZE, Image
+from vmenter.code.x86 import ADDRESS_MASK
 
 PAGE = 4096
 LAB_BASE = 0x1000_0000  # where images should be placed: `image.load(path, base=LAB_BASE)`
@@ -73,7 +74,7 @@ class VCpu:
 
 def as_bytes(value: int | bytes) -> bytes:
     """Return a 64-bit word's bytes for an int; bytes as they are."""
-    return (value & 0xFFFF_FFFF_FFFF_FFFF).to_bytes(8, "little") if isinstance(value, int) else value
+    return (value & ADDRESS_MASK).to_bytes(8, "little") if isinstance(value, int) else value
 
 
 def kernel_address(address: int) -> int:

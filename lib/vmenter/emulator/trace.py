@@ -6,7 +6,7 @@ repeats. Distance is counted as the course defines it: instructions (NOPs includ
 between the last clear and VM-Enter; the clear's own accesses, such as VERW's look at its selector, do not count.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -231,12 +231,12 @@ class Trace:
     @property
     def verw(self) -> int:
         """How many VERWs ran."""
-        return sum(event.kind is EventKind.VERW for event in self.events)
+        return verws(self.events)
 
     @property
     def l1d_flushed(self) -> bool:
         """Whether an L1D flush ran, by MSR or by loop."""
-        return any(event.kind in (EventKind.L1D_FLUSH, EventKind.L1D_FLUSH_LOOP) for event in self.events)
+        return l1d_flushed(self.events)
 
     @property
     def neutralised(self) -> bool:
@@ -282,6 +282,16 @@ def _on_stack(address: int) -> bool:
 def _looks_at_flag(instruction: Instruction) -> bool:
     """Tell whether this is TEST, BT or CMP of memory with a constant."""
     return instruction.operands.startswith("$") and instruction.mnemonic.rstrip("bwlq") in ("test", "bt", "cmp")
+
+
+def verws(events: Iterable[Event]) -> int:
+    """Return how many VERWs are among events."""
+    return sum(event.kind is EventKind.VERW for event in events)
+
+
+def l1d_flushed(events: Iterable[Event]) -> bool:
+    """Tell whether a flush of the L1D, by MSR or by loop, is among events."""
+    return any(event.kind in (EventKind.L1D_FLUSH, EventKind.L1D_FLUSH_LOOP) for event in events)
 
 
 def flush_loops(accesses: tuple[RawAccess, ...]) -> list[int]:

@@ -16,10 +16,11 @@ from unicorn import unicorn_const as const
 from unicorn import x86_const as x86
 from unicorn.unicorn_py3.unicorn import HOOK_CODE_CFUNC, HOOK_MEM_ACCESS_CFUNC, uclib
 
-from vmenter.emulator.cpu import GENERAL, Fault, Trouble, Watcher
+from vmenter.code.x86 import NUMBERED
+from vmenter.emulator.cpu import Fault, Trouble, Watcher
 
 TRANSLATED = 32 << 20  # bytes reserved for the translation of the code that runs
-IDS = {name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in (*GENERAL, "rip", "rflags", "gs_base")}
+IDS = {name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in (*NUMBERED, "rip", "rflags", "gs_base")}
 UNMAPPED = {
     const.UC_MEM_READ_UNMAPPED: Trouble.READ,
     const.UC_MEM_WRITE_UNMAPPED: Trouble.WRITE,

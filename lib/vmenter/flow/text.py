@@ -74,13 +74,9 @@ def nothing(flow: Flow, block: Block) -> bool:
 
 def instruction_text(flow: Flow, block: Block, instruction: Instruction) -> str:
     """Return an instruction's text with names for what it points to; ``+0x3d`` is a place in the same function."""
-    target = instruction.branch_target
-    if target is not None:
-        return f"{instruction.mnemonic} {place(flow, block.function, target)}"
-    target = instruction.rip_target
-    if target is not None:
-        return re.sub(r"(?:-?(?:0x)?[0-9a-f]+)?\(%rip\)", flow.image.label(target), instruction.text)
-    return _ABSOLUTE.sub(lambda found: flow.image.label(int(found[0], 16)), instruction.text)
+    if instruction.points_to is None:
+        return _ABSOLUTE.sub(lambda found: flow.image.label(int(found[0], 16)), instruction.text)
+    return instruction.naming(lambda address: place(flow, block.function, address), flow.image.label)
 
 
 def place(flow: Flow, function: str, address: int) -> str:

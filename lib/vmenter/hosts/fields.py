@@ -76,10 +76,13 @@ _CPUINFO = re.compile(
 _PROC = re.compile(r"(?:\S*/)?proc/(?:cpuinfo|version|sys/kernel/osrelease)\s*:?\s*(?:\d{1,3}:(?!\s*\d+\.))?\s*")
 _VERSION = r"([2-9]\.\d{1,3}(?:\.\d+)?[\w.+~-]*)"
 _NAMED = re.compile(
-    r"(?:.*\b(?:kernel|osrelease)(?: version| release| is)?\s*[:=]?\s*)?"
-    rf"Linux\s+(?:version\s+|(?!version)\S+\s+)?{_VERSION}(?:\s|\Z)"
-    rf"|(?:.*\s)?(?:kernel|osrelease|kernel version|kernel release)\s*[:=]\s*(?:Linux\s+)?{_VERSION}(?:[\s)]|\Z)",
-    re.IGNORECASE,
+    rf"""
+    (?: .* \b (?: kernel | osrelease ) (?: [ ]version | [ ]release | [ ]is )? \s* [:=]? \s* )?
+    Linux \s+ (?: version \s+ | (?!version) \S+ \s+ )? {_VERSION} (?: \s | \Z )
+    | (?: .* \s )? (?: kernel | osrelease | kernel[ ]version | kernel[ ]release )
+      \s* [:=] \s* (?: Linux \s+ )? {_VERSION} (?: [\s)] | \Z )
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 _ALONE = re.compile(r"([2-9]\.\d{1,3}\.\d{1,4}(?![.\d])[\w.+~-]*|[2-9]\.\d{1,3}-[\w.+~-]+)(?: x86_64)?")
 _PROC_CMDLINE = re.compile(r"(?:^|[\s/])proc/cmdline\s*:\s?(?:\d+:)?(.*)\Z")

@@ -52,9 +52,17 @@ _CVES: Final = {
 _ALL = "|".join(sorted((re.sub("[_ ]", "[_ -]", name) for name in (*FILES, *_TITLES)), key=len, reverse=True))
 _NAME = re.compile(rf"(?<![\w./~\\-])([\w./~\\-]*/)?({_ALL})(?![\w./\\]|-\w)", re.IGNORECASE)
 _SEPARATOR = re.compile(
-    r"""["'`*\])]*\s*(?:(?:[:=|,;\t]|=>|->|\u2192)\s*|CVE-\d{4}-\d+[\s,/]*(?=[|,;\t]|CVE-))*(?:\d{1,4}[:-]\s*)?["'`*(]*\s*"""
-    r"""(?:(?:status|state|data|value|text)["'`]*\s*[:=]\s*["'`]*)?(?:[>|][-+]?\s*\Z)?""",
-    re.IGNORECASE,
+    r"""
+    ["'`*\])]* \s*                                      # what closes the name
+    (?: (?: [:=|,;\t] | => | -> | \u2192 ) \s*
+      | CVE-\d{4}-\d+ [\s,/]* (?= [|,;\t] | CVE- )      # a column of numbers in between
+    )*
+    (?: \d{1,4} [:-] \s* )?                             # grep -n's
+    ["'`*(]* \s*
+    (?: (?: status | state | data | value | text ) ["'`]* \s* [:=] \s* ["'`]* )?
+    (?: [>|] [-+]? \s* \Z )?                            # YAML's: the text stands in the next line
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 _LABELS = re.compile(  # lscpu's in some languages, inxi's
     r"(?:vuln\w*|security(?: details)?|schwachstelle|podatno\u015b\u0107|zranitelnost|kwetsbaarheid|s\u00e5rbarhet"
@@ -73,8 +81,14 @@ _ITS_TEXT = re.compile(r"(?:status|state|value|text|data)\s*[:=]\s*[\"']?", re.I
 _DOTS: Final = ("\u2026", "...", ">")  # the last is what less -S shows of a line that goes on
 _TAIL = re.compile(r"==>\s*(\S+)\s*<==")
 _CAT = re.compile(
-    r"(?:^|[\s$#%>;&|('\"\u276f\u279c])(?:(?:cat|more|less|head|tail|type|bat)\s+(?:-\S+\s+(?:\d+\s+)?)*"
-    r"|grep\s+(?:-\S+\s+)*[\"']?[.^*$]*[\"']?\s+)((?:\S*/\S+|\w+)(?:\s+\S+)*)\Z"
+    r"""
+    (?: ^ | [\s$\#%>;&|('"\u276f\u279c] )               # a prompt, or what stands before a command
+    (?: (?: cat | more | less | head | tail | type | bat ) \s+ (?: -\S+ \s+ (?: \d+ \s+ )? )*
+      | grep \s+ (?: -\S+ \s+ )* ["']? [.^*$]* ["']? \s+
+    )
+    ( (?: \S*/\S+ | \w+ ) (?: \s+ \S+ )* ) \Z           # the files
+    """,
+    re.VERBOSE,
 )
 _PROMPT = re.compile(r"(?:[\w.@~:/\[\]() -]{0,80}[$#%>\u276f\u279c]|PS \S+>)\s+\S")
 _CHECKED = re.compile(r".*/sys interface:\s*(?:(?:YES|NO|UNK\w*|N/A)\b)?\s*\(?", re.IGNORECASE)

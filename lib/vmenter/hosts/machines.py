@@ -18,8 +18,14 @@ _ASKS = r"(?=.*\b(?:cat|[ef]?grep|lscpu|tail|head|inxi|dmesg|journalctl|for|unam
 _NAMES: Final = {
     "prompts": re.compile(r"[\[(]?[\w.-]{1,40}@([\w.-]{1,60})(?:[:\s]\S{0,80})?[\])]?\s?[$#%>\u276f]\s" + _ASKS),
     "hosts in the log": re.compile(
-        r"(?:<\d+>)?(?:\w{2,6}\.?\s+\d{1,2}\s+\d\d:[\d:.]+|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-]\d\d:?\d\d)?)"
-        r"\s+(\S{1,60})\s+kernel(?:\[\d+\])?:"
+        r"""
+        (?: <\d+> )?                                    # a priority
+        (?: \w{2,6}\.? \s+ \d{1,2} \s+ \d\d:[\d:.]+     # Nov 28 19:30:01
+          | \d{4}-\d\d-\d\d [T ] [\d:.,]+ (?: Z | [+-]\d\d:?\d\d )?
+        )
+        \s+ (\S{1,60}) \s+ kernel (?: \[\d+\] )? :
+        """,
+        re.VERBOSE,
     ),
     "names before the lines": re.compile(
         r"([\w.-]{1,60})\s?:\s+/(?:sys/devices/system/cpu/vulnerabilities|proc)/"

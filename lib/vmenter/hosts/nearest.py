@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vmenter.boot.generations import later
 from vmenter.hosts.told import knows, version
 from vmenter.story.history import BACKPORT, Era, era
 
@@ -41,11 +42,12 @@ def nearest_of(report: Report) -> Nearest:
 
 def _newer(at_least: tuple[int, ...]) -> tuple[str, Era, str] | None:
     """Return what the number alone decides."""
-    if at_least >= (6, 19):
-        return "7.3.4", era("e6ff1d61de51"), "v6.19 and newer enter guests by the merged form"
-    if at_least >= (6, 17):
-        return "6.17", era("83ebe7157483"), "v6.17 and v6.18 select with attack vectors"
-    return None
+    kernel = later(at_least)
+    if kernel is None:
+        return None
+    if kernel == "6.17":
+        return kernel, era("83ebe7157483"), "v6.17 and v6.18 select with attack vectors"
+    return kernel, era("e6ff1d61de51"), "v6.19 and newer enter guests by the merged form"
 
 
 def _older(report: Report, at_least: tuple[int, ...]) -> tuple[str, Era, str]:

@@ -19,8 +19,14 @@ _CARRIERS: Final = frozenset(("log", "message", "msg", "stdout", "output", "line
 """Keys of what somebody printed: their strings are lines of a paste, not the text of a name."""
 _STATES: Final = ("status", "state", "value", "text", "data", "mitigation")
 _METRIC = re.compile(
-    r'\w*cpu_vuln\w*\{(?=[^}]*?codename="(?P<name>\w+)")(?=[^}]*?state="(?P<state>[\w ]*)")'
-    r'(?:[^}]*?mitigation="(?P<more>[^"}]*)")?[^}]*\}.*'
+    r"""
+    \w* cpu_vuln \w* \{
+    (?= [^}]*? codename="(?P<name>\w+)" )               # in whatever order
+    (?= [^}]*? state="(?P<state>[\w ]*)" )
+    (?: [^}]*? mitigation="(?P<more>[^"}]*)" )?
+    [^}]* \} .*
+    """,
+    re.VERBOSE,
 )
 
 

@@ -21,8 +21,15 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _ESCAPES = re.compile(  # what terminals obey: colours, cursor, titles; the last also where ESC itself was lost
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_()][0-9A-B]?|\x9b[0-?]*[@-~]"
-    r"|\^\[\[[0-9;]*[mK]|(?<![\w\]])\[(?:\d{1,2};)*\d{0,2}[mK](?=\S)"
+    r"""
+    \x1b \[ [0-?]* [ -/]* [@-~]                         # CSI
+    | \x1b \] [^\x07\x1b\n]* (?: \x07 | \x1b\\ )?       # OSC: a title
+    | \x1b [@-Z\\^_()] [0-9A-B]?
+    | \x9b [0-?]* [@-~]
+    | \^\[ \[ [0-9;]* [mK]                              # as cat -v prints it
+    | (?<! [\w\]] ) \[ (?: \d{1,2} ; )* \d{0,2} [mK] (?= \S )
+    """,
+    re.VERBOSE,
 )
 _BLANKS = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\x0b\x0c]")
 _NOTHING = re.compile(  # controls and signs without a width; the C1 control CSI is among the escapes

@@ -27,8 +27,8 @@ from typing import Any
 
 from vmenter import LabError
 from vmenter.code.instructions import Instruction, decode
-from vmenter.code.x86 import FB_CLEAR_DIS, IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL, VM_ENTERS
-from vmenter.emulator.trace import CLEARS, Distance, Event, EventKind, RawAccess, flush_loops
+from vmenter.code.x86 import FB_CLEAR_DIS, IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL, MASK, VM_ENTERS
+from vmenter.emulator.trace import CLEARS, Distance, Event, EventKind, RawAccess, flush_loops, l1d_flushed, verws
 
 STUBS = ("__vmx_vcpu_run", "vmx_vmenter", "__svm_vcpu_run", "__svm_sev_es_vcpu_run")
 READS, WRITES = "RU", "WU"  # kinds of row; U reads, changes and writes
@@ -125,12 +125,12 @@ class Recorded:
     @property
     def verw(self) -> int:
         """How many VERWs ran."""
-        return sum(event.kind is EventKind.VERW for event in self.events)
+        return verws(self.events)
 
     @property
     def l1d_flushed(self) -> bool:
         """Whether the L1D was flushed, by MSR or by loop."""
-        return any(event.kind in (EventKind.L1D_FLUSH, EventKind.L1D_FLUSH_LOOP) for event in self.events)
+        return l1d_flushed(self.events)
 
     @property
     def cleared_in_stub(self) -> bool:
@@ -292,7 +292,7 @@ def _svm_rows(rows: list[list[Any]]) -> tuple[tuple[Instruction, ...], None, tup
     flat = [[row[0], row[1], *row[2]] if len(row) == 3 else row for row in rows]
     instructions = tuple(_instruction(int(row[0]), bytes.fromhex(row[1])) for row in flat)
     msrs = tuple(
-        (step, int(row[RCX]) & 0xFFFF_FFFF, int(row[RAX]) & 0xFFFF_FFFF)
+        (step, int(row[RCX]) & MASK[4], int(row[RAX]) & MASK[4])
         for step, (row, one) in enumerate(zip(flat, instructions, strict=True))
         if one.mnemonic == "wrmsr"
     )

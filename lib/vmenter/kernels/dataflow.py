@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from vmenter.code.decoder import detail
 from vmenter.code.decoder.detail import CONSTANT, MEMORY, REGISTER, Detail, Operand
 from vmenter.code.instructions import Instruction, is_nop
+from vmenter.code.x86 import NUMBERED
 from vmenter.emulator.memory import IMAGES_END, LAB_BASE, STACK_START
 from vmenter.emulator.trace import RawAccess
 
@@ -298,11 +299,10 @@ def _written(code: bytes) -> tuple[str, ...]:
     if at < 0 or at + 1 >= len(code) or code[at + 1] >> 6 != 3:
         return ()
     number = code[at + 1] & 7 | (8 if code[0] & 0xF0 == 0x40 and code[0] & 1 else 0)
-    return (_ORDER[number],)
+    return (NUMBERED[number],)
 
 
-_ORDER = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)))
-_FAMILIES: dict[str, str] = {name: name for name in (*_ORDER, FLAGS)}
+_FAMILIES: dict[str, str] = {name: name for name in (*NUMBERED, FLAGS)}
 for _letter in "abcd":
     _FAMILIES |= dict.fromkeys((f"e{_letter}x", f"{_letter}x", f"{_letter}l", f"{_letter}h"), f"r{_letter}x")
 for _name in ("sp", "bp", "si", "di"):
@@ -310,7 +310,7 @@ for _name in ("sp", "bp", "si", "di"):
 for _number in range(8, 16):
     _FAMILIES |= dict.fromkeys((f"r{_number}d", f"r{_number}w", f"r{_number}b"), f"r{_number}")
 WHOLE = frozenset(
-    {*_ORDER, FLAGS, *(f"r{number}d" for number in range(8, 16)), *(f"e{name[1:]}" for name in _ORDER[:8])}
+    {*NUMBERED, FLAGS, *(f"r{number}d" for number in range(8, 16)), *(f"e{name[1:]}" for name in NUMBERED[:8])}
 )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vmenter import LabError
-from vmenter.code.x86 import FB_CLEAR_DIS, IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL
+from vmenter.code.x86 import FB_CLEAR_DIS, IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL, MASK
 from vmenter.emulator.memory import Owner
 from vmenter.emulator.trace import EventKind
 from vmenter.kernels.dataflow import CARRY, FLAGS, PLACES, TOUCHES, Input, Place, State, Taint
@@ -236,7 +236,7 @@ class Explorer:
             min(16, 8 * one.size) if one.kind == "memory" else 12 if one.where == FLAGS else 8
         )
         if keep:
-            bits, mask = (), 0xFFFF_FFFF
+            bits, mask = (), MASK[4]
         every = (0, 1, *hints, *(now ^ 1 << bit for bit in bits), now | mask & ~keep, now & ~mask | now & keep)
         if one.size == 1 and step == len(run.steps) - 1:
             every = (0, 1)  # a byte that is passed on is a yes or a no
@@ -361,7 +361,7 @@ class Explorer:
             if not first <= step < last or step + 1 >= len(run.steps):
                 continue
             name = self._outside(run, step)
-            if name is None or held["rdi"] & 0xFFFF_FFFF != IA32_MCU_OPT_CTRL:
+            if name is None or held["rdi"] & MASK[4] != IA32_MCU_OPT_CTRL:
                 continue
             value = run.flow.state(step).taints.get("rsi", frozenset())
             left_over = any(self.runs.told(one).startswith("rsi ") for one in value)
@@ -392,6 +392,6 @@ def _direction(run: Run, step: int) -> Any:
 def _msr(run: Run, step: int) -> tuple[int, int]:
     """Return which MSR is written, and of its value the bit that matters."""
     held = run.notes[step]
-    number, low = held["rcx"] & 0xFFFF_FFFF, held["rax"]
+    number, low = held["rcx"] & MASK[4], held["rax"]
     bit = {IA32_FLUSH_CMD: 1, IA32_MCU_OPT_CTRL: FB_CLEAR_DIS}.get(number, 0)
     return number, low & bit

@@ -11,13 +11,13 @@ not read, a number that others have and that the code does not contradict.
 
 from collections.abc import Sequence
 
+from vmenter.boot.l1tf import FLUSH_KEY
 from vmenter.kernels import stub as stubs
 from vmenter.kernels.around import Around, Asks, Guarded, Raised
 from vmenter.kernels.stub_report import ALWAYS_NAME, MMIO_NAME, StubReport
 from vmenter.patching import features
 
 HAS_FORM = "has the 6.19 form"
-FLUSH_KEY = "vmx_l1d_should_flush"
 MOST_ACCESSES = 1  # behind VERW on Intel: the read of the run flags
 
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from vmenter import LabError
+from vmenter.boot.l1tf import FLUSH_KEY, FLUSH_KEYS
 from vmenter.code.image import Image
 from vmenter.code.x86 import FB_CLEAR_DIS, IA32_MCU_OPT_CTRL
 from vmenter.emulator.memory import LAB_BASE
@@ -29,7 +30,6 @@ from vmenter.story.eras import FLUSH_L1D, State
 from vmenter.story.history import Era
 from vmenter.story.promise import Reach
 
-FLUSH_KEYS = ("vmx_l1d_should_flush", "vmx_l1d_flush_cond")
 CLEAR_KEYS = ("mds_user_clear", "mmio_stale_data_clear", "cpu_buf_vm_clear")
 FEATURES = ("CLEAR_CPU_BUF", "CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO")
 SELECTORS = frozenset({"x86_verw_sel", "mds_verw_sel"})  # what VERW in assembly looks at, since 6613d82e617d
@@ -284,7 +284,7 @@ def generation_of(image: Image, report: Report) -> Promised:
     if version is not None:
         low, high = features.version_range(image.kernel or "")
         sure = low == high or low[:2] >= (6, 19)
-    without = None if "vmx_l1d_should_flush" in known else "CONFIG_CPU_MITIGATIONS"
+    without = None if FLUSH_KEY in known else "CONFIG_CPU_MITIGATIONS"
     if version is not None and sure:
         for since, kernel, like in _BY_VERSION:
             if version[:2] >= since:

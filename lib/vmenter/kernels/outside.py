@@ -7,7 +7,7 @@ what it leaves behind, are contents like any other. Thunks that only return or j
 
 import re
 
-from vmenter.code.x86 import CALLER_SAVED
+from vmenter.code.x86 import CALLER_SAVED, NUMBERED
 from vmenter.emulator.memory import TABLES
 
 ROOM = 0x800  # where a stub keeps what its registers get, from its start
@@ -15,7 +15,6 @@ THUNKS, THUNK_SIZE, THUNK_DATA = TABLES + 0x400, 0xB0, 0x50  # for pointers, eac
 MOST_THUNKS = 12
 RETURNS = re.compile(r".*return_thunk|__fentry__|mcount|__x86_return_skl")
 INDIRECT = re.compile(r"__x86_indirect(?:_\w+)?_thunk_(r\w+)")
-ORDER = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)))
 
 
 def function(name: str, address: int) -> bytes:
@@ -23,8 +22,8 @@ def function(name: str, address: int) -> bytes:
     if RETURNS.fullmatch(name):
         return b"\xc3"
     thunk = INDIRECT.fullmatch(name)
-    if thunk and thunk[1] in ORDER:
-        number = ORDER.index(thunk[1])
+    if thunk and thunk[1] in NUMBERED:
+        number = NUMBERED.index(thunk[1])
         return bytes([0x41] * (number > 7)) + bytes([0xFF, 0xE0 | number & 7])
     return clobbering(address, address + ROOM)
 
@@ -33,7 +32,7 @@ def clobbering(code: int, data: int) -> bytes:
     """Return code for an address that reads every register a call may change, and the flags, from `data` on."""
     out = bytearray()
     for number, register in enumerate(CALLER_SAVED):
-        index = ORDER.index(register)
+        index = NUMBERED.index(register)
         out += bytes([0x4C if index > 7 else 0x48, 0x8B, 0x05 | (index & 7) << 3])  # MOV disp(%rip), register
         out += (data + 8 * number - (code + len(out) + 4)).to_bytes(4, "little", signed=True)
     distance = data + 8 * len(CALLER_SAVED) - (code + len(out) + 7)

@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from vmenter.code.image import STUB_SIZE, Image
+from vmenter.code.x86 import VM_ENTER_CODE
 from vmenter.emulator.cpu import Fault, Saved
 from vmenter.emulator.machine import REGISTERS, Budget
 from vmenter.emulator.memory import (
@@ -41,14 +42,13 @@ from vmenter.kernels.dataflow import (
 )
 from vmenter.kernels.recorder import Recorder
 from vmenter.patching import alternatives, static_keys
-from vmenter.patching.alternative_table import Rules, Site, read
+from vmenter.patching.alternative_table import ALWAYS, Rules, Site, read
 from vmenter.patching.static_keys import StaticBranch
 
-CALL_CUT = b"\x0f\x01\xc3"  # put where a run is to stop
+CALL_CUT = VM_ENTER_CODE["VMRESUME"]  # put where a run is to stop
 MOST_STEERED = 16
 MOST_TRIES = 64
 MOST_COUNTED = 1000  # instructions of one run: loops cost less than their length
-ALWAYS = 3 * 32 + 21  # X86_FEATURE_ALWAYS, in every kernel since 3.x
 
 Chosen = Mapping[Any, int]
 """("feature", number) or ("key", name) → 0 or 1; `Input` → its content."""

@@ -17,6 +17,7 @@ from typing import Any
 from vmenter import LabError
 from vmenter.code.image import Image
 from vmenter.code.instructions import decode
+from vmenter.code.x86 import VM_ENTER_CODE
 from vmenter.emulator.machine import Budget, Machine
 from vmenter.emulator.memory import VCPU
 from vmenter.emulator.trace import End, Trace
@@ -33,7 +34,6 @@ ROOM = 0x800  # another place in it, for a pointer to something else
 BUDGET = Budget(instructions=20_000, seconds=2.0)  # a stub takes about 50
 MOST_CLEARING = 4  # features; their subsets are all run
 BRANCH = re.compile(rb"[\xe8\xe9](?=.{4})", re.DOTALL)
-VM_ENTER_CODE = {b"\x0f\x01\xc2": "VMLAUNCH", b"\x0f\x01\xc3": "VMRESUME", b"\x0f\x01\xd8": "VMRUN"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _elsewhere(image: Image) -> str:
         f"{name} in {image.label(section.address + at).split('+')[0]}"
         for section in image.sections
         if section.executable
-        for code, name in VM_ENTER_CODE.items()
+        for name, code in VM_ENTER_CODE.items()
         if (at := section.data.find(code)) >= 0
     }
     return f"; there is {', '.join(sorted(places))}" if places else " and no VMLAUNCH, VMRESUME or VMRUN at all"

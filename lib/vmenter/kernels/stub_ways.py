@@ -9,6 +9,7 @@ set after the other.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from vmenter.code.x86 import vmx_enter
 from vmenter.emulator.memory import Owner
 from vmenter.emulator.trace import EventKind
 from vmenter.kernels.decisions import (
@@ -103,7 +104,7 @@ class StubWays:
     def wrong_entry(self) -> str | None:
         """Return what is wrong with the choice between VMLAUNCH and VMRESUME in some way; None if nothing is."""
         for flags, way in self.ways.items():
-            due = "VMRESUME" if flags & RESUME else "VMLAUNCH"
+            due = vmx_enter(before=bool(flags & RESUME))
             for _, end in entering(outcomes(way, lambda _: None, lambda _: False)):
                 if end not in (due, "VMRUN"):
                     return f"{end} where {due} is due"

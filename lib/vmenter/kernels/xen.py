@@ -204,9 +204,7 @@ def _carried(trace: Trace) -> list[tuple[str, int]]:
 
 def _shown(trace: Trace, one: Instruction) -> str:
     """Return an instruction in words; where a jump goes is told by name."""
-    if one.branch_target is None:
-        return one.text
-    return f"{one.mnemonic} {trace.image.label(one.branch_target).partition('+')[2]}"
+    return one.naming(lambda address: trace.image.label(address).partition("+")[2])
 
 
 def ways(image: Image) -> tuple[Way, ...]:

@@ -10,7 +10,6 @@ neighbours, elsewhere all that were read of the neighbouring series. Past the ol
 neighbours disagree, only words defined by hardware are named. Everything else stays "word*32+bit".
 """
 
-import difflib
 import json
 import re
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from vmenter import LabError, meant
+from vmenter import LabError, meant, nearest
 
 # Words that copy one CPUID register. Not 11 and 17, which Linux took over for itself, nor 19 and up, which
 # held bugs in the oldest kernels read.
@@ -178,7 +177,7 @@ def number(name: str, version: str | None = None) -> int:
     bare = re.sub(r"^X86_(FEATURE_|(?=BUG_))", "", text)
     found = bare if bare in known else f"BUG_{bare}"
     if found not in known or (text.startswith("X86_FEATURE_") and found != bare):
-        similar = difflib.get_close_matches(bare, known | {row.removeprefix("BUG_") for row in known}, 3, 0.7)
+        similar = nearest(bare, known | {row.removeprefix("BUG_") for row in known}, most=3, alike=0.7)
         close = similar or sorted(row for row in known if len(bare) > 2 and bare in row)[:5]
         raise LabError(f"no feature or bug {name[:60]!r}{meant(close)}")
     places = [row for row in rows if row.name == found]

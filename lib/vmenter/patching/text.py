@@ -121,6 +121,6 @@ def listing(image: Image, code: bytes, address: int) -> list[str]:
 
 def _text(image: Image, instruction: Instruction) -> str:
     """Return an instruction's text, with the name of what it points to where there is one."""
-    target = instruction.branch_target or instruction.rip_target
+    target = instruction.points_to
     name = _symbol(image, target) if target else None
     return f"{instruction.text}  # {name}" if name else instruction.text

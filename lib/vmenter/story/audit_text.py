@@ -46,10 +46,7 @@ def smallest_json(finding: Finding | None) -> dict[str, Any] | None:
         "microcode": list(host.facts),
         "cmdline": host.cmdline,
         "ept": host.ept,
-        "mmio": str(vcpu.mmio),
-        "flush_pending": vcpu.flush_pending,
-        "resume": vcpu.resume,
-        "guest_fb_clear": vcpu.guest_fb_clear,
+        **vcpu.settings,
     }
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from vmenter import LabError
+from vmenter.boot.l1tf import COND_KEY, FLUSH_KEY
 from vmenter.boot.selection import Selection, select
 from vmenter.code import image
 from vmenter.code.x86 import IA32_MCU_OPT_CTRL
@@ -23,7 +24,7 @@ from vmenter.story.history import Era, era
 from vmenter.story.promise import Promise, Reach, VCpuState, Verdict, judge, promise_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from vmenter.boot.host import Host
     from vmenter.emulator.trace import Trace
@@ -37,21 +38,22 @@ OFFSETS = {
     "disable_fb_clear": 2,
     "host_mmio": 3,
     "kvm": 8,
+    "host_rsp": 0x18,
     "cr2": 0x20,
     "regs": 0x80,
 }
 VM = 0x1000  # the VM's structure, in the same room
 ASSIGNED_DEVICES = 0x40
-_PLACES = tuple(  # the bytes of the vCPU's structure that differ between states
+PLACES = tuple(  # of the vCPU's structure: where states differ, what `told` tells
     range(VCPU + offset, VCPU + offset + size)
     for offset, size in (
         (OFFSETS["launched"], 1),
         (OFFSETS["disable_fb_clear"], 1),
         (OFFSETS["host_mmio"], 1),
         (VM + ASSIGNED_DEVICES, 8),
-        (OFFSETS["cr2"], 8),
     )
 )
+_CR2 = range(VCPU + OFFSETS["cr2"], VCPU + OFFSETS["cr2"] + 8)
 GUEST = 0x6E57_0000_0000_0000  # guest registers: this and their number
 FOREIGN = Budget(
     instructions=20_000, seconds=2.0
@@ -71,6 +73,11 @@ class State:
     disable_fb_clear: bool = False
     host_rsp_changed: bool = True
     cr2_changed: bool = True
+
+    @property
+    def flush_due(self) -> bool:
+        """Whether KVM is told, by its keys and the flag, to flush the L1 data cache."""
+        return FLUSH_KEY in self.keys and (COND_KEY not in self.keys or self.flush_pending)
 
     @property
     def variants(self) -> tuple[State, ...]:
@@ -186,31 +193,33 @@ def _known(era_: Era, state: State) -> _Known:
     if not state.host_rsp_changed:  # then the structure holds what the last VM-Enter wrote there: make that one
         kept = run_like(era_, replace(state, host_rsp_changed=True)).kept_stack_pointers
     code = remembered.code_at(patched(era_, state.features, state.keys), sites)
-    told = (*_told(state), tuple(kept.items()), *code)
-    found = runs.find(told)
+    row = (*told(state), state.cr2_changed, state.flush_pending, tuple(kept.items()), *code)
+    found = runs.find(row)
     if found is None:
         trace, registers_ = _run(era_, state, kept)
         found = _Known(trace, registers_, {trace.image: trace})
-        runs.keep(told, _touched(trace, sites), found)
+        runs.keep(row, _touched(trace, sites), found)
     return found
 
 
-def _told(state: State) -> tuple[bool, ...]:
-    """Return what a state puts into memory, in the order of `_PLACES`, and the flush flag."""
-    return (
-        state.resume,
-        state.disable_fb_clear,
-        state.mmio is not Reach.NONE,
-        state.mmio is Reach.ASSIGNED,
-        state.cr2_changed,
-        state.flush_pending,
-    )
+def told(state: State) -> tuple[bool, ...]:
+    """Return what a state puts into the vCPU's structure, in the order of `PLACES`."""
+    return state.resume, state.disable_fb_clear, state.mmio is not Reach.NONE, state.mmio is Reach.ASSIGNED
+
+
+def pending(state: State) -> dict[str | int, int | bytes]:
+    """Return what a state puts into memory beside the vCPU's structure: the flush flag."""
+    return {FLUSH_FLAG: b"\1"} if state.flush_pending else {}
+
+
+def flag_places(trace: Trace) -> Collection[int]:
+    """Return where a run's code has the flush flag; it may have none."""
+    return trace.layout.places(FLUSH_FLAG) if trace.image.symbols.get(FLUSH_FLAG) else ()
 
 
 def _touched(trace: Trace, sites: tuple[range, ...]) -> tuple[int, ...]:
     """Return which of what is told a run touched; always what is kept of RSP, which has no fixed place."""
-    flag = trace.layout.places(FLUSH_FLAG) if trace.image.symbols.get(FLUSH_FLAG) else ()
-    return remembered.touched(trace, (*_PLACES, flag, (), *sites))
+    return remembered.touched(trace, (*PLACES, _CR2, flag_places(trace), (), *sites))
 
 
 @lru_cache(maxsize=12)
@@ -220,19 +229,17 @@ def _runs(_era: Era) -> remembered.Remembered[_Known]:
 
 
 def _run(era_: Era, state: State, kept: Mapping[str | int, int | bytes]) -> tuple[Trace, dict[str, int]]:
-    memory: dict[str | int, int | bytes] = {FLUSH_FLAG: b"\1"} if state.flush_pending else {}
-    memory.update(kept)
     machine = _machine(era_, state.features, state.keys)
     trace = machine.run(
         START,
         {"rdi": VCPU},
-        _structure(
+        structure(
             state.mmio,
             resume=state.resume,
             disable_fb_clear=state.disable_fb_clear,
-            cr2_changed=state.cr2_changed,
+            fields=() if state.cr2_changed else ((OFFSETS["cr2"], 0),),
         ),
-        memory=memory,
+        memory={**pending(state), **kept},
         msrs={IA32_MCU_OPT_CTRL: 0},
     )
     return trace, machine.registers()
@@ -269,17 +276,21 @@ def _first_machine(era_: Era) -> Machine:
     return Machine(patched(era_, frozenset(), frozenset()), budget=None if era_.code is None else FOREIGN)
 
 
-@lru_cache(maxsize=32)
-def _structure(mmio: Reach, *, resume: bool, disable_fb_clear: bool, cr2_changed: bool = True) -> VCpu:
-    """Return the vCPU's structure. CR2 is 0 when a run begins; what is left out here holds another value."""
+@lru_cache(maxsize=64)
+def structure(
+    mmio: Reach, *, resume: bool, disable_fb_clear: bool, fields: tuple[tuple[int, int], ...] = ()
+) -> VCpu:
+    """Return the vCPU's structure, with other `fields` in it: offset, 8 bytes.
+
+    CR2 is 0 when a run begins; what is left out here holds another value.
+    """
     registers = {OFFSETS["regs"] + 8 * number: GUEST + number for number in range(16)}
-    if not cr2_changed:
-        registers[OFFSETS["cr2"]] = 0
     return VCpu(
         fields={
             OFFSETS["kvm"]: VCPU + VM,
             VM + ASSIGNED_DEVICES: int(mmio is Reach.ASSIGNED),
             **registers,
+            **dict(fields),
         },
         flags={
             OFFSETS["launched"]: int(resume),

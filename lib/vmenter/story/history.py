@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from vmenter import LabError, near
+from vmenter.boot.l1tf import FLUSH_KEYS
 from vmenter.emulator.trace import Trace
 from vmenter.patching.lab import lab_object
 
@@ -66,7 +67,6 @@ class Era:
         return lab_object(self.id) if self.code is None else self.code
 
 
-_FLUSH_KEYS = ("vmx_l1d_should_flush", "vmx_l1d_flush_cond")
 _VMX = Source("file", "arch/x86/kvm/vmx/vmx.c", "vmx_vcpu_enter_exit, vmx_l1d_flush, vmx_update_fb_clear_dis")
 _STUB = Source("file", "arch/x86/kvm/vmx/vmenter.S", "__vmx_vcpu_run")
 
@@ -94,7 +94,7 @@ _IN_ORDER = (
         ),
         kernel="5.0",
         features=("FLUSH_L1D",),
-        keys=_FLUSH_KEYS,
+        keys=FLUSH_KEYS,
         fb_clear_dis=False,
     ),
     Era(
@@ -116,7 +116,7 @@ _IN_ORDER = (
         ),
         kernel="5.2",
         features=("FLUSH_L1D",),
-        keys=(*_FLUSH_KEYS, "mds_user_clear"),
+        keys=(*FLUSH_KEYS, "mds_user_clear"),
         fb_clear_dis=False,
     ),
     Era(
@@ -140,7 +140,7 @@ _IN_ORDER = (
         ),
         kernel="5.19",
         features=("FLUSH_L1D",),
-        keys=(*_FLUSH_KEYS, "mds_user_clear", "mmio_stale_data_clear"),
+        keys=(*FLUSH_KEYS, "mds_user_clear", "mmio_stale_data_clear"),
     ),
     Era(
         id="43fb862de8f6",
@@ -168,7 +168,7 @@ _IN_ORDER = (
         ),
         kernel="6.12.117",
         features=("FLUSH_L1D", "CLEAR_CPU_BUF"),
-        keys=(*_FLUSH_KEYS, "mmio_stale_data_clear"),
+        keys=(*FLUSH_KEYS, "mmio_stale_data_clear"),
     ),
     Era(
         id="83ebe7157483",
@@ -186,7 +186,7 @@ _IN_ORDER = (
         sources=(Source("commit", "83ebe7157483", "posted on that day, committed on 2025-06-25"), _VMX),
         kernel="6.17",
         features=("FLUSH_L1D", "CLEAR_CPU_BUF"),
-        keys=(*_FLUSH_KEYS, "cpu_buf_vm_clear"),
+        keys=(*FLUSH_KEYS, "cpu_buf_vm_clear"),
     ),
     Era(
         id="v4",
@@ -209,7 +209,7 @@ _IN_ORDER = (
         ),
         kernel="7.3.4",
         features=("FLUSH_L1D", "CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"),
-        keys=_FLUSH_KEYS,
+        keys=FLUSH_KEYS,
     ),
     Era(
         id="e6ff1d61de51",
@@ -239,7 +239,7 @@ _IN_ORDER = (
         ),
         kernel="7.3.4",
         features=("FLUSH_L1D", "CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"),
-        keys=_FLUSH_KEYS,
+        keys=FLUSH_KEYS,
     ),
 )
 
@@ -264,7 +264,7 @@ BACKPORT = Era(
     ),
     kernel="6.1.192",
     features=("FLUSH_L1D", "CLEAR_CPU_BUF"),
-    keys=(*_FLUSH_KEYS, "mmio_stale_data_clear"),
+    keys=(*FLUSH_KEYS, "mmio_stale_data_clear"),
 )
 """43fb862de8f6 in v5.10.y to v6.1.y; no era of its own, the same way to VM-Enter in another form."""
 
@@ -283,9 +283,12 @@ REJECTED_CURE = Era(
     sources=(Source("mail", "20251016200417.97003-2-seanjc@google.com", "the patch"), _VMX),
     kernel="6.17",
     features=("FLUSH_L1D", "CLEAR_CPU_BUF"),
-    keys=(*_FLUSH_KEYS, "cpu_buf_vm_clear"),
+    keys=(*FLUSH_KEYS, "cpu_buf_vm_clear"),
 )
 """A cure in C that was posted and not taken, on the code of v6.17."""
+
+FORMS: dict[str, Era] = {**ERAS, **{one.id: one for one in (BACKPORT, REJECTED_CURE)}}
+"""The eras, and the forms that stand beside the story, by id: all that enters a guest by VMX."""
 
 SVM = Era(
     id="d8010d4ba43e",
@@ -315,9 +318,8 @@ SVM = Era(
 
 
 def era(id_: str) -> Era:
-    """Find an era, the backport or the rejected cure by its id; `LabError` with the nearest for another name."""
-    known = {**ERAS, BACKPORT.id: BACKPORT, REJECTED_CURE.id: REJECTED_CURE}
-    found = known.get(id_)
+    """Find an era or a form beside the story by its id; `LabError` with the nearest for another name."""
+    found = FORMS.get(id_)
     if found is None:
-        raise LabError(f"era: unknown name {id_!r}{near(id_, known)}; use one of: {' '.join(known)}")
+        raise LabError(f"era: unknown name {id_!r}{near(id_, FORMS)}; use one of: {' '.join(FORMS)}")
     return found

@@ -18,10 +18,12 @@ Documentation/arch/x86/mds.rst; for the software loop it was asked and not answe
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from vmenter import LabError
 from vmenter.boot.generations import GENERATIONS
 from vmenter.boot.selection import Selection
+from vmenter.code.x86 import vmx_enter
 from vmenter.emulator.trace import EventKind, Trace
 
 
@@ -43,6 +45,16 @@ class VCpuState:
     guest_fb_clear: bool = False  # the guest enumerates FB_CLEAR
     host_rsp_changed: bool = True  # RSP is not what the VMCS holds since the last VM-Enter: VMWRITE
     cr2_changed: bool = True  # CR2 is not the guest's, so it is written
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What of it a configuration chooses, as plain values by name."""
+        return {
+            "mmio": str(self.mmio),
+            "flush_pending": self.flush_pending,
+            "resume": self.resume,
+            "guest_fb_clear": self.guest_fb_clear,
+        }
 
 
 class Verw(StrEnum):
@@ -127,7 +139,7 @@ def is_kept(promise: Promise, vcpu: VCpuState, trace: Trace) -> bool:
 
 def entered_right(vcpu: VCpuState, trace: Trace) -> bool:
     """Tell whether a guest was entered by the instruction that is due."""
-    return trace.vm_enter in ("VMRUN", "VMRESUME" if vcpu.resume else "VMLAUNCH")
+    return trace.vm_enter in ("VMRUN", vmx_enter(before=vcpu.resume))
 
 
 def judge(promise: Promise, vcpu: VCpuState, trace: Trace) -> Verdict:

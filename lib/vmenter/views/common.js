@@ -327,3 +327,29 @@ export function makeRoom({ model, host }, { label, close, leave }) {
 
   return { section, open, shut, draw, stop: () => stop.abort() };
 }
+
+/**
+ * Draw anew whenever what is drawn changes.
+ * @param {View["model"]} model
+ * @param {Record<string, () => void>} draws by what of the model changes
+ * @param {() => void} [leave] what else is to be done when the view goes
+ * @returns {() => void} what ends it
+ */
+export function follow(model, draws, leave = () => {}) {
+  for (const [name, draw] of Object.entries(draws)) model.on(`change:${name}`, draw);
+  return () => {
+    for (const [name, draw] of Object.entries(draws)) model.off?.(`change:${name}`, draw);
+    leave();
+  };
+}
+
+/**
+ * The head of a table, one row; the roles are for pages in which a table is not laid out as one.
+ * @param {(string | Element)[]} titles a text, or a cell that the view changes
+ */
+export function makeHead(titles) {
+  const cells = titles.map((title) =>
+    typeof title === "string" ? make("th", { role: "columnheader", scope: "col" }, title) : title,
+  );
+  return make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...cells));
+}

@@ -7,7 +7,7 @@ from vmenter import LabError
 from vmenter.boot.host import Host
 from vmenter.boot.processors import PRESETS
 from vmenter.story.eras import enter
-from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
+from vmenter.story.history import ERAS, FORMS
 from vmenter.views.entry.frame import CONTROLS, SHOW, drawings, frame, sent
 from vmenter.views.entry.panels import flow_of
 from vmenter.views.entry.widget import EntryExplorer
@@ -188,7 +188,7 @@ def test_what_rests_on_the_software_flush_is_assumed():
 
 
 def test_gaps_between_events_add_up_to_the_run():
-    for era in (*ERAS.values(), BACKPORT, REJECTED_CURE):
+    for era in FORMS.values():
         for pending in (False, True):
             side = only(era=era.id, flush_pending=pending)
             items = side["events"]["items"]
@@ -202,7 +202,7 @@ def test_gaps_between_events_add_up_to_the_run():
 
 
 def test_a_drawing_is_the_same_for_every_state_and_has_all_that_is_marked():
-    for era in (*ERAS, BACKPORT.id, REJECTED_CURE.id):
+    for era in FORMS:
         svg = drawings(shown(era=era))[era]
         for state in ({}, {"flush_pending": True}, {"facts": []}, {**MMIO_ONLY, "mmio": "assigned"}):
             made = shown(era=era, **state)

@@ -10,6 +10,7 @@ from typing import Any
 
 from vmenter.code.browser import function, javascript, module
 from vmenter.code.decoder.detail import MEMORY, REGISTER, SYSTEM, Detail, Operand
+from vmenter.code.x86 import ADDRESS_MASK
 
 
 def lite(code: bytes, address: int) -> Iterator[tuple[int, int, str, str]]:
@@ -18,7 +19,7 @@ def lite(code: bytes, address: int) -> Iterator[tuple[int, int, str, str]]:
     for line in text.splitlines():
         length, mnemonic, operands = line.split("\t")
         yield address, int(length), mnemonic, operands
-        address = address + int(length) & 0xFFFF_FFFF_FFFF_FFFF
+        address = address + int(length) & ADDRESS_MASK
 
 
 def encoding(code: bytes) -> tuple[int, int] | None:

@@ -21,7 +21,7 @@ VERW = "Clear CPU buffers"
 def _judge(answer: Any) -> str | None:
     """Judge which flaws VERW is used against."""
     given = {
-        OTHERS.get(name, name) for name in told.names(answer, "answer should be text, names with blanks between")
+        OTHERS.get(name, name) for name in told.names(answer, told.should_be("text, names with blanks between"))
     }
     if unknown := sorted(given - set(LINES)):
         raise LabError(f"{unknown[0]!r} is none of the files; there are {', '.join(LINES)}")

@@ -20,8 +20,7 @@ CPU = PRESETS["skylake-server"]
 
 def _judge_off(answer: Any) -> str | None:
     """Judge a command line that should switch VERW off and leave KVM's L1D flush alone."""
-    if not isinstance(answer, str):
-        raise LabError(f"answer should be text, the boot options; it is a {type(answer).__name__}")
+    told.text(answer, "the boot options")
     found = select(replace(CPU.host, cmdline=answer), KERNEL)
     unread = _unread(found, answer)
     if promise_of(found).verw is not Verw.NEVER:
@@ -65,7 +64,7 @@ def _judge_host(answer: Any) -> str | None:
 
 
 def _host(answer: Any) -> Host:
-    lists = told.keyed(answer, ("bugs", "facts"), "answer should have two lists: {'bugs': [...], 'facts': [...]}")
+    lists = told.keyed(answer, ("bugs", "facts"), "a list")
     found = {key: told.names(value, f"{key}: give a list of names") for key, value in lists.items()}
     return Host(tuple(found["bugs"]), tuple(found["facts"]))
 
@@ -92,8 +91,8 @@ ABOUT = {
 
 def _judge_left(answer: Any) -> str | None:
     """Judge what a guest can read of `SCENE`, by each of two flaws."""
-    should = 'answer should have letters for each of two flaws: {"MDS": "…", "L1TF": "…"}'
-    by_flaw = told.keyed(answer, tuple(Flaw), should)
+    should = told.should_be('a dict with letters for each of two flaws: {"MDS": "…", "L1TF": "…"}')
+    by_flaw = told.keyed(answer, tuple(Flaw), should=should)
     values = [deed.value for deed in SCENE if deed.value]
     for flaw in Flaw:
         given = _letters(by_flaw[flaw], "".join(values))
@@ -108,7 +107,7 @@ def _judge_left(answer: Any) -> str | None:
 
 
 def _letters(answer: Any, known: str) -> set[str]:
-    return told.letters(answer, known, f"the letters should be text, some of {', '.join(known)}")
+    return told.letters(answer, known, told.should_be(f"text, some of {', '.join(known)}", "the letters"))
 
 
 # --- 01-5: VERW for guests that reach MMIO alone, and nothing vulnerable ---
@@ -118,8 +117,7 @@ WITH_TSX = PRESETS["cascade-lake-tsx"]
 
 def _judge_mmio(answer: Any) -> str | None:
     """Judge a command line that should leave VERW to guests that reach MMIO, with no flaw open."""
-    if not isinstance(answer, str):
-        raise LabError(f"answer should be text, the boot options; it is a {type(answer).__name__}")
+    told.text(answer, "the boot options")
     found = select(replace(WITH_TSX.host, cmdline=answer), KERNEL)
     unread, verw = _unread(found, answer), promise_of(found).verw
     if verw is Verw.ALWAYS:
@@ -172,14 +170,14 @@ DOING = {
 
 def _judge_doing(answer: Any) -> str | None:
     """Judge which of five flaws five guests used."""
-    should = 'answer should have a flaw for each of five letters: {"a": "…", "b": "…", …}'
-    by_letter = told.keyed(answer, tuple(DOING), should)
+    should = told.should_be('a dict with a flaw for each of five letters: {"a": "…", "b": "…", …}')
+    by_letter = told.keyed(answer, tuple(DOING), should=should)
     flaws = {flaw for flaw, _ in DOING.values()}
     for letter, (flaw, reason) in DOING.items():
         given = told.one(by_letter[letter]) or ""
         given = {"mmio": "mmio_stale_data", "mmio stale data": "mmio_stale_data"}.get(given, given)
         if given not in flaws:
-            raise LabError(f"{letter} should be one of {', '.join(sorted(flaws))}")
+            raise LabError(told.should_be(f"one of {', '.join(sorted(flaws))}", letter))
         if given != flaw:
             return f"{letter} was not {given}: {reason}."
     return None

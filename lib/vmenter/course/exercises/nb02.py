@@ -101,7 +101,7 @@ def _judge_bytes(answer: Any) -> str | None:
     image, entry, right = moved_verw()
     given = told.code(answer)
     if given is None:
-        return "answer should be four bytes as text, lowest first, such as '01 02 03 04'"
+        return told.should_be("four bytes as text, lowest first, such as '01 02 03 04'")
     if len(given) != 4:
         return f"a displacement has four bytes; these are {len(given)}"
     if given == right:

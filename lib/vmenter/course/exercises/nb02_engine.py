@@ -51,7 +51,7 @@ def _fields() -> dict[str, int]:
 
 def _judge_record(answer: Any) -> str | None:
     right = _fields()
-    given = told.keyed(answer, tuple(right), f"answer should be a dict with these keys: {', '.join(right)}")
+    given = told.keyed(answer, tuple(right))
     for name, value in right.items():
         found = told.number(given[name])
         if found is None:
@@ -115,8 +115,7 @@ def _fourteen() -> dict[str, bytes]:
 
 
 def _judge_site(answer: Any) -> str | None:
-    should = f"answer should be a dict with the keys {WITH!r} and {WITHOUT!r}, a text of bytes for each"
-    both = told.keyed(answer, (WITH, WITHOUT), should)
+    both = told.keyed(answer, (WITH, WITHOUT), "a text of bytes")
     for name, right in _fourteen().items():
         found = told.code(both[name])
         if found is None:

@@ -1,6 +1,7 @@
 """Exercises of notebook 03: the order of alternatives, an early kernel's form, what stands in real code."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -13,6 +14,7 @@ from vmenter.course.judging.choice import choice
 from vmenter.course.judging.flags import NAMES
 from vmenter.emulator.machine import Machine
 from vmenter.emulator.trace import Trace
+from vmenter.kernels.stub import MMIO as RUN_MMIO
 from vmenter.patching.alternative_table import Engine, read
 from vmenter.patching.features import number
 
@@ -25,9 +27,9 @@ CASES = (
     (frozenset({VM, MMIO}), "both features", "always"),
 )
 WISHES = {"never": "not run", "always": "always run", "depends": "run only for a vCPU that reaches MMIO"}
-BIT = 4  # of the run flags
-ONES = [1 << bit for bit in range(32) if 1 << bit != BIT]
-RUN_FLAGS = (0, BIT, *(flags for one in ONES for flags in (one, one | BIT)), 0xFFFF_FFFF ^ BIT, 0xFFFF_FFFF)
+ONES = [1 << bit for bit in range(32) if 1 << bit != RUN_MMIO]
+PAIRS = ((one, one | RUN_MMIO) for one in (0, *ONES, 0xFFFF_FFFF ^ RUN_MMIO))
+RUN_FLAGS = tuple(flags for pair in PAIRS for flags in pair)
 
 
 def stack(flags: int) -> bytes:
@@ -68,7 +70,7 @@ def _wrong_order(ran: Mapping[tuple[int, str], Trace], wish: str) -> str | None:
     differ = [
         (state, trace)
         for state, trace in ran.items()
-        if trace.verw != (wish == "always" or (wish == "depends" and bool(state[0] & BIT)))
+        if trace.verw != (wish == "always" or (wish == "depends" and bool(state[0] & RUN_MMIO)))
     ]
     if not differ:
         return None
@@ -83,7 +85,7 @@ def _wrong_order(ran: Mapping[tuple[int, str], Trace], wish: str) -> str | None:
     inverted = len(differ) == len(ran)
     jump = next((one for one in reversed(trace.instructions) if _is_conditional(one)), None)
     if inverted and jump:
-        name = f"{NAMES.get(jump.mnemonic, jump.mnemonic)} {trace.image.label(jump.branch_target or 0)}"
+        name = replace(jump, mnemonic=NAMES.get(jump.mnemonic, jump.mnemonic)).naming(trace.image.label)
         return f"{name} lets a vCPU that reaches MMIO pass without VERW: is it inverted? {here}"
     what = f"{_asks(trace)} looks at" if _asks(trace) else "VERW runs by"
     return f"{what} something else than bit 2 (value 4) of 8(%rsp). {here}"

@@ -27,8 +27,7 @@ WHY_STANDS = {
 
 
 def _judge_stands(answer: Any) -> str | None:
-    should = f"answer should be a dict with a word for each of the letters {', '.join(STANDS)}"
-    given = told.keyed(answer, tuple(STANDS), should)
+    given = told.keyed(answer, tuple(STANDS), "a word")
     for letter, right in STANDS.items():
         name = told.one(given[letter])
         word = told.word(name and name.removeprefix("x86_feature_"), WORDS)
@@ -73,7 +72,7 @@ def wish(features: frozenset[str]) -> str:
 
 
 def _judge_mutant(answer: Any) -> str | None:
-    given = told.keyed(answer, KEYS, "answer should be a dict with the keys 'module' and 'features'")
+    given = told.keyed(answer, KEYS)
     letter = told.word(given["module"], MODULES)
     if letter is None:
         return f"module: {given['module']!r:.40} is none of the letters {', '.join(MODULES)}"

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from vmenter import LabError
+from vmenter.boot.l1tf import FLUSH_KEY
 from vmenter.boot.processors import PRESETS
 from vmenter.code.image import Image, from_bytes
 from vmenter.code.instructions import decode
@@ -28,14 +29,14 @@ CPU = PRESETS["skylake-server"].host
 def flush_branch() -> tuple[Image, StaticBranch]:
     """Return the lab kernel before MDS and its branch on ``vmx_l1d_should_flush``."""
     image = enter("before-mds", CPU).trace.image
-    return image, next(b for b in static_keys.branches(image) if b.key == "vmx_l1d_should_flush")
+    return image, next(b for b in static_keys.branches(image) if b.key == FLUSH_KEY)
 
 
 def _judge_jump(answer: Any) -> str | None:
     image, branch = flush_branch()
     given = told.code(answer)
     if given is None:
-        return "answer should be five bytes as text, lowest first, such as '90 90 90 90 90'"
+        return told.should_be("five bytes as text, lowest first, such as '90 90 90 90 90'")
     right = branch.code(enabled=True)
     if given == right:
         return None

@@ -10,16 +10,15 @@ from typing import Any
 
 from vmenter import LabError
 from vmenter.code.image import from_bytes
-from vmenter.code.x86 import ARITHMETIC_FLAGS, CALLEE_SAVED
+from vmenter.code.x86 import ARITHMETIC_FLAGS, CALLEE_SAVED, vmx_enter
 from vmenter.course.judging import told
 from vmenter.course.judging.asks import privileged, touches, vector
 from vmenter.course.judging.calls import BUDGET, Call, Called, built, run, states, verw_reads, way
 from vmenter.emulator.machine import HOST_REGISTERS, Machine
-from vmenter.emulator.memory import LAB_BASE, STACK_START, VCPU
+from vmenter.emulator.memory import DATA_SELECTOR, LAB_BASE, STACK_START, VCPU
 from vmenter.emulator.trace import End, Trace
+from vmenter.kernels.stub import MMIO, RESUME
 from vmenter.patching.lab import assemble
-
-ENTRY = {False: "VMLAUNCH", True: "VMRESUME"}  # by whether the guest was entered before
 
 # --- one of three ------------------------------------------------------------------------------------------------
 
@@ -39,14 +38,13 @@ def enters(letter: str, before: bool) -> str | None:  # noqa: FBT001  (a key of 
 
 
 def _judge_stub(answer: Any) -> str | None:
-    should = "answer should be a dict with the keys 'stub' and 'entered_before'"
-    given = told.keyed(answer, ("stub", "entered_before"), should)
+    given = told.keyed(answer, ("stub", "entered_before"))
     letter, before = told.word(given["stub"], STUBS), told.truth(given["entered_before"])
     if letter is None:
         return f"stub: {given['stub']!r:.40} is none of the letters {', '.join(STUBS)}"
     if before is None:
         return f"entered_before: True or False is needed, not {given['entered_before']!r:.40}"
-    took, right = enters(letter, before), ENTRY[before]
+    took, right = enters(letter, before), vmx_enter(before=before)
     if took != right:
         return None
     was = "was" if before else "was not"
@@ -58,14 +56,13 @@ def _judge_stub(answer: Any) -> str | None:
 
 GUEST = {"rax": 0x1111_0000_0000_0001, "rcx": 0x2222_0000_0000_0002, "rdi": 0x3333_0000_0000_0003}
 OTHERS = ("rdx", "rsi", *(f"r{number}" for number in range(8, 12)))
-RESUME, MMIO, OTHER_BITS = 1, 4, 0xFFFF_FFFA
+OTHER_BITS = 0xFFFF_FFFA
 REGISTERS = b"".join(value.to_bytes(8, "little") for value in GUEST.values())
-SELECTOR = 0x18  # of a data segment; all around it on the stack differs
 
 
 def _stack(flags: int) -> bytes:
     """Return the stack from 8(%rsp) on: run flags, selector, and what is somebody else's."""
-    return flags.to_bytes(8, "little") + SELECTOR.to_bytes(8, "little") + b"\xff" * 64
+    return flags.to_bytes(8, "little") + DATA_SELECTOR.to_bytes(8, "little") + b"\xff" * 64
 
 
 def _judge_tail(answer: Any) -> str | None:
@@ -86,7 +83,7 @@ def _wrong_tail(called: Called, call: Call, flags: int) -> str | None:
     trace, registers = called.trace, called.registers
     if trace.end is not End.VM_ENTER:
         return f"the run ended with {trace.end}, not with a VM-Enter"
-    if trace.vm_enter not in ENTRY.values():
+    if trace.vm_enter == "VMRUN":
         return f"{trace.vm_enter} is AMD's way into a guest"
     for name, value in GUEST.items():
         if registers[name] != value:
@@ -132,7 +129,7 @@ def _cleared(trace: Trace, flags: int) -> str | None:
 
 
 def _entered(trace: Trace, flags: int) -> str | None:
-    right = ENTRY[bool(flags & RESUME)]
+    right = vmx_enter(before=bool(flags & RESUME))
     if trace.vm_enter == right:
         return None
     why = "did anything write the flag between question and jump?"

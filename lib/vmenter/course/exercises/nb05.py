@@ -7,6 +7,7 @@ from typing import Any
 
 from vmenter import LabError
 from vmenter.boot.host import Host
+from vmenter.boot.l1tf import MODE_KEYS
 from vmenter.course.judging import told
 from vmenter.course.judging.audited import Counterexample, with_way
 from vmenter.course.judging.choice import choice, holding
@@ -30,14 +31,10 @@ KINDS: dict[str, tuple[type, ...]] = {
 
 def entered(settings: Any) -> eras.Entry:
     """Enter a guest in 650b68a0622f under the settings of an answer. Raises `LabError` for what is none."""
-    if not isinstance(settings, dict):
-        raise LabError(f"answer should be a dict of settings; it is a {type(settings).__name__}")
-    if unknown := set(map(str, settings)).difference(SETTINGS):
-        raise LabError(f"there is no setting {min(unknown)!r}; there are {', '.join(SETTINGS)}")
-    settings = {name: _truth(name, value) for name, value in settings.items()}
+    settings = {name: _truth(name, value) for name, value in told.settings(settings, SETTINGS).items()}
     for name, value in settings.items():
         if not isinstance(value, KINDS[name]):
-            raise LabError(f"{name} should be like {SETTINGS[name]!r}, not {value!r}")
+            raise LabError(f"{told.should_be(f'like {SETTINGS[name]!r}', name)}, not {value!r}")
     bugs, cmdline, ept, pending = ({**SETTINGS, **settings}[name] for name in SETTINGS)
     host = Host(tuple(map(str, bugs)), MICROCODE, cmdline, ept=ept)
     return eras.enter("650b68a0622f", host, VCpuState(flush_pending=pending))
@@ -90,8 +87,7 @@ def repaired(answer: Any, after_the_flush: str | None = None) -> Era:
 
     `after_the_flush`: how it leaves what a caller may not count on, of `AFTER_A_CALL`; None: as it happens to.
     """
-    if not isinstance(answer, str):
-        raise LabError(f"answer should be text, the assembly of the chain; it is a {type(answer).__name__}")
+    told.text(answer, "the assembly of the chain")
     text = source(CHAIN_ERA)
     chain = between(text, "    enter_exit_begin", "end_function vmx_vcpu_enter_exit")
     flush = "    l1d_flush l1d_flush_if_either_flag\n"
@@ -122,10 +118,9 @@ MACHINES = ((False, True), (True, True), (False, False))  # entered before, FLUS
 def state_of(row: tuple[Verw, str, bool, Reach], *, resume: bool = False, microcode: bool = True) -> eras.State:
     """Return what the code sees of a configuration."""
     verw, mode, pending, reach = row
-    wanted = {_KEY.get(verw), mode != "never" and "vmx_l1d_should_flush", mode == "cond" and "vmx_l1d_flush_cond"}
     return eras.State(
         features=frozenset({"FLUSH_L1D"} if microcode else ()),
-        keys=frozenset(key for key in wanted if key),
+        keys=frozenset({*MODE_KEYS[mode], *([_KEY[verw]] if verw in _KEY else [])}),
         mmio=reach,
         flush_pending=pending,
         resume=resume,
@@ -230,7 +225,7 @@ def guest_of(row: str) -> list[str]:
 
 
 def _judge_trace(answer: Any) -> str | None:
-    given = told.keyed(answer, tuple(GUESTS), f"answer should be a dict with the rows {'; '.join(GUESTS)}")
+    given = told.keyed(answer, tuple(GUESTS), "an answer")
     rows = {row: _letters(row, value) for row, value in given.items()}
     for row in GUESTS:
         for number, (said, ran) in enumerate(zip(rows[row], guest_of(row), strict=True), 1):

@@ -8,6 +8,7 @@ from typing import Any
 from vmenter import LabError
 from vmenter.boot.host import Host
 from vmenter.code.image import from_bytes
+from vmenter.code.x86 import vmx_enter
 from vmenter.course.judging import told
 from vmenter.course.judging.audited import Counterexample, with_way
 from vmenter.course.judging.choice import choice
@@ -55,8 +56,7 @@ def word_for(entry: eras.Entry) -> str:
 
 def _judge_words(answer: Any) -> str | None:
     words = ("skipped", "distant", "near")
-    should = f"answer should be a dict with a word for each of {', '.join(CASES)}"
-    by_letter = told.keyed(answer, tuple(CASES), should)
+    by_letter = told.keyed(answer, tuple(CASES), "a word")
     for letter, case in CASES.items():
         given = told.word(by_letter[letter], words)
         if given is None:
@@ -88,8 +88,7 @@ def stubbed(answer: Any, after_a_call: str | None = None) -> Era:
 
     `after_a_call`: how the functions that are called leave what they need not keep, of `AFTER_A_CALL`.
     """
-    if not isinstance(answer, str):
-        raise LabError(f"answer should be text, the assembly of the stub; it is a {type(answer).__name__}")
+    told.text(answer, "the assembly of the stub")
     end = between(source(STUB_ERA), "    stub_begin", ".Lvmfail:")
     return changed(STUB_ERA, (end, f"{answer}\n"), after_a_call=after_a_call)
 
@@ -123,7 +122,7 @@ def _wrong_stub(entered: Entered, promise: Promise) -> str | None:
     trace = entered.trace
     verdict = judge(promise, VCpuState(resume=entered.state.resume), trace)
     if entered_right(entered):
-        right = "VMRESUME" if entered.state.resume else "VMLAUNCH"
+        right = vmx_enter(before=entered.state.resume)
         return f"{trace.vm_enter} was chosen, {right} is the right one. {_last_test(trace)}"
     if not verdict.kept:
         return verdict.reason
@@ -170,9 +169,7 @@ NEVER = "kvm-intel.vmentry_l1d_flush=never"
 
 
 def _judge_lines(answer: Any) -> str | None:
-    lines = told.keyed(
-        answer, ("else", "question"), "answer should be a dict with two lines, 'else' and 'question'"
-    )
+    lines = told.keyed(answer, ("else", "question"), "a line")
     return next((f"{name}: {wrong}" for name, line in lines.items() if (wrong := _wrong_line(name, line))), None)
 
 
@@ -206,8 +203,7 @@ WORDS = {"MDS": ("MDS",), "MMIO": ("MMIO",), "both": ("MDS", "MMIO"), "neither":
 
 
 def _judge_versions(answer: Any) -> str | None:
-    should = f"answer should be a dict with a word for each of {', '.join(VERSIONS)}"
-    given = told.keyed(answer, VERSIONS, should)
+    given = told.keyed(answer, VERSIONS, "a word")
     for kernel in VERSIONS:
         word = told.word(given[kernel], WORDS)
         if word is None:

@@ -1,13 +1,15 @@
 """Exercises of notebook 07: answers in flags, what a patch mail says and shows, which reasons for it hold."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
 from vmenter import LabError
 from vmenter.boot.host import Host
+from vmenter.boot.l1tf import MODE_KEYS
 from vmenter.code.assembler import AssemblyError
+from vmenter.code.x86 import vmx_enter
 from vmenter.course.judging import told
 from vmenter.course.judging.audited import Counterexample, with_way
 from vmenter.course.judging.choice import holding
@@ -32,11 +34,6 @@ SWITCHES = {
     "e6ff1d61de51": ("CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"),
 }
 SELECTED = ((), ("mmio",), ("all",), ("all", "mmio"))
-MODES = {
-    "never": (),
-    "cond": ("vmx_l1d_flush_cond", "vmx_l1d_should_flush"),
-    "always": ("vmx_l1d_should_flush",),
-}
 
 
 class Case(NamedTuple):
@@ -90,8 +87,8 @@ def state_text(switches: tuple[str, ...], l1d_flush: str, vcpu: VCpuState) -> st
 def every_state(era: Era) -> Iterator[tuple[tuple[str, ...], str, VCpuState, State]]:
     """Yield what 07 tells apart: two switches, three L1D modes, reach, flush flag, first or later entry."""
     vcpus = [VCpuState(*row) for row in product(Reach, (False, True), (False, True))]
-    for selected, mode, vcpu in product(SELECTED, MODES, vcpus):
-        wanted = {"FLUSH_L1D", *MODES[mode], *switched(era, selected)}
+    for selected, mode, vcpu in product(SELECTED, MODE_KEYS, vcpus):
+        wanted = {"FLUSH_L1D", *MODE_KEYS[mode], *switched(era, selected)}
         state = State(
             features=frozenset(wanted.intersection(era.features)),
             keys=frozenset(wanted.intersection(era.keys)),
@@ -144,8 +141,7 @@ def with_stub(text: Any, after_a_call: str | None = None) -> Era:
     The merged form's macro is there as well, since the notebook prints that form. `after_a_call`: how functions
     that are called leave what they need not keep, of `AFTER_A_CALL`.
     """
-    if not isinstance(text, str):
-        raise LabError(f"answer should be text, the assembly; it is a {type(text).__name__}")
+    told.text(text, "the assembly")
     era = history.era("v4")
     head, start, rest = source(era).partition(f"function {STUB}\n")
     if MERGED_MACRO not in text:
@@ -170,18 +166,28 @@ OF_THE_STUB = (
 
 
 def _judge_stub(answer: Any) -> Counterexample | None:
+    return _first_wrong(answer, OF_THE_STUB, _wrong, _counted)
+
+
+def _first_wrong(
+    answer: Any,
+    further: tuple[Around, ...],
+    judge: Callable[[Case, Entered], str | None],
+    also: Callable[[Around], Mapping[int, int]] | None = None,
+) -> Counterexample | None:
+    """Run a stub in every state, then in further surroundings; return the first that is wrong."""
     era, own = with_stub(answer), history.era("v4")
     spoilt = with_stub(answer, AFTER_A_CALL[1])
-    for arounds, (selected, mode, vcpu, state) in product(((Around(),), USUAL, OF_THE_STUB), every_state(era)):
-        if arounds is OF_THE_STUB and (mode != "never" or state.flush_pending):
+    for arounds, (selected, mode, vcpu, state) in product(((Around(),), USUAL, further), every_state(era)):
+        if arounds is further and (mode != "never" or state.flush_pending):
             continue  # the stub knows nothing of the flush
 
         def demand(entered: Entered, _: Around, where: Any = (selected, mode, vcpu)) -> str | None:
             selected, mode, vcpu = where
             now = replace(vcpu, flush_pending=entered.state.flush_pending, resume=entered.state.resume)
-            return _wrong(case_of(era, selected, mode, now, entered.state, entered.trace), entered)
+            return judge(case_of(era, selected, mode, now, entered.state, entered.trace), entered)
 
-        if wrong := wrong_around(era, own, state, demand, arounds, _counted, spoilt):
+        if wrong := wrong_around(era, own, state, demand, arounds, also, spoilt):
             case = state_text(switched(era, selected), mode, vcpu)
             return with_way(f"{case}{';' if wrong.around else ':'} {wrong.text}", wrong.trace)
     return None
@@ -196,7 +202,7 @@ def _counted(around: Around) -> dict[int, int]:
 def _wrong(case: Case, entered: Entered) -> str | None:
     """Say what is wrong with one run, if anything is."""
     if case.wrong_entry:
-        due = "VMRESUME" if case.vcpu.resume else "VMLAUNCH"
+        due = vmx_enter(before=case.vcpu.resume)
         return f"{case.trace.vm_enter} ran, {due} is due. {_why_entry(case.trace)}"
     if case.missed:
         return f"a clear is owed, and nothing cleared. {_why_verw(case.trace)}"
@@ -253,26 +259,11 @@ NEAR = {"b": "what Fixes: is good for", "d": "the order of the two entries"}
 # --- 07-3: no answer travels, and nothing is read behind VERW ---------------------------------------------------
 
 
-ALONE = (FAILS_IN_THE_STUB,)
-
-
 def _judge_apart(answer: Any) -> Counterexample | None:
-    era, own = with_stub(answer), history.era("v4")
-    spoilt = with_stub(answer, AFTER_A_CALL[1])
-    for arounds, (selected, mode, vcpu, state) in product(((Around(),), USUAL, ALONE), every_state(era)):
-        if arounds is ALONE and (mode != "never" or state.flush_pending):
-            continue  # the stub knows nothing of the flush
+    def judge(case: Case, entered: Entered) -> str | None:
+        return _wrong(case, entered) or _travels(entered.trace) or _late(entered)
 
-        def demand(entered: Entered, _: Around, where: Any = (selected, mode, vcpu)) -> str | None:
-            selected, mode, vcpu = where
-            now = replace(vcpu, flush_pending=entered.state.flush_pending, resume=entered.state.resume)
-            case = case_of(era, selected, mode, now, entered.state, entered.trace)
-            return _wrong(case, entered) or _travels(entered.trace) or _late(entered)
-
-        if wrong := wrong_around(era, own, state, demand, arounds, spoilt=spoilt):
-            case = state_text(switched(era, selected), mode, vcpu)
-            return with_way(f"{case}{';' if wrong.around else ':'} {wrong.text}", wrong.trace)
-    return None
+    return _first_wrong(answer, (FAILS_IN_THE_STUB,), judge)
 
 
 def _travels(trace: Trace) -> str | None:
@@ -330,8 +321,7 @@ def shown(letter: str) -> str:
 
 
 def _judge_sentences(answer: Any) -> str | None:
-    should = f"answer should be a dict with a number for each of {', '.join(SHOWN)}"
-    given = told.keyed(answer, tuple(SHOWN), should)
+    given = told.keyed(answer, tuple(SHOWN), "a number")
     for letter, right in SHOWN.items():
         number = told.number(given[letter])
         if number not in SAYS:

@@ -110,8 +110,7 @@ def repaired(answer: Any, after_the_flush: str | None = None) -> Era:
 
     `after_the_flush`: how it leaves what a caller may not count on, of `AFTER_A_CALL`; None: as it happens to.
     """
-    if not isinstance(answer, str):
-        raise LabError(f"answer should be text, the assembly of the chain; it is a {type(answer).__name__}")
+    told.text(answer, "the assembly of the chain")
     if "enter_exit_end" not in answer:
         raise LabError("there is no line enter_exit_end: where does the way to the guest go on?")
     chain = between(source(CHAIN_ERA), BEGIN, END), f"{answer}\n"
@@ -159,8 +158,7 @@ def next_kernel(answer: Any, after_a_call: str | None = None) -> Era:
 
     `after_a_call`: how the functions that are called leave what they need not keep, of `AFTER_A_CALL`.
     """
-    if not isinstance(answer, str):
-        raise LabError(f"answer should be text, the assembly; it is a {type(answer).__name__}")
+    told.text(answer, "the assembly")
     for part in PARTS:
         if part not in answer:
             raise LabError(f"there is no line {part}: the parts keep their names")
@@ -309,11 +307,11 @@ _COSTS = {
 
 def _judge_costs(answer: Any) -> str | None:
     right = costs()
-    by_name = told.keyed(answer, tuple(right), f"answer should be a dict with {', '.join(right)}")
+    by_name = told.keyed(answer, tuple(right))
     for name, value in right.items():
         given = told.number(by_name[name])
         if given is None:
-            raise LabError(f"{name} should be a whole number; it is {by_name[name]!r}")
+            raise LabError(f"{told.should_be('a whole number', name)}; it is {by_name[name]!r}")
         if given != value:
             return f"{name}: {given:,} is not what the audit finds; {_COSTS[name]}"
     return None

@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 
 from vmenter import LabError
+from vmenter.boot.generations import closest
 from vmenter.boot.processors import PRESETS
 from vmenter.boot.selection import select
 from vmenter.code.image import Image, from_bytes
@@ -15,6 +16,7 @@ from vmenter.course.judging.variants import changed
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels import stub
 from vmenter.kernels.recorded import Inspected, inspected
+from vmenter.kernels.stub_report import ALWAYS_NAME, MMIO_NAME
 from vmenter.patching.alternative_table import rules
 from vmenter.patching.features import number
 from vmenter.story.history import era
@@ -24,14 +26,11 @@ from vmenter.story.history import era
 CPU = "ice-lake-server"
 PLACES = ("stub", "C", "nowhere")
 VCPUS = ("mapped", "assigned")
-SELECTIONS = {  # the kernel whose selection each recorded one has
-    "5.10.262": "5.10.262", "6.1.192": "6.1.192", "6.12.117": "6.12.117", "6.18.15": "6.17", "7.3.4": "7.3.4",
-}  # fmt: skip
 
 
 def where(kernel: Inspected, vcpu: str, cpu: str = CPU) -> tuple[str, str]:
     """Return where a recorded kernel clears for a vCPU that reaches host MMIO, and why there, in words."""
-    selection = select(PRESETS[cpu].host, SELECTIONS[kernel.release])
+    selection = select(PRESETS[cpu].host, closest(kernel.release))
     if kernel.run(selection.features, mmio=True).verw:
         on = " and ".join(set(selection.features).intersection(kernel.report["features"]))
         return "stub", f"boot selects {on} there, and the stub clears under it"
@@ -50,7 +49,7 @@ def where(kernel: Inspected, vcpu: str, cpu: str = CPU) -> tuple[str, str]:
 def _two(given: Any) -> list[Any]:
     """Return the words for `VCPUS`: of a pair, of a text, or of a dict that names them."""
     if isinstance(given, Mapping):
-        return [*told.keyed(given, VCPUS, f"two words are asked for, for {' and '.join(VCPUS)}").values()]
+        return [*told.keyed(given, VCPUS, should=f"two words are asked for, for {' and '.join(VCPUS)}").values()]
     if isinstance(given, str):
         return told.names(given, "")
     return list(given) if isinstance(given, tuple | list) else []
@@ -58,7 +57,7 @@ def _two(given: Any) -> list[Any]:
 
 def _judge_where(answer: Any) -> str | None:
     kernels = {one.release: one for one in inspected()}
-    by_release = told.keyed(answer, tuple(kernels), f"answer should be a dict with {', '.join(kernels)}")
+    by_release = told.keyed(answer, tuple(kernels))
     for release, given in by_release.items():
         places = [told.word(word, PLACES) for word in _two(given)]
         if len(places) != len(VCPUS) or None in places:
@@ -148,7 +147,6 @@ def _why(rows: tuple[Row, ...], *, in_c: bool) -> str:
 
 # --- 09-3: the mutant among three modules ------------------------------------------------------------------------
 
-ALWAYS, WITH_MMIO = "CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"
 WRONG_BIT = ("testl $RUN_MMIO,", "testl $RUN_VMRESUME,")
 STATE = ("module", "features", "mmio", "resume")
 LOOK = "A module has 16 such states; have you run all of them, in all three?"
@@ -176,20 +174,20 @@ def clears(letter: str, on: frozenset[str], *, mmio: bool, resume: bool) -> int:
 
 def owed(on: frozenset[str], *, mmio: bool) -> bool:
     """Tell whether a VM-Enter owes a clear under these features."""
-    return ALWAYS in on or (WITH_MMIO in on and mmio)
+    return ALWAYS_NAME in on or (MMIO_NAME in on and mmio)
 
 
 def _judge_mutant(answer: Any) -> str | None:
-    given = told.keyed(answer, STATE, f"answer should be a dict with {', '.join(STATE)}")
+    given = told.keyed(answer, STATE)
     letter = told.word(given["module"], three_modules())
     if letter is None:
-        raise LabError(f"module should be one of {', '.join(three_modules())}")
-    on = told.features(given["features"], "features should be a list of names, empty if none is on")
-    if unknown := sorted(on - {ALWAYS, WITH_MMIO}):
-        raise LabError(f"no stub here asks for {unknown[0]}; two features decide: {ALWAYS}, {WITH_MMIO}")
+        raise LabError(told.should_be(f"one of {', '.join(three_modules())}", "module"))
+    on = told.features(given["features"], told.should_be("a list of names, empty if none is on", "features"))
+    if unknown := sorted(on - {ALWAYS_NAME, MMIO_NAME}):
+        raise LabError(f"no stub here asks for {unknown[0]}; two features decide: {ALWAYS_NAME}, {MMIO_NAME}")
     mmio, resume = told.truth(given["mmio"]), told.truth(given["resume"])
     if mmio is None or resume is None:
-        raise LabError("mmio and resume should be True or False")
+        raise LabError(told.should_be("True or False", "mmio and resume"))
     ran = clears(letter, on, mmio=mmio, resume=resume)
     if (ran > 0) != owed(on, mmio=mmio):
         return None
@@ -229,7 +227,7 @@ def report_says() -> dict[str, str]:
 
 def _judge_report(answer: Any) -> str | None:
     right = report_says()
-    given = told.keyed(answer, tuple(right), f"answer should be a dict with {', '.join(right)}")
+    given = told.keyed(answer, tuple(right))
     for name, value in right.items():
         said = told.word(given[name], TOLD)
         if said is None:

@@ -32,11 +32,9 @@ SETTINGS = ("zen", "facts", "cmdline", "hypervisor")
 
 
 def _judge_only_vm(answer: Any) -> str | None:
-    if not isinstance(answer, dict):
-        raise LabError(f"answer should be a dict of settings; it is a {type(answer).__name__}")
-    if unknown := sorted(map(str, set(answer) - set(SETTINGS))):
-        raise LabError(f"there is no setting {unknown[0]!r}; there are {', '.join(SETTINGS)}")
-    facts_ = told.names(answer.get("facts", ()), "facts should be names, such as verw_clear, as a tuple or a list")
+    given = told.settings(answer, SETTINGS)
+    should = told.should_be("names, such as verw_clear, as a tuple or a list", "facts")
+    facts_ = told.names(given.get("facts", ()), should)
     try:
         answer = {**answer, "facts": tuple(facts_)}
         host = AmdHost(**answer)
@@ -218,7 +216,7 @@ _WHERE = {
 
 def _judge_report(answer: Any) -> str | None:
     right = facts()
-    given = told.keyed(answer, tuple(right), f"answer should be a dict with {', '.join(right)}")
+    given = told.keyed(answer, tuple(right))
     for name, value in right.items():
         if _read(given[name], value, name) != value:
             return f"{name}: {given[name]!r} is not right; {_WHERE[name]}"
@@ -336,7 +334,7 @@ _KEEPS = {
 
 
 def _judge_between(answer: Any) -> str | None:
-    letters = told.letters(answer, "".join(BETWEEN), 'answer should be letters, such as "ac"')
+    letters = told.letters(answer, "".join(BETWEEN), told.should_be('letters, such as "ac"'))
     if not letters:
         raise LabError("at least one of the eight may stand there: name it")
     for letter in sorted(letters - may_stand()):

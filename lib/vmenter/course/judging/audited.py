@@ -230,7 +230,7 @@ def _around(era: Era, demands: tuple[Demand, ...], cases: Cases, surroundings: S
     done: set[State] = set()
     deadline = time.process_time() + 4 * SECONDS
     for (state, promise), tally in _outwards(cases):
-        like = _plainest(state) if _flushes_by_reading(state) else state
+        like = _plainest(state) if state.flush_due and "FLUSH_L1D" not in state.features else state
         if like in done:
             continue
         done.add(like)
@@ -254,19 +254,11 @@ def _plainest(state: State) -> State:
     return replace(state, mmio=Reach.NONE, disable_fb_clear=False, resume=False)
 
 
-def _flushes_by_reading(state: State) -> bool:
-    """Whether a flush is due and there is no microcode for it."""
-    due = "vmx_l1d_should_flush" in state.keys and ("vmx_l1d_flush_cond" not in state.keys or state.flush_pending)
-    return due and "FLUSH_L1D" not in state.features
-
-
 def _no_entry(trace: Trace) -> str:
     """Say how a run ended that entered no guest."""
     if trace.end is End.BUDGET:
         last = trace.instructions[-1]
-        what = (
-            last.text if last.branch_target is None else f"{last.mnemonic} {trace.image.label(last.branch_target)}"
-        )
+        what = last.naming(trace.image.label)
         return f"the code does not end: after {len(trace.steps):,} instructions it is at {trace.where(-1)}, {what}"
     return f"no guest is entered: the run ended with {trace.end}"
 
@@ -331,10 +323,7 @@ def _in_colour(id_: str, tally: Tally, space: Space, made: str) -> Iterator[str]
         "facts": host.facts,
         "cmdline": host.cmdline,
         "ept": host.ept,
-        "mmio": str(vcpu.mmio),
-        "flush_pending": vcpu.flush_pending,
-        "resume": vcpu.resume,
-        "guest_fb_clear": vcpu.guest_fb_clear,
+        **vcpu.settings,
     }
     usual = {"cmdline": "", "ept": True, "mmio": "none", **dict.fromkeys(FLAGS, False)}
     words = [f"{name}={value!r}" for name, value in given.items() if name not in usual or value != usual[name]]

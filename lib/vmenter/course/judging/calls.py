@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vmenter import LabError
 from vmenter.code.image import Image, from_bytes
 from vmenter.code.x86 import ARITHMETIC_FLAGS, CALLEE_SAVED, CALLER_SAVED
+from vmenter.course.judging import told
 from vmenter.course.judging.asks import privileged, vector
 from vmenter.emulator.machine import HOST_REGISTERS, Budget, Machine
 from vmenter.emulator.memory import LAB_BASE, STACK, STACK_SIZE, STACK_START
@@ -36,8 +37,7 @@ ALLOWED = (EventKind.VERW, EventKind.CALL, EventKind.LFENCE)
 
 def built(answer: Any, more: str = "") -> Image:
     """Assemble an answer that must define ``entry``; what is wrong with it is a `LabError`."""
-    if not isinstance(answer, str):
-        raise LabError(f"answer should be text, the assembly; it is a {type(answer).__name__}")
+    told.text(answer, "the assembly")
     image = from_bytes(assemble(answer + more), "answer", LAB_BASE)
     for name in image.undefined:
         raise LabError(f"nothing here defines {name}")

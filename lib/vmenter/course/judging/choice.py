@@ -15,7 +15,7 @@ def choice(right: str, reasons: Mapping[str, str]) -> Callable[[Any], str | None
         letter = told.word(answer, letters)
         if letter is None:
             named = ", ".join(f"'{one}'" for one in letters)
-            raise LabError(f"answer should be one of the letters {named}")
+            raise LabError(told.should_be(f"one of the letters {named}"))
         return None if letter == right else f"{letter}: " + " ".join(reasons[letter].split())
 
     return judge
@@ -29,7 +29,7 @@ def holding(reasons: Mapping[str, tuple[bool, str]], near: Mapping[str, str]) ->
     last = max(reasons)
 
     def judge(answer: Any) -> str | None:
-        should = f"answer should be letters from 'a' to '{last}' in one text, such as 'ac'"
+        should = told.should_be(f"letters from 'a' to '{last}' in one text, such as 'ac'")
         try:
             letters = told.letters(answer, "".join(reasons), should)
         except LabError:

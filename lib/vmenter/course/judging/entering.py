@@ -12,9 +12,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmenter.code.decoder import lite
-from vmenter.code.x86 import ARITHMETIC_FLAGS, IA32_MCU_OPT_CTRL, NUMBERED, VM_ENTERS
+from vmenter.code.x86 import ARITHMETIC_FLAGS, CALLER_SAVED, IA32_MCU_OPT_CTRL, NUMBERED, VM_ENTERS
 from vmenter.emulator.machine import Machine
-from vmenter.emulator.memory import GS_BASE, PAGE, STACK, STACK_SIZE, VCPU, VCpu
+from vmenter.emulator.memory import GS_BASE, PAGE, STACK, STACK_SIZE, VCPU
+from vmenter.kernels.stub import MMIO, RESUME
 from vmenter.story import eras, remembered
 from vmenter.story.promise import Reach
 
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
     from vmenter.story.history import Era
 
 RUN, ENTER_EXIT, STUB = eras.START, "vmx_vcpu_enter_exit", "__vmx_vcpu_run"
-HOST_RSP, CR2 = 0x18, 0x20  # of the vCPU, in lab/kvm.inc: what the VMCS has for RSP, and the guest's CR2
+HOST_RSP = eras.OFFSETS["host_rsp"]  # what the VMCS has for RSP
 GUEST = {name: eras.GUEST + number for number, name in enumerate(NUMBERED) if name != "rsp"}  # the CPU loads RSP
-RUN_VMRESUME, RUN_MMIO = 1, 4
-RAISES_MMIO = {"CLEAR_CPU_BUF_VM_MMIO", "cpu_buf_vm_clear"}  # under which an era's C raises RUN_MMIO
-# What a caller need not keep: anything may be in it. The flags: every arithmetic one is set.
+RAISES_MMIO = {"CLEAR_CPU_BUF_VM_MMIO", "cpu_buf_vm_clear"}  # under which an era's C raises the run flag MMIO
+# What a caller need not keep, but for three arguments: anything may be in it. Every arithmetic flag is set.
 STALE = {
-    name: 0xA5A5_0000_5A5A_0000 + number for number, name in enumerate(("rax", "rcx", "r8", "r9", "r10", "r11"))
+    name: 0xA5A5_0000_5A5A_0000 + number
+    for number, name in enumerate(name for name in CALLER_SAVED if name not in ("rdi", "rsi", "rdx"))
 }
 ALL_SET = 2 | ARITHMETIC_FLAGS
 FAILED = b"\xf9\x90\x90"  # STC and two NOPs in place of VMLAUNCH: VMfailInvalid sets CF, and the next code runs
@@ -113,7 +114,7 @@ def _before(trace: Trace, address: int) -> int:
 def run_flags(state: State) -> int:
     """Return the run flags that an era's own C collects in a state."""
     reaches = state.mmio is not Reach.NONE and RAISES_MMIO & {*state.features, *state.keys}
-    return RUN_VMRESUME * state.resume | (RUN_MMIO if reaches else 0)
+    return RESUME * state.resume | (MMIO if reaches else 0)
 
 
 def enter(era: Era, state: State, around: Around | None = None) -> Entered:
@@ -125,13 +126,13 @@ def enter(era: Era, state: State, around: Around | None = None) -> Entered:
     if around.others:
         era = replace(era, features=(*era.features, *sorted(around.others.difference(era.features))))
         state = replace(state, features=state.features | around.others)
-    fields, memory = dict(around.fields), _pending(state)
+    fields, memory = dict(around.fields), eras.pending(state)
     if around.own_flag and state.flush_pending:
         memory = {VCPU + eras.OFFSETS["flush_l1d"]: b"\1"}
     if around.devices != 1 and state.mmio is Reach.ASSIGNED:
         fields[eras.VM + eras.ASSIGNED_DEVICES] = around.devices
     if around.known:
-        fields[CR2] = 0  # what the machine's has
+        fields[eras.OFFSETS["cr2"]] = 0  # what the machine's has
         fields[HOST_RSP] = enter(era, state, Around(around.start, bits=around.bits)).host_rsp
     if around.again:
         before = enter(era, replace(state, resume=False), Around(around.start, bits=around.bits)).trace
@@ -148,9 +149,9 @@ def enter(era: Era, state: State, around: Around | None = None) -> Entered:
     poked = frozenset((where, value) for where, value in memory.items() if where != eras.FLUSH_FLAG)
     kind = (around, frozenset(registers.items()), frozenset(fields.items()), poked)
     sites = remembered.sites(eras.patched(era, frozenset(), frozenset()))
-    told = (*_told(state), pending, *remembered.code_at(image, sites))
+    row = (*eras.told(state), pending, *remembered.code_at(image, sites))
     runs = _runs(era).setdefault(kind, remembered.Remembered())
-    if known := runs.find(told):
+    if known := runs.find(row):
         return Entered(*known, state)
     machine = _machine(era)
     if machine.image is not image:
@@ -158,39 +159,28 @@ def enter(era: Era, state: State, around: Around | None = None) -> Entered:
     trace = machine.run(
         around.start,
         registers,
-        _structure(state.mmio, state.resume, state.disable_fb_clear, tuple(fields.items())),
+        eras.structure(
+            state.mmio,
+            resume=state.resume,
+            disable_fb_clear=state.disable_fb_clear,
+            fields=tuple(fields.items()),
+        ),
         memory=memory,
         msrs={IA32_MCU_OPT_CTRL: 0},
     )
     entered = Entered(trace, machine.registers(), state)
-    flag = trace.layout.places(eras.FLUSH_FLAG) if trace.image.symbols.get(eras.FLUSH_FLAG) else ()
-    runs.keep(told, remembered.touched(trace, (*_PLACES, flag, *sites)), entered[:2])
+    places = (*eras.PLACES, eras.flag_places(trace), *sites)
+    runs.keep(row, remembered.touched(trace, places), entered[:2])
     return entered
 
 
 # --- what was run already -------------------------------------------------------------------------------------
-
-_PLACES = (
-    range(VCPU + eras.OFFSETS["launched"], VCPU + eras.OFFSETS["launched"] + 1),
-    range(VCPU + eras.OFFSETS["disable_fb_clear"], VCPU + eras.OFFSETS["disable_fb_clear"] + 1),
-    range(VCPU + eras.OFFSETS["host_mmio"], VCPU + eras.OFFSETS["host_mmio"] + 1),
-    range(VCPU + eras.VM + eras.ASSIGNED_DEVICES, VCPU + eras.VM + eras.ASSIGNED_DEVICES + 8),
-)
 
 
 @lru_cache(maxsize=8)
 def _runs(_era: Era) -> dict[tuple[Any, ...], remembered.Remembered[tuple[Trace, Mapping[str, int]]]]:
     """Return the runs of one era so far, by kind."""
     return {}
-
-
-def _told(state: State) -> tuple[bool, ...]:
-    """Return what a state puts into the vCPU's structure, in the order of `_PLACES`."""
-    return state.resume, state.disable_fb_clear, state.mmio is not Reach.NONE, state.mmio is Reach.ASSIGNED
-
-
-def _pending(state: State) -> dict[str | int, int | bytes]:
-    return {eras.FLUSH_FLAG: b"\1"} if state.flush_pending else {}
 
 
 def _arguments(state: State, around: Around) -> dict[str, int]:
@@ -218,28 +208,3 @@ def _failing(image: Any) -> Any:
                 if mnemonic in VM_ENTERS and length == len(FAILED):
                     places[address] = FAILED
     return image.with_bytes(places)
-
-
-@lru_cache(maxsize=64)
-def _structure(
-    mmio: Reach,
-    resume: bool,  # noqa: FBT001  (a key of the cache)
-    disable_fb_clear: bool,  # noqa: FBT001
-    fields: tuple[tuple[int, int], ...],
-) -> VCpu:
-    """Return the vCPU's structure."""
-    registers = {eras.OFFSETS["regs"] + 8 * number: eras.GUEST + number for number in range(16)}
-    return VCpu(
-        fields={
-            eras.OFFSETS["kvm"]: VCPU + eras.VM,
-            eras.VM + eras.ASSIGNED_DEVICES: int(mmio is Reach.ASSIGNED),
-            **registers,
-            **dict(fields),
-        },
-        flags={
-            eras.OFFSETS["launched"]: int(resume),
-            eras.OFFSETS["flush_l1d"]: 0,
-            eras.OFFSETS["disable_fb_clear"]: int(disable_fb_clear),
-            eras.OFFSETS["host_mmio"]: int(mmio is not Reach.NONE),
-        },
-    )

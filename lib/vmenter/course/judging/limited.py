@@ -32,6 +32,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from vmenter import LabError, in_browser
+from vmenter.course.judging import told
 from vmenter.course.judging.gathered import entry, text_with_helpers
 from vmenter.course.judging.limited_child import BYTES, ENDED, HEAD, LATE, PAIR, TRUTH, words
 from vmenter.course.judging.limited_in_tab import run_in_tab
@@ -66,7 +67,7 @@ def source_of(function: Any, name: str) -> tuple[str, str]:
             ) from None
     else:
         kind = "a lambda" if inspect.isfunction(function) else f"a {type(function).__name__}"
-        raise LabError(f"answer should be the function {name}, made with def; it is {kind}")
+        raise LabError(f"{told.should_be(f'the function {name}, made with def')}; it is {kind}")
     if len(text) > TEXT:
         raise LabError(f"the function's text has {len(text):,} characters; {TEXT:,} are enough for anyone here")
     try:

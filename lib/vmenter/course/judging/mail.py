@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from vmenter import LabError
 from vmenter.course.judging import told
 
 if TYPE_CHECKING:
@@ -22,11 +21,9 @@ SHORTEST = 4  # words that meet a point
 
 def unmet(answer: Any, points: Mapping[str, str], facts: Sequence[tuple[str, str]]) -> str | None:
     """Say what a program finds missing; None if nothing. `facts`: (pattern, what it stands for) in the mail."""
-    both = told.keyed(answer, ("mail", "rubric"), 'answer should be a dict with "mail" and "rubric"')
-    mail = both["mail"]
-    if not isinstance(mail, str):
-        raise LabError(f"mail should be text; it is a {type(mail).__name__}")
-    rubric = told.keyed(both["rubric"], tuple(points), f"rubric should be a dict with {', '.join(points)}")
+    both = told.keyed(answer, ("mail", "rubric"))
+    mail = told.text(both["mail"], name="mail")
+    rubric = told.keyed(both["rubric"], tuple(points), name="rubric")
     head, body = _parts(mail)
     if not re.search(r"^Subject: *\S+ +\S+", head, re.MULTILINE | re.IGNORECASE):
         return "the mail should begin with a line “Subject: …” that says in a few words what it is about"

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vmenter import LabError
+from vmenter.course.judging.plain import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,6 +20,27 @@ if TYPE_CHECKING:
 
 PREFIX = "X86_FEATURE_"
 AROUND = " \n\t\r.,;:()[]{}'\"`"  # what may stand around a letter or a word
+
+
+def should_be(what: str, name: str = "answer") -> str:
+    """Say what an answer, or a part of it, should be: "text, the assembly", "one of the letters 'a', 'b'"."""
+    return f"{name} should be {what}"
+
+
+def text(answer: Any, what: str = "", name: str = "answer") -> str:
+    """Return an answer that is one text; `what` says which is wanted: "the assembly"."""
+    if not isinstance(answer, str):
+        raise LabError(f"{should_be(f'text, {what}' if what else 'text', name)}; it is a {type_name(answer)}")
+    return answer
+
+
+def settings(answer: Any, known: Iterable[str]) -> dict[str, Any]:
+    """Return a dict of settings, some of those that are known."""
+    if not isinstance(answer, dict):
+        raise LabError(f"{should_be('a dict of settings')}; it is a {type_name(answer)}")
+    if unknown := sorted({*map(str, answer)}.difference(known)):
+        raise LabError(f"there is no setting {unknown[0]!r}; there are {', '.join(known)}")
+    return answer
 
 
 def texts(answer: Any, should: str) -> list[str]:
@@ -68,13 +90,21 @@ def place(image: Image, address: int) -> str:
     return label if label == f"{address:#x}" else f"{address:#x} ({label})"
 
 
-def keyed(answer: Any, keys: Sequence[str], should: str) -> dict[str, Any]:
-    """Return a dict's values by these keys, all of which it must have, and no other."""
+def keyed(
+    answer: Any, keys: Sequence[str], of: str = "", *, name: str = "answer", should: str = ""
+) -> dict[str, Any]:
+    """Return a dict's values by these keys, all of which it must have, and no other.
+
+    `of` says what is wanted for each of them, "a word"; `should` says it all where that is not enough.
+    """
     found = (
         {str(key).strip().lower(): value for key, value in answer.items()} if isinstance(answer, Mapping) else {}
     )
     if set(found) != {key.lower() for key in keys} or len(found) != len(answer):
-        raise LabError(should)
+        listed = ", ".join(map(repr, keys))
+        raise LabError(
+            should or should_be(f"a dict with {f'{of} for each of' if of else 'the keys'} {listed}", name)
+        )
     return {key: found[key.lower()] for key in keys}
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vmenter import LabError
 from vmenter.code.image import from_bytes
-from vmenter.code.x86 import ARITHMETIC_FLAGS, CALLEE_SAVED
+from vmenter.code.x86 import ARITHMETIC_FLAGS, CALLEE_SAVED, MASK, VM_ENTER_CODE, vmx_enter
 from vmenter.course.judging.asks import privileged, vector
 from vmenter.course.judging.calls import verw_reads
 from vmenter.course.judging.entering import GUEST, HOST_RSP, STUB, Around, Entered, changed, enter, word
 from vmenter.emulator.machine import HOST_REGISTERS
-from vmenter.emulator.memory import GS_BASE, STACK, STACK_SIZE, STACK_START, VCPU, VCPU_SIZE
+from vmenter.emulator.memory import DATA_SELECTOR, GS_BASE, STACK, STACK_SIZE, STACK_START, VCPU, VCPU_SIZE
 from vmenter.emulator.trace import End, Trace
 from vmenter.patching.alternative_table import ALWAYS, entries, rules
 from vmenter.patching.features import name as feature_name
@@ -102,12 +102,12 @@ def came_back(era: Era, entered: Entered) -> str | None:
             return f"{name.upper()} is not what the caller had in it"
     if registers["rsp"] != STACK_START + 8:
         return f"RSP is {registers['rsp'] - STACK_START - 8:+d} bytes off when the code returns"
-    if registers["rax"] & 0xFFFF_FFFF != 1:
-        return f"EAX should be 1, for a VM-Enter that failed; it is {registers['rax'] & 0xFFFF_FFFF:#x}"
+    if registers["rax"] & MASK[4] != 1:
+        return f"EAX should be 1, for a VM-Enter that failed; it is {registers['rax'] & MASK[4]:#x}"
     return _system_flags(registers["rflags"]) or _stack_above(trace)
 
 
-VMLAUNCH, VMRESUME = b"\x0f\x01\xc2", b"\x0f\x01\xc3"
+VMLAUNCH, VMRESUME = VM_ENTER_CODE["VMLAUNCH"], VM_ENTER_CODE["VMRESUME"]
 
 
 def attempts(era: Era, entered: Entered) -> list[bytes]:
@@ -134,13 +134,11 @@ def _selector(trace: Trace) -> str | None:
     """Ask that each VERW reads the selector of the kernel's data segment, wherever that stands."""
     for step, address in verw_reads(trace):
         value = word(trace, address) & 0xFFFF
-        if value != DATA_SEGMENT:
+        if value != DATA_SELECTOR:
             text, place = trace.instructions[step].text, trace.image.label(address)
-            return f"{text} reads {value:#x} at {place}, not the kernel's data segment, {DATA_SEGMENT:#x}"
+            return f"{text} reads {value:#x} at {place}, not the kernel's data segment, {DATA_SELECTOR:#x}"
     return None
 
-
-DATA_SEGMENT = 0x18  # what lab/kvm.inc has in verw_selector: the kernel's __KERNEL_DS
 
 _BYTE = "byte {:#x} of the vCPU"
 
@@ -163,7 +161,7 @@ def _frame(entered: Entered) -> tuple[int, int, int]:
     if not STACK <= rsp <= STACK + STACK_SIZE - 24:
         return 0, 0, 0
     first, second, third = (word(entered.trace, rsp + 8 * n) for n in range(3))
-    return first, second & 0xFFFF_FFFF, third
+    return first, second & MASK[4], third
 
 
 def _asks(trace: Trace) -> Counter[str]:
@@ -173,7 +171,7 @@ def _asks(trace: Trace) -> Counter[str]:
 
 def entered_right(entered: Entered) -> str | None:
     """Ask for VMLAUNCH the first time and VMRESUME from then on."""
-    due = "VMRESUME" if entered.state.resume else "VMLAUNCH"
+    due = vmx_enter(before=entered.state.resume)
     return None if entered.trace.vm_enter == due else f"{entered.trace.vm_enter} ran, {due} is due"
 
 

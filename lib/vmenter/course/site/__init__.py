@@ -3,7 +3,3 @@
 Text, outputs and pictures come from the notebooks as they are committed. A notebook's code is run once more only
 to find the widgets in it; their frames are made beforehand, so that the same views work without a kernel.
 """
-
-from vmenter.course.site.build import build
-
-__all__ = ["build"]

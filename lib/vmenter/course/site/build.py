@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pygments.formatters import HtmlFormatter
 
 from vmenter import LabError
@@ -19,6 +18,7 @@ from vmenter.course.site.pages import HELP, Page, notebook_page, text_page
 from vmenter.course.site.store import packed
 from vmenter.course.site.terms import GLOSSARY, terms
 from vmenter.course.site.views import Live
+from vmenter.course.templates import templates
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[3]
@@ -103,13 +103,7 @@ def _rename(notebooks: Path, target: str) -> str | None:
 
 def _filled(page: Page, pages: list[Page], texts: list[Page], views: Any, address: Address) -> str:
     """Return a whole page: the template with its inside, the contents, and its neighbours."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(HERE)
     at = pages.index(page) if page in pages else None
     kinds = sorted({script for view in views for script in _needed(view)})
     html = environment.get_template("page.html.j2").render(

@@ -4,7 +4,3 @@ A deck is written for a room, in decks/NN.md; what it shows is the notebook's, a
 INSTRUCTOR. A handout is one sheet of A4: what the notebook is for, its key picture, the summary, the review
 questions, the sources.
 """
-
-from vmenter.course.slides.files import build
-
-__all__ = ["build"]

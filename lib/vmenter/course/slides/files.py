@@ -3,14 +3,13 @@
 import re
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from vmenter import LabError
 from vmenter.course.slides.answers import Key, key
 from vmenter.course.slides.deck import Slide, Source, slides
 from vmenter.course.slides.handout import Handout, handout
 from vmenter.course.slides.leader import part, sheets
 from vmenter.course.slides.render import inline, read
+from vmenter.course.templates import templates
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[3]
@@ -52,13 +51,7 @@ def made(path: Path) -> tuple[list[Slide], Handout, Key]:
 
 def _page(template: str, **values: object) -> str:
     """Fill a template. Values that hold HTML come from nbconvert and are marked so in the templates."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(HERE)
     environment.filters["inline"] = inline
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("slides.css", "slides.js"))
     page = environment.get_template(template).render(style=style, script=script, **values)

@@ -4,7 +4,3 @@ The same library, notebooks and texts as on the desktop; where code reaches a na
 part in WebAssembly here. All of it is pinned and lies in one folder, which asks nothing of other hosts. The
 readable site lies beside it, and each leads to the other.
 """
-
-from vmenter.course.tab.build import OUTPUT, build
-
-__all__ = ["OUTPUT", "build"]

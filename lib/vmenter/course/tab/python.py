@@ -18,7 +18,7 @@ VMENTER = HERE.parents[1]
 LIBRARY, SITE = "lib/python314.zip/", "lib/python3.14/site-packages/"  # where they are in the tab, below /
 CORE = ("pyodide.asm.mjs", "pyodide.asm.wasm", "pyodide.mjs")
 # Of vmenter: what only builds, and what only a desktop has.
-LEFT_OUT = ("course/site/", "course/slides/", "course/tab/")
+LEFT_OUT = ("course/site/", "course/slides/", "course/tab/", "course/templates.py")
 # Of Python and of others: what a tab can never use, or nothing here does.
 UNUSED = (
     *("ensurepip/", "idlelib/", "lib2to3/", "pydoc_data/", "tkinter/", "turtle.py", "turtledemo/"),

@@ -2,20 +2,10 @@
 
 from collections.abc import Callable
 
+from vmenter.code.x86 import CF, MASK, OF
 from vmenter.emulator.cpu import Fault, Trouble
 from vmenter.emulator.interpreter.core import Core
-from vmenter.emulator.interpreter.flags import (
-    CF,
-    KEPT,
-    MASK,
-    OF,
-    Two,
-    adder,
-    logic,
-    sign_bit,
-    signed,
-    subtractor,
-)
+from vmenter.emulator.interpreter.flags import KEPT, Two, adder, logic, sign_bit, signed, subtractor
 from vmenter.emulator.interpreter.operands import Get, Operand, edit, reg, register, rm
 from vmenter.emulator.interpreter.parts import Op, Parts, Unknown
 

@@ -1,8 +1,9 @@
 """Instructions on single bits: BT and its kin, the scans and counts, SETcc, and those that set one flag."""
 
+from vmenter.code.x86 import ARITHMETIC_FLAGS, CF, DF, OF, SF, ZF
 from vmenter.emulator.interpreter.arithmetic import clear_flags
 from vmenter.emulator.interpreter.core import Core
-from vmenter.emulator.interpreter.flags import ARITHMETIC, CF, DF, OF, SF, ZF, condition, logic, sign_bit, signed
+from vmenter.emulator.interpreter.flags import condition, logic, sign_bit, signed
 from vmenter.emulator.interpreter.moves import move
 from vmenter.emulator.interpreter.operands import Operand, based, edit, offset, reg, register, rm
 from vmenter.emulator.interpreter.parts import Op, Parts, Unknown
@@ -124,7 +125,7 @@ def _flag(core: Core, bit: int, after: int, *, on: bool) -> Op:
 def flags_and_ah(core: Core, parts: Parts) -> Op:
     """9E: SAHF; 9F: LAHF."""
     high = _ah(core)
-    low = ARITHMETIC & ~OF
+    low = ARITHMETIC_FLAGS & ~OF
     if parts.opcode == 0x9F:
         return move(lambda: core.flags & low | 2, high.put, parts.after)
 

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vmenter.code.x86 import MASK
 from vmenter.emulator.cpu import Fault, Trouble
 from vmenter.emulator.memory import PAGE
 
 if TYPE_CHECKING:
     from vmenter.emulator.trace import RawAccess
 
-ALL = 0xFFFF_FFFF_FFFF_FFFF
+ALL = MASK[8]
 INSIDE = PAGE - 1
 PHYSICAL = (1 << 52) - 1  # without paging, an address goes to memory as it is, and has no more bits there
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vmenter.emulator.cpu import GENERAL, Fault, Nobody, Trouble, Watcher
+from vmenter.code.x86 import MASK, NUMBERED
+from vmenter.emulator.cpu import Fault, Nobody, Trouble, Watcher
 from vmenter.emulator.interpreter.core import ALL, INSIDE, PHYSICAL, Core, Special
 from vmenter.emulator.interpreter.jumps import Halted
 from vmenter.emulator.interpreter.parts import Op, cut_off
@@ -12,8 +13,8 @@ from vmenter.emulator.memory import PAGE
 
 LONGEST = 15  # bytes of an instruction
 REMEMBERED = 1 << 14  # instructions, by address and bytes
-FLAGS = 0xFFFF_FFFF
-NUMBERS = {name: number for number, name in enumerate(GENERAL)}
+FLAGS = MASK[4]
+NUMBERS = {name: number for number, name in enumerate(NUMBERED)}
 
 
 @dataclass(frozen=True, slots=True)

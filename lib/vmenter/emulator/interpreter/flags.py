@@ -6,13 +6,11 @@ SDM calls a flag undefined, it is here what it is in QEMU, as far as that is a f
 
 from collections.abc import Callable
 
+from vmenter.code.x86 import AF, ARITHMETIC_FLAGS, CF, MASK, OF, PF, SF, ZF
 from vmenter.emulator.interpreter.core import Core
 
-CF, PF, AF, ZF, SF, TF, DF, OF = 1, 1 << 2, 1 << 4, 1 << 6, 1 << 7, 1 << 8, 1 << 10, 1 << 11
-ARITHMETIC = CF | PF | AF | ZF | SF | OF
-KEPT = ~ARITHMETIC
+KEPT = ~ARITHMETIC_FLAGS
 PARITY = tuple(0 if byte.bit_count() & 1 else PF for byte in range(256))
-MASK = {1: 0xFF, 2: 0xFFFF, 4: 0xFFFF_FFFF, 8: 0xFFFF_FFFF_FFFF_FFFF}
 
 Two = Callable[[int, int], int]
 

@@ -1,10 +1,11 @@
 """Instructions that decide where to go on: jumps, calls, returns, loops, and those that go nowhere."""
 
 from vmenter.code.instructions import branch_field
+from vmenter.code.x86 import CF, OF, PF, SF, ZF
 from vmenter.emulator.cpu import Fault, Trouble
 from vmenter.emulator.interpreter.arithmetic import step
 from vmenter.emulator.interpreter.core import ALL, Core
-from vmenter.emulator.interpreter.flags import CF, OF, PF, SF, ZF, condition
+from vmenter.emulator.interpreter.flags import condition
 from vmenter.emulator.interpreter.moves import popper, push_operand, pusher
 from vmenter.emulator.interpreter.operands import rm
 from vmenter.emulator.interpreter.parts import Op, Parts, Unknown

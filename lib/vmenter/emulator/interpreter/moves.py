@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+from vmenter.code.x86 import MASK
 from vmenter.emulator.interpreter.core import ALL, Core
-from vmenter.emulator.interpreter.flags import MASK, condition, signed
+from vmenter.emulator.interpreter.flags import condition, signed
 from vmenter.emulator.interpreter.operands import based, fill, memory, offset, reg, register, rm
 from vmenter.emulator.interpreter.parts import Op, Parts, Unknown
 

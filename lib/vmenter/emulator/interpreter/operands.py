@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from vmenter.code.x86 import MASK
 from vmenter.emulator.interpreter.core import ALL, Core
-from vmenter.emulator.interpreter.flags import MASK
 from vmenter.emulator.interpreter.parts import FS, GS, Op, Parts
 
 Get = Callable[[], int]
@@ -34,7 +34,7 @@ def register(core: Core, number: int, size: int, *, rex: int) -> Operand:
         def put_half(value: int) -> None:
             regs[number] = value
 
-        return Operand(lambda: regs[number] & 0xFFFF_FFFF, put_half, whole=number)
+        return Operand(lambda: regs[number] & MASK[4], put_half, whole=number)
     if size == 1 and not rex and number >= 4:
         low = number - 4
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from vmenter.code.lengths import LONGEST, PREFIXES, Shape, decoders, shape
+from vmenter.code.x86 import MASK
 from vmenter.emulator.cpu import Fault, Trouble
 from vmenter.emulator.interpreter.core import ALL
 
@@ -44,7 +45,7 @@ class Parts:
         self.narrow = 0x66 in self.prefixes
         self.lock = 0xF0 in self.prefixes
         self.segment = next((byte for byte in reversed(self.prefixes) if byte in SEGMENTS), 0)
-        self.address_mask = 0xFFFF_FFFF if 0x67 in self.prefixes else ALL
+        self.address_mask = MASK[4] if 0x67 in self.prefixes else ALL
         self.size = 8 if self.rex & 8 else 2 if self.narrow else 4  # of operands, where the opcode does not say
         self._immediate = found.immediate
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+from vmenter.code.x86 import DF, ZF
 from vmenter.emulator.interpreter.core import ALL, Core
-from vmenter.emulator.interpreter.flags import DF, ZF, subtractor
+from vmenter.emulator.interpreter.flags import subtractor
 from vmenter.emulator.interpreter.operands import based, register
 from vmenter.emulator.interpreter.parts import Op, Parts, Unknown
 

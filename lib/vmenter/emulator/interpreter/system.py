@@ -8,23 +8,23 @@ import random
 import time
 from collections.abc import Callable
 
+from vmenter.code.x86 import CF, MASK, TF, ZF
 from vmenter.emulator.cpu import Fault, Trouble
 from vmenter.emulator.interpreter.arithmetic import clear_flags
 from vmenter.emulator.interpreter.bits import alignment
 from vmenter.emulator.interpreter.core import ALL, FS_BASE, GS_BASE, KERNEL_GS_BASE, Core
-from vmenter.emulator.interpreter.flags import CF, MASK, TF, ZF
 from vmenter.emulator.interpreter.model import leaf
 from vmenter.emulator.interpreter.moves import move, nothing, popper, pusher, stack_size
 from vmenter.emulator.interpreter.operands import Get, address, register, rm
 from vmenter.emulator.interpreter.parts import Op, Parts, Unknown
 
 RAX, RCX, RDX, RBX = 0, 1, 2, 3
-HALF = 0xFFFF_FFFF
+HALF = MASK[4]
 TSC_AUX = 0xC000_0103
 MODES = 1 | 1 << 31  # of CR0: protection and paging
 POPPED = 0x24_7FD5  # the flags that POPF can change at CPL 0
 UNPUSHED = 0x3_0000  # RF and VM, which PUSHF never shows
-SS, FS = 2, 4  # segment registers by number
+FS = 4  # the segment register, by number
 
 
 def _time() -> int:

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 from vmenter import LabError, near
 from vmenter.boot.host import ARCH_CAP_FACTS, BUGS, CPUID_FACTS, FACTS, Host
 from vmenter.boot.processors import PRESETS
-from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE, Era
+from vmenter.story.history import FORMS, Era
 from vmenter.story.promise import Reach, VCpuState
 from vmenter.views.entry.panels import drawing, side
 from vmenter.views.entry.recorded import panel
@@ -82,10 +82,7 @@ def state_of(era: str, host: Host, vcpu: VCpuState) -> dict[str, Any]:
         "facts": list(host.facts),
         "cmdline": host.cmdline,
         "ept": host.ept,
-        "mmio": str(vcpu.mmio),
-        "flush_pending": vcpu.flush_pending,
-        "resume": vcpu.resume,
-        "guest_fb_clear": vcpu.guest_fb_clear,
+        **vcpu.settings,
         "host_rsp_changed": vcpu.host_rsp_changed,
         "cr2_changed": vcpu.cr2_changed,
         "show": list(SHOW),
@@ -184,7 +181,7 @@ def drawings(shown: Frame, more: Iterable[Era] = ()) -> dict[str, str]:
 
 def eras_of(more: Iterable[Era] = ()) -> dict[str, Era]:
     """Return the eras to choose from, by their ids."""
-    return {**ERAS, **{one.id: one for one in (BACKPORT, REJECTED_CURE, *more)}}
+    return {**FORMS, **{one.id: one for one in more}}
 
 
 def _known(what: str, name: str, eras: Mapping[str, Era]) -> Era:

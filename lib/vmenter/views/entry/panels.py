@@ -404,8 +404,7 @@ _GUEST_MASK = 0xFFFF_FFFF_0000_0000
 def _told(trace: Trace, one: buffers.Residue) -> str:
     """Return what a value is and who brought it."""
     instruction = trace.instructions[one.step]
-    target = instruction.branch_target
-    text = one.instruction if target is None else f"{instruction.mnemonic} {trace.image.label(target)}"
+    text = instruction.naming(trace.image.label)
     verb = "stored" if one.written else "loaded"
     return f"{one.value:#0{2 + 2 * one.size}x} {verb} by {one.where} {text}"
 

@@ -2,7 +2,20 @@
 // EntryExplorer in the page: draws the frames that Python makes and sends back what the reader chooses.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
 
-import { chip, drawChip, field, keepKeys, list, make, makeTail, options, say, unique, waits } from "../common.js";
+import {
+  chip,
+  drawChip,
+  field,
+  follow,
+  keepKeys,
+  list,
+  make,
+  makeTail,
+  options,
+  say,
+  unique,
+  waits,
+} from "../common.js";
 import { align, drawSide, makeSide, settle } from "./side.js";
 
 const OWN = "@own";
@@ -222,7 +235,7 @@ function render({ model, el }) {
 
   const root = make(
     "section",
-    { className: "vm vm-explorer", "aria-label": "Entry explorer", onkeydown: keepKeys },
+    { className: "vm vm-view vm-heads vm-explorer", "aria-label": "Entry explorer", onkeydown: keepKeys },
     tail.status,
     make("div", { className: "vm-controls" }, ...groups),
     tail.mistake,
@@ -243,12 +256,7 @@ function render({ model, el }) {
 
   drawAll();
   el.append(root);
-  model.on("change:frame", drawAll);
-  model.on("change:drawings", drawSides);
-  return () => {
-    model.off?.("change:frame", drawAll);
-    model.off?.("change:drawings", drawSides);
-  };
+  return follow(model, { frame: drawAll, drawings: drawSides });
 }
 
 export default { render: waits(render) };

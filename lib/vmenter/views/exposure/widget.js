@@ -2,7 +2,7 @@
 // ExposureMap in the page: draws the frames that Python makes and sends back the changes that stand in them.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
 
-import { drawPairs, field, keepKeys, list, make, makeRoom, makeTail, say, unique, waits } from "../common.js";
+import { drawPairs, field, follow, keepKeys, list, make, makeRoom, makeTail, say, unique, waits } from "../common.js";
 import { mark } from "./mark.js";
 
 /** @param {View} view */
@@ -366,7 +366,7 @@ function render({ model, el, host }) {
   const tail = makeTail();
   const root = make(
     "section",
-    { className: "vm vm-map", "aria-label": "Exposure map", onkeydown: keepKeys },
+    { className: "vm vm-view vm-map", "aria-label": "Exposure map", onkeydown: keepKeys },
     looks,
     make(
       "div",
@@ -431,13 +431,7 @@ function render({ model, el, host }) {
   drawAll();
   room.draw();
   el.append(root);
-  model.on("change:frame", drawAll);
-  model.on("change:opened", drawOpened);
-  return () => {
-    room.stop();
-    model.off?.("change:frame", drawAll);
-    model.off?.("change:opened", drawOpened);
-  };
+  return follow(model, { frame: drawAll, opened: drawOpened }, room.stop);
 }
 
 export default { render: waits(render) };

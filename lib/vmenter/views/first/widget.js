@@ -1,7 +1,7 @@
 // @ts-check
 // FirstMinute: one button. Everything is in the frame; a press shows the next VM-Enter of the machine chosen.
 
-import { keepKeys, list, make, say, unique } from "../common.js";
+import { follow, keepKeys, list, make, say, unique } from "../common.js";
 
 /** @param {View} view */
 function render({ model, el }) {
@@ -51,7 +51,7 @@ function render({ model, el }) {
   const twin = make("pre", { tabIndex: 0, role: "group", "aria-label": "The view as text" });
   const root = make(
     "section",
-    { className: "vm vm-first", "aria-label": "One VM-Enter, three times", onkeydown: keepKeys },
+    { className: "vm vm-view vm-first", "aria-label": "One VM-Enter, three times", onkeydown: keepKeys },
     make("h3", {}, frame.question),
     make("div", { className: "vm-first-row" }, go, machines),
     status,
@@ -100,8 +100,7 @@ function render({ model, el }) {
 
   draw();
   el.append(root);
-  model.on("change:state", draw);
-  return () => model.off?.("change:state", draw);
+  return follow(model, { state: draw });
 }
 
 export default { render };

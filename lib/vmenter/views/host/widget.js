@@ -5,9 +5,11 @@
 import {
   drawPairs,
   field,
+  follow,
   keepKeys,
   list,
   make,
+  makeHead,
   makeRoom,
   makeSvg,
   makeTail,
@@ -121,17 +123,7 @@ function render({ model, el, host: page }) {
       role: "table",
       "aria-label": "Vulnerabilities files: what the kernel says and what the model says",
     },
-    make(
-      "thead",
-      { role: "rowgroup" },
-      make(
-        "tr",
-        { role: "row" },
-        ...["Flaw", "The kernel says", "The model says"].map((text) =>
-          make("th", { scope: "col", role: "columnheader" }, text),
-        ),
-      ),
-    ),
+    makeHead(["Flaw", "The kernel says", "The model says"]),
     rows,
   );
   const legend = make("ul", { className: "vm-says-key", "aria-label": "What the marks mean" });
@@ -254,7 +246,7 @@ function render({ model, el, host: page }) {
   const tail = makeTail();
   const root = make(
     "section",
-    { className: "vm vm-host", "aria-label": "A machine explained", onkeydown: keepKeys },
+    { className: "vm vm-view vm-heads vm-host", "aria-label": "A machine explained", onkeydown: keepKeys },
     make("div", { className: "vm-which" }, field("Report of", which), here),
     other,
     tail.status,
@@ -310,13 +302,7 @@ function render({ model, el, host: page }) {
   drawAll();
   room.draw();
   el.append(root);
-  model.on("change:frame", drawAll);
-  model.on("change:opened", drawOpened);
-  return () => {
-    model.off?.("change:frame", drawAll);
-    model.off?.("change:opened", drawOpened);
-    room.stop();
-  };
+  return follow(model, { frame: drawAll, opened: drawOpened }, room.stop);
 }
 
 export default { render: waits(render) };

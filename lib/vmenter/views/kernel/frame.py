@@ -5,7 +5,6 @@ returns plain dicts, lists and strings: one page of rows and what stands around 
 sites, so that page is all that is sent.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from textwrap import shorten, wrap
 from typing import Any, TypedDict
 
 from vmenter import LabError
+from vmenter.boot.generations import GENERATIONS, closest
 from vmenter.boot.processors import PRESETS
 from vmenter.boot.selection import select
 from vmenter.code.image import Image
@@ -33,9 +33,7 @@ PAGE = 20  # rows
 WIDTH = 110  # of a line of the twin
 ALWAYS = "ALWAYS"  # a feature that every CPU has
 NO_NAME = "(no name)"  # of a function, where no symbols tell
-DISPLACEMENT = re.compile(r"-?(0x)?[0-9a-f]+\(%rip\)|(?<=^)\(%rip\)")
 CHANGED, SAME, OPEN = "changed", "unchanged", "cannot tell"
-SELECTIONS = (((6, 19), "7.3.4"), ((6, 17), "6.17"), ((0, 0), "6.12.117"))  # from a version on, that kernel's
 TAKEN_AT_BOOT = "What else a CPU has, a preset does not tell: it says what boot selects for its flaws."
 
 
@@ -166,11 +164,7 @@ def listing(image: Image, code: bytes, address: int) -> str:
 
 
 def _text(image: Image, one: Instruction) -> str:
-    if one.branch_target is not None:
-        return f"{one.mnemonic} {image.label(one.branch_target)}"
-    if one.rip_target is not None:
-        return DISPLACEMENT.sub(f"{image.label(one.rip_target)}(%rip)", one.text)
-    return one.text
+    return one.naming(image.label, lambda address: f"{image.label(address)}(%rip)")
 
 
 def searchable(text: str) -> str:
@@ -192,9 +186,8 @@ def _on(of: Table, state: Mapping[str, Any]) -> list[str]:
 
 
 def _selection(kernel: str | None) -> str:
-    """Return the kernel whose selection comes nearest: what it selects features for has changed twice."""
-    point = features.parse_version(kernel)[:2] if kernel else (99, 0)
-    return next(name for since, name in SELECTIONS if point >= since)
+    """Return the kernel whose selection an image's has; the newest where the image does not say whose it is."""
+    return closest(kernel) if kernel else [*GENERATIONS][-1]
 
 
 @cache

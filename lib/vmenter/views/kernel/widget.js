@@ -6,6 +6,7 @@ import {
   chip,
   drawChip,
   field,
+  follow,
   keepKeys,
   list,
   make,
@@ -311,7 +312,7 @@ function render({ model, el, host }) {
   tail.status.className = "vm-count";
   const root = make(
     "section",
-    { className: "vm vm-kernel", "aria-label": "Alternatives of an image", onkeydown: keepKeys },
+    { className: "vm vm-view vm-heads vm-kernel", "aria-label": "Alternatives of an image", onkeydown: keepKeys },
     make("div", {}, title, about, note),
     make(
       "div",
@@ -356,14 +357,10 @@ function render({ model, el, host }) {
   drawAll();
   room.draw();
   el.append(root);
-  model.on("change:frame", drawAll);
-  model.on("change:opened", drawOpened);
-  return () => {
+  return follow(model, { frame: drawAll, opened: drawOpened }, () => {
     clearTimeout(timer);
-    model.off?.("change:frame", drawAll);
-    model.off?.("change:opened", drawOpened);
     room.stop();
-  };
+  });
 }
 
 export default { render: waits(render) };

@@ -1,7 +1,7 @@
 // @ts-check
 // LeakGame: host, CPU and guest, step by step. All answers are in the frame; the page keeps where the learner is.
 
-import { keepKeys, list, make, say } from "../common.js";
+import { follow, keepKeys, list, make, say } from "../common.js";
 
 /** @param {View} view */
 function render({ model, el }) {
@@ -160,7 +160,7 @@ function render({ model, el }) {
   const twin = make("pre", { tabIndex: 0, role: "group", "aria-label": "The view as text" });
   const root = make(
     "section",
-    { className: "vm vm-leak", "aria-label": "You are the guest: a game", onkeydown: keepKeys },
+    { className: "vm vm-view vm-leak", "aria-label": "You are the guest: a game", onkeydown: keepKeys },
     make("div", { className: "vm-leak-top" }, title, points),
     status,
     make(
@@ -236,8 +236,7 @@ function render({ model, el }) {
 
   draw();
   el.append(root);
-  model.on("change:state", draw);
-  return () => model.off?.("change:state", draw);
+  return follow(model, { state: draw });
 }
 
 export default { render };

@@ -284,11 +284,10 @@ def _disassembly(bench: Bench, part: _Part) -> tuple[str, str]:
     one = part.instructions[0]
     if len(part.instructions) > 1:
         return f"{one.text} ({len(part.instructions)} times)", ""
-    if one.branch_target is not None:
-        return f"{one.mnemonic} {words.place(bench, one.branch_target)}", ""
     if one.length > 1 and one.is_nop():
         return one.text, f"one NOP of {one.length} bytes"
-    return one.text, "" if one.rip_target is None else f"\u2192 {words.place(bench, one.rip_target)}"
+    note = "" if one.rip_target is None else f"\u2192 {words.place(bench, one.rip_target)}"
+    return one.naming(lambda address: words.place(bench, address)), note
 
 
 def _after(bench: Bench) -> list[dict[str, Any]]:

@@ -5,9 +5,11 @@
 import {
   chip,
   drawChip,
+  follow,
   keepKeys,
   list,
   make,
+  makeHead,
   makeTail,
   options,
   paint,
@@ -188,17 +190,7 @@ function render({ model, el }) {
     "table",
     { role: "table", className: "vm-bytes" },
     make("caption", { className: "vm-hidden" }, "The bytes of the site after this step, one row an instruction"),
-    make(
-      "thead",
-      { role: "rowgroup" },
-      make(
-        "tr",
-        { role: "row" },
-        make("th", { role: "columnheader", scope: "col" }, "At"),
-        columns,
-        make("th", { role: "columnheader", scope: "col" }, "Instruction"),
-      ),
-    ),
+    makeHead(["At", columns, "Instruction"]),
     site,
     after,
   );
@@ -319,7 +311,7 @@ function render({ model, el }) {
   const tail = makeTail();
   const root = make(
     "section",
-    { className: "vm vm-bench", "aria-label": "Patch bench", onkeydown: keepKeys },
+    { className: "vm vm-view vm-bench", "aria-label": "Patch bench", onkeydown: keepKeys },
     make(
       "div",
       { className: "vm-head" },
@@ -382,12 +374,7 @@ function render({ model, el }) {
   filled = state().sample;
   drawAll();
   el.append(root);
-  model.on("change:frame", onFrame);
-  model.on("change:state", draw);
-  return () => {
-    model.off?.("change:frame", onFrame);
-    model.off?.("change:state", draw);
-  };
+  return follow(model, { frame: onFrame, state: draw });
 }
 
 export default { render: waits(render) };

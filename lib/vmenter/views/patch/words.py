@@ -33,7 +33,7 @@ class Reference:
     def reached(self, site: int, code: bytes) -> int | None:
         """Return what it reaches when `code` stands at `site`; None where another instruction stands there."""
         for found in decode(code[self.offset :][:15], site + self.offset, strict=False)[:1]:
-            return found.branch_target if found.rip_target is None else found.rip_target
+            return found.points_to
         return None
 
 
@@ -84,7 +84,7 @@ def references(image: Image, entry: AltEntry, site: int) -> Iterator[Reference]:
     code = image.read(entry.replacement, entry.replacement_length)
     end = entry.replacement + entry.replacement_length
     for one in decode(code, entry.replacement, strict=False):
-        target = one.branch_target if one.rip_target is None else one.rip_target
+        target = one.points_to
         if target is None or entry.replacement <= target <= end:
             continue
         offset = one.address - entry.replacement
