@@ -69,7 +69,7 @@ WRONG = {
     ],
     "03-1": [
         (three(GOOD, ("clear", "", "clear_if_mmio", "MMIO")), "with both features, VERW should always run"),
-        (three(GOOD.replace("jz", "jnz")), "is it inverted?"),
+        (three(GOOD.replace("jz", "jnz")), "is it inverted? Run flags 0x4"),
         (three(" verw selector(%rip)"), "CLEAR_CPU_BUF_VM_MMIO alone"),
         (three(GOOD.replace("$4", "$2")), "something else than bit 2"),
         (three(GOOD.replace("8(%rsp)", "(%rsp)")), "something else than bit 2"),

@@ -185,6 +185,11 @@ RIGHT |= {
         apart((ASK_ENTRY, "    btw $0, 8(%rsp)\n")),
         apart((LOADS, STASH + LOADS)),  # a TEST too many, that nobody reads
         apart(("    jnc .Lvmlaunch\n    vmresume\n", "    jae .Lvmlaunch\n    vmresume\n")),
+        apart(  # the choice first, and MMIO's question in either arm: `clear_if_nz` twice
+            (ASK + ASK_ENTRY + CHOICE + "    jnc", "    testl $RUN_VMRESUME, 8(%rsp)\n    jz"),
+            ("    vmresume\n", ASK + CHOICE + "    vmresume\n"),
+            ("    vmlaunch\n", ASK + CHOICE + "    vmlaunch\n"),
+        ),
     ],
     "07-4": [
         {**ANSWERS, "A": 6, "B": 8, "D": 3},

@@ -1,6 +1,8 @@
 """The minutes are estimated by one stated rule, and every place that tells them tells those."""
 
 import json
+import re
+from itertools import pairwise
 
 import pytest
 from tools import minutes
@@ -58,6 +60,54 @@ def test_the_sections_of_the_short_way_are_there():
             assert f'"## {section}. ' in text, number
 
 
+def test_an_opening_without_a_number_is_on_the_way_and_a_part_behind_a_section_is_not():
+    front = ("## What came back\n\na b", "markdown", 0)
+    one, other = ("## 1. c", "markdown", 0), ("## Another part\n\nd", "markdown", 0)
+    whole = notebook(front, one, other, ("## Summary\n\ne", "markdown", 0))
+    assert counted(whole, (1,)) == counted(notebook(front, one))
+    assert counted(notebook(("## Review\n\ne", "markdown", 0)), (1,)) == Minutes()
+
+
+def test_the_sections_are_named_in_words():
+    assert {number: minutes.sections_text(number) for number in ("00", "03", "04", "07")} == {
+        "00": "all",
+        "03": "sections 1 to 4",
+        "04": "",
+        "07": "sections 1 to 5, 7 and 8",
+    }
+    assert minutes.runs((1, 2, 3, 4, 5, 7, 8, 10)) == [(1, 5), (7, 8), (10, 10)]
+
+
+ON = "*On the short way? Then go on with {} here.*"
+
+
+def ways_on():
+    """(notebook, last section of a run of the short way, where the way goes on), in order."""
+    files = minutes.notebooks()
+    titles = {number: json.loads(path.read_text(encoding="utf-8")) for number, path in files.items()}
+    links = {
+        number: f"[{''.join(book['cells'][0]['source']).splitlines()[0][2:]}]({files[number].name})"
+        for number, book in titles.items()
+    }
+    numbers = list(minutes.SHORT_WAY)
+    for number, following in zip(numbers[1:], [*numbers[2:], None], strict=True):
+        parts = minutes.runs(minutes.SHORT_WAY[number])
+        for (_, last), (first, _) in pairwise(parts):
+            yield number, last, f"section {first}"
+        yield number, parts[-1][1], links[following] if following else None
+
+
+@pytest.mark.parametrize(("number", "last", "onward"), list(ways_on()))
+def test_where_sections_of_the_short_way_end_its_reader_is_told_where_to_go_on(number, last, onward):
+    cells = json.loads(minutes.notebooks()[number].read_text(encoding="utf-8"))["cells"]
+    text = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    section = re.search(rf"^## {last}\. .*?(?=^## )", text, re.MULTILINE | re.DOTALL)[0].strip()
+    if onward is None:
+        assert "**The short way ends here.**" in section
+    else:
+        assert section.endswith(ON.format(onward))
+
+
 def test_words_that_are_read_count_and_sources_links_and_what_is_deeper_do_not():
     assert prose("One two [three](four-five.ipynb) `six`\n\n| a | b |\n|---|---|\n").words == 6
     assert prose("One two.\n\n**Primary sources**\n\n- three four").words == 2
@@ -75,8 +125,8 @@ def test_code_takes_time_to_read_to_run_and_to_look_at():
 
 def test_each_question_and_each_review_question_counts():
     asked = code('predict("01-a")')
-    assert asked.questions == len(questions.every()["01-a"]) == 3
-    assert asked.exact == pytest.approx(asked.cells + 1.5)
+    assert asked.questions == len(questions.every()["01-a"]) == 2
+    assert asked.exact == pytest.approx(asked.cells + 1)
     assert (
         prose(
             "## Review\n\n<details><summary>1?</summary></details><details><summary>2?</summary></details>"
@@ -117,7 +167,7 @@ def test_sections_take_what_stands_in_front_of_the_first_and_nothing_behind_the_
     whole = notebook(*cells)
     assert counted(whole, (1, 2)) == counted(notebook(*cells[:3]))
     assert counted(whole, (2, 3)) == counted(notebook(cells[0], *cells[2:4]))
-    assert counted(whole).words == counted(whole, (1, 3)).words + 1
+    assert counted(whole).words == counted(whole, (1, 2, 3)).words + 1
 
 
 def test_assertions_are_in_no_copy_and_take_no_time():

@@ -99,7 +99,7 @@ def test_verw_before_the_jump_on_zf_loses_the_choice_of_vmresume():
 
 @pytest.mark.parametrize("era", [V4, MERGED])
 def test_jz_inverted_clears_for_the_wrong_vcpus(era):
-    inverted = mutated(era, ("    jz .Lskip_verw\n", "    jnz .Lskip_verw\n"))
+    inverted = mutated(era, ("    jz .Lskip_verw", "    jnz .Lskip_verw"))
     assert not verdict(inverted, era, mmio_only=True, reach="assigned").kept
     needless = verdict(inverted, era, mmio_only=True)
     assert (needless.kept, needless.verw) == (True, 1)

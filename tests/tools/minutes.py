@@ -16,7 +16,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -38,10 +38,19 @@ VIEWS = {"FirstMinute": 60, "LeakGame": 300}  # where it takes another time
 ROOM = 1.25  # as long as that in a room, with questions and the slowest third
 STEP = 5
 ALL, SHORT = 7 * 60, 150  # what the whole course, and the short way, may take
-SHORT_WAY: dict[str, tuple[int, int] | None] = {  # notebooks, and their sections if not all
-    "00": None, "01": (1, 6), "02": (1, 3), "03": (1, 4), "05": (1, 9), "06": (1, 4), "07": (1, 7),
-}  # fmt: skip
+SHORT_WAY: dict[
+    str, tuple[int, ...] | None
+] = {  # notebooks, and their sections if not all; what is deeper is left out
+    "00": None,
+    "01": (1, 2, 3, 4, 5, 6),
+    "02": (1, 2, 3),
+    "03": (1, 2, 3, 4),
+    "05": (1, 2, 3, 4, 5, 6, 7, 8, 9),
+    "06": (1, 2, 3, 4),
+    "07": (1, 2, 3, 4, 5, 7, 8),
+}
 
+CLOSING = "Review", "Summary"  # the parts without a number that stand behind all sections, never in front of them
 DEEPER = re.compile(r"\bdeeper\b", re.IGNORECASE)
 FOLD = re.compile(r"<details>\s*<summary>(.*?)</summary>.*?</details>", re.DOTALL)
 
@@ -78,21 +87,22 @@ def notebooks() -> dict[str, Path]:
     return {path.name[:2]: path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))}
 
 
-def of(path: Path, sections: tuple[int, int] | None = None) -> Minutes:
+def of(path: Path, sections: Collection[int] | None = None) -> Minutes:
     """Return what a notebook takes; `sections` takes only those, and what stands in front of the first."""
     return counted(json.loads(path.read_text(encoding="utf-8")), sections)
 
 
-def counted(notebook: dict[str, Any], sections: tuple[int, int] | None = None) -> Minutes:
+def counted(notebook: dict[str, Any], sections: Collection[int] | None = None) -> Minutes:
     """Return what a notebook takes, by the rule above. What is printed is taken from the committed outputs."""
     shown = {"".join(cell["source"]): cell.get("outputs", []) for cell in notebook["cells"]}
     found, views, deeper, number = Minutes(), set[str](), False, 0
     for kind, text in _pieces(learners_copy(notebook)):
         if heading := re.match(r"## (?:(\d+)\. )?(.+)", text):
-            deeper, number = bool(DEEPER.search(heading[2])), int(heading[1] or 99)
+            deeper = bool(DEEPER.search(heading[2]))
+            number = int(heading[1] or (99 if number or heading[2] in CLOSING else 0))
         if kind == "code":
             views |= set(re.findall(r"from vmenter\.views\.\S+\.widget import (\w+)", text))
-        if deeper or (sections and number and not sections[0] <= number <= sections[1]):
+        if deeper or (sections is not None and number and number not in sections):
             continue
         found += _text(text) if kind == "markdown" else _code(text, shown[text], views)
     return found
@@ -134,6 +144,24 @@ def short_way() -> dict[str, int]:
     return {number: of(notebooks()[number], sections).told for number, sections in SHORT_WAY.items()}
 
 
+def runs(sections: Collection[int]) -> list[tuple[int, int]]:
+    """Return the first and the last number of each run of sections."""
+    ends = [[one for one in sorted(sections) if one + step not in sections] for step in (-1, 1)]
+    return list(zip(*ends, strict=True))
+
+
+def sections_text(number: str) -> str:
+    """Return which sections of a notebook are on the short way, such as "sections 1 to 3 and 5"; "" if it is not on it."""
+    sections = SHORT_WAY.get(number)
+    if not sections:
+        return "all" if number in SHORT_WAY else ""
+    parts = [str(a) if a == b else f"{a} and {b}" if b == a + 1 else f"{a} to {b}" for a, b in runs(sections)]
+    *most, last = parts
+    return (
+        f"sections {', '.join(most)} and {last}" if most and "and" not in last else f"sections {', '.join(parts)}"
+    )
+
+
 def room(alone: int) -> int:
     """Return the minutes in a room."""
     return math.ceil(alone * ROOM / STEP) * STEP
@@ -144,12 +172,12 @@ def room(alone: int) -> int:
 
 @dataclass(frozen=True)
 class Place:
-    """Where minutes stand: a file, a pattern whose group `m` is what to compare, and what it should say."""
+    """Where minutes stand, or sections: a file, a pattern whose group `m` is what to compare, and what it should say."""
 
     file: Path
     what: str
     pattern: str
-    minutes: int
+    minutes: int | str
     unit: str = ""  # what is written behind the number
 
     @property
@@ -186,13 +214,25 @@ def places() -> Iterator[Place]:
         head = rf"^### {number} · [^\n]+ \("
         yield Place(LEADER, f"{number}, alone", rf"{head}(?P<m>\d+), \d+\)", minutes)
         yield Place(LEADER, f"{number}, in a room", rf"{head}\d+, (?P<m>\d+)\)", room(minutes))
+        mark = rf"\| {number} \|(?:[^|\n]+\|){{3}} (?P<m>★?[^|\n]*)\|"
+        yield Place(files["00"], f"the map's mark, {number}", mark, _mark(number))
+        head = r"\*Short way:\* (?P<m>[^.]+)\."
+        yield Place(files[number], "its first cell, short way", head, sections_text(number) or "not on it")
         row = rf"^\| \d+:\d\d \| (?P<m>\d+) \| {number} \| hands \|"
         yield Place(LEADER, f"{number} in an agenda", row, room(minutes))
     for task in every().values():
         yield Place(LEADER, task.id, rf"^- \*\*{task.id} \((?P<m>\d+) min\)\*\*", task.minutes)
+    way = "; ".join(f"{number}, {sections_text(number)}" for number in SHORT_WAY)
+    way = way.replace("; 02", ";\n02")  # where the line ends
+    yield Place(LEADER, "the sections of the short way", r"It is (?P<m>00, [^.]+)\.", way)
     sums = {"whole course": sum(whole.values()), "short way": sum(short_way().values())}
     for (what, minutes), file in product(sums.items(), (files["00"], LEADER, README)):
         yield Place(file, f"the {what}", rf"[Tt]he {what}: (?P<m>\d+) minutes, estimated", minutes)
+
+
+def _mark(number: str) -> str:
+    """Return what stands in the last column of the map, with the blank behind it."""
+    return f"★ {sections_text(number).removeprefix('sections ')} " if number in SHORT_WAY else ""
 
 
 def table() -> str:

@@ -7,7 +7,6 @@ module and a style of its own: the page asks anywidget's host to draw it.
 
 import re
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ import traitlets
 
 from vmenter import LabError
 from vmenter.views.drawings.diagram import Diagram
+from vmenter.views.static import narrow
 
 HERE = Path(__file__).parents[1]
 EXPORT = re.compile(r"^export (?=(?:function|const|class) (\w+))", re.MULTILINE)
@@ -28,9 +28,6 @@ NONSENSE = (
     ValueError,
     OverflowError,
 )  # of what no page would send; `LabError` is a ValueError
-
-# Viewers without this course's style sheets (nbconvert, VS Code) set <pre> in an output as they set prose.
-TEXT = "font-family:monospace;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere"
 
 Frame = dict[str, Any]
 
@@ -101,7 +98,7 @@ class Twin(anywidget.AnyWidget):
 
     def _html(self) -> str:
         """Return what viewers without widgets show: a still picture, if there is one, and the text twin."""
-        text = f'<pre style="{TEXT}">{escape(repr(self))}</pre>'
+        text = narrow(repr(self))
         if (still := self._picture()) is None:
             return text
         return f"{still.image(self.named)}<details><summary>As text</summary>{text}</details>"

@@ -20,8 +20,13 @@ from both_cpus import compared
 from vmenter import LabError
 from vmenter.boot.processors import PRESETS
 from vmenter.boot.selection import select
-from vmenter.course.exercises import check, every, exercise, nb00, nb01
+from vmenter.code.image import from_bytes
+from vmenter.course.exercises import check, every, exercise, nb00, nb01, nb03
+from vmenter.course.judging import paths
 from vmenter.emulator.machine import Machine
+from vmenter.patching import alternative_table, alternatives
+from vmenter.patching.alternative_table import Engine, Rules
+from vmenter.patching.lab import lab_object
 
 TASKS = every()
 COMPARED = (
@@ -109,6 +114,34 @@ def test_a_line_between_cmp_and_je_does_what_the_exercise_says(letter, line):
     entered = [Machine(image).run("start", {"rbx": before}).vm_enter for before in (0, 1)]
     right = check("04-2", letter).passed
     assert entered == ["VMLAUNCH", "VMRESUME" if right else "VMLAUNCH"]
+
+
+@pytest.mark.parametrize("features", [{"VM"}, {"VM", "MMIO"}, {"MMIO"}, set()], ids=str)
+@pytest.mark.parametrize("reaches", [False, True])
+def test_a_wrong_verw_runs_under_the_early_engine_where_03_2_says_so(features, reaches):
+    image = from_bytes(lab_object("patching"), "patching.o")
+    rules = Rules(Engine.EARLY, 14, wide_nops=False)
+    start = image.symbols.get("three_way").address
+    (site,) = (one for one in alternative_table.read(image).sites if one.address == start)
+    present = {{"VM": nb03.VM, "MMIO": nb03.MMIO}[name] for name in features}
+    patched = alternatives.apply(image, [alternatives.patch(image, site, present, rules)])
+    selector = image.symbols.get("verw_selector").address
+    wrong = {
+        any(step.is_clear and step.rip_target != selector for step in way)
+        for way in paths.ways(patched, start)
+        if not any(step.mnemonic in ("je", "jz") for step in way) or any(step.is_clear for step in way) == reaches
+    }
+    assert wrong == {"VM" in features or ("MMIO" in features and reaches)}
+    assert check("03-2", "c").passed
+
+
+def test_an_inverted_jump_is_shown_with_a_vcpu_that_it_lets_pass():
+    said = check("03-1", cell(TASKS["03-1"].solution.replace("jz .L", "jnz .L"))).message
+    flags = int(
+        re.search(r"lets a vCPU that reaches MMIO pass without VERW.*Run flags (0x[0-9a-f]+)", said)[1], 16
+    )
+    assert flags & 4
+    assert "verw" not in said.partition("Run flags")[2]
 
 
 class Anything(str):

@@ -6,14 +6,15 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from vmenter.views.drawings.still import WIDTH, Sheet
+from vmenter.views.drawings.diagram import text_size
+from vmenter.views.drawings.still import SIZE, WIDTH, Sheet
 from vmenter.views.entry.widget import EntryExplorer
 from vmenter.views.exposure.widget import ExposureMap
 from vmenter.views.host.widget import HostView
 from vmenter.views.kernel.widget import KernelBrowser
 from vmenter.views.patch.bench import SAMPLES
 from vmenter.views.patch.widget import PatchBench
-from vmenter.views.view import TEXT
+from vmenter.views.static import TEXT
 
 VIEWS = {
     "explorer": (EntryExplorer, ("BROKEN", "no clear", "VM-Enter: VMLAUNCH", "KVM's L1D flush")),
@@ -122,3 +123,15 @@ def test_boxes_that_do_not_fit_go_on_below():
     places = [(float(one.get("x")), float(one.get("y"))) for one in root.iter("{http://www.w3.org/2000/svg}rect")]
     assert len({y for _, y in places}) > 1
     assert max(x for x, _ in places) < WIDTH
+
+
+def test_what_is_written_under_one_box_does_not_touch_what_stands_under_the_next():
+    sheet, under = Sheet(), "11 instructions, 4 accesses on"
+    sheet.boxes([("F", "", under), ("E", "", under)])
+    svg = sheet.picture("boxes", "").svg
+    first, second = (float(x) for x in re.findall(rf'x="([\d.]+)"[^>]*>{under}<', svg))
+    assert second - first > text_size(under, SIZE, code=True)[0] + 8
+
+
+def test_a_picture_that_stands_alone_brings_its_paper_so_a_page_of_another_theme_leaves_it_readable():
+    assert ".vm-diagram.alone { background: var(--d-paper); }" in drawn(PatchBench())

@@ -95,3 +95,9 @@ def test_a_frame_is_plain_data():
 def test_an_unknown_machine_is_named():
     with pytest.raises(LabError, match="no machine 'arm'; there are intel, amd"):
         FirstMinute("arm")
+
+
+@pytest.mark.parametrize("pressed", [0, 1, 3])
+def test_the_twin_tells_what_the_marks_mean_once_there_are_some(pressed):
+    said = twin(frame(), {"machine": "intel", "pressed": pressed})
+    assert [f"{mark}: {text}" in said for mark, text in LEGEND] == [pressed > 0] * len(LEGEND)

@@ -35,10 +35,10 @@ replacement and 0x57 from the site. Same target, new distance.
  +17  c3                       -                        retq"""
 FOOT = """\
 Entry 2 of 2 is the only match: its 7 bytes stand at the site.
-early    other bytes at +3 to +16, 1 write. It is broken: verw should reach verw_selector, but
-         reaches 0xffffffffbffffff8, outside this code.
-layered  the same bytes, 1 write
-once     shown here: 1 write"""
+early    other bytes at +3 to +16, 1 entry written. It is broken: verw should reach verw_selector,
+         but reaches 0xffffffffbffffff8, outside this code.
+layered  the same bytes, 1 entry written
+once     shown here: 1 entry written"""
 
 
 def shown(name="three_way", features=(VM,), engine="once", **more):
@@ -140,8 +140,8 @@ def test_early_engine_says_what_it_breaks():
 
 def test_engines_are_compared_with_the_one_shown():
     said = {one["id"]: one["said"] for one in shown(engine="layered")["engines"]}
-    assert said["layered"] == "shown here: 1 write"
-    assert said["once"] == "the same bytes, 1 write"
+    assert said["layered"] == "shown here: 1 entry written"
+    assert said["once"] == "the same bytes, 1 entry written"
     assert said["early"].startswith("other bytes at +3 to +16")
 
 

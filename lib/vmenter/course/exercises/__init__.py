@@ -23,6 +23,7 @@ from vmenter.course import language, progress
 from vmenter.course.judging.limited import text_of
 from vmenter.course.judging.plain import plain, type_name
 from vmenter.course.judging.variants import AFTER_A_CALL
+from vmenter.views.static import narrow, pre, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from vmenter.course.judging.audited import Counterexample
     from vmenter.emulator.trace import Trace
     from vmenter.story.history import Era
-
-
-_TEXT = "font-family:monospace;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere"
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Feedback:
         colour = "success" if self.passed else "warn"
         return (  # in <pre>, dollar signs stay what they are: elsewhere two of them make a formula
             f'<div role="status" style="border-left:4px solid var(--jp-{colour}-color1, #555);padding:.3em .8em">'
-            f'<pre style="{_TEXT};background:none">{escape(repr(self))}</pre></div>'
+            f"{narrow(repr(self), ';background:none')}</div>"
         )
 
 
@@ -93,7 +91,7 @@ class Exercise:
         fold = '<details style="margin:.3em 0"><summary>{}</summary><div style="{}">{}</div></details>'
         text, code = "white-space:pre-wrap;padding:.2em 1.2em", "padding:.2em 1.2em"
         folds = [fold.format(f"Hint {n}", text, _rich(hint)) for n, hint in enumerate(self.hints, 1)]
-        solution = f'<pre style="{_TEXT}">{escape(self.solution)}</pre><p>{_rich(self.because)}</p>'
+        solution = f"{pre(self.solution)}<p>{_rich(self.because)}</p>"
         return (
             f'<section style="border:1px solid var(--jp-border-color1,#bbb);padding:.2em 1em">'
             f"<h4>Exercise {self.id}: {escape(self.title)} <small>({self.minutes} minutes)</small></h4>"
@@ -111,10 +109,10 @@ def _what(answer: Any) -> str:
 
 
 def _rich(text: str) -> str:
-    """Escape text for HTML, with `code` between backquotes and *stress* between stars."""
+    """Escape text for HTML, with `code` between backquotes and *stress* between stars, line by line."""
     parts = escape(text).split("`")
     stressed = (re.sub(r"\*(\w[^*\n]*)\*", r"<em>\1</em>", part) for part in parts)
-    return "".join(f"<code>{parts[n]}</code>" if n % 2 else part for n, part in enumerate(stressed))
+    return rows("".join(f"<code>{parts[n]}</code>" if n % 2 else part for n, part in enumerate(stressed)))
 
 
 def _minutes(solution: str) -> int:

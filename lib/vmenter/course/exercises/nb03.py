@@ -72,7 +72,9 @@ def _wrong_order(ran: Mapping[tuple[int, str], Trace], wish: str) -> str | None:
     ]
     if not differ:
         return None
-    (flags, state), trace = differ[0]
+    (flags, state), trace = min(
+        differ, key=lambda one: one[1].verw
+    )  # a clear that is missed tells more than one too many
     here = f"Run flags {flags:#x}, {state}: {way(trace)}"
     found = {trace.verw for trace in ran.values()}
     if wish != "depends" or (len(found) == 1 and not _asks(trace)):
@@ -99,9 +101,9 @@ def _asks(trace: Trace) -> str | None:
 
 REASONS = {
     "a": """no. The early engine has the same rule, the last match wins: it writes each match over the one
-        before. Try it in the widget with both features on.""",
+        before. With CLEAR_CPU_BUF_VM a VERW stands there that nothing asks for. Try it in the widget.""",
     "b": """no. A site may hold up to 254 bytes in every generation, and the padding is made by the macro, not
-        by the engine. Seventeen bytes are no trouble.""",
+        by the engine. Seventeen bytes are no trouble. Is there a vCPU that comes to no VERW?""",
     "d": """no. The JZ stays inside the replacement, so its displacement is right wherever the replacement is
         copied to; the early engine leaves it alone, and that is right. Look at the other operand.""",
 }

@@ -30,9 +30,9 @@ end_function vmx_l1d_flush
 .endm
 
 .macro clear_if_nz
-    jz .Lskip_verw
+    jz .Lskip_verw\@
     clear_cpu_buffers
-.Lskip_verw:
+.Lskip_verw\@:
 .endm
 
 # Two flags are carried through the loads: ZF by TEST, CF by BT. TEST clears CF, BT leaves ZF alone: TEST comes

@@ -55,7 +55,7 @@ class Sheet:
         x = 4.0
         row = height * LINE + 6
         for text, kind, under in boxes:
-            wide = max(text_size(text)[0] + 20, text_size(under, SIZE - 1, code=True)[0] + 8)
+            wide = max(text_size(text)[0] + 20, _wide(under, "code") + 12)
             if x > 4 and x + wide > WIDTH:
                 x = 4.0
                 self._y += row + LINE + 4

@@ -111,17 +111,17 @@ class Timeline:
         is_here = moment.id == self.here
         current, opened = (' aria-current="true"', " open") if is_here else ("", "")
         gap = self._gap(index)
-        waited = f'<span class="vm-waited">{gap} later</span>' if gap else ""
+        waited = f'<span class="vm-waited">{gap} later</span> ' if gap else ""
         sources = "".join(f"<li>{escape(source)}</li>" for source in moment.sources)
         listed = f"<ul>{sources}</ul>" if sources else ""
         return (
             f'<li class="vm-{moment.kind}"{current}>{waited}'
             f"<details{opened}><summary>"
-            f'<span class="vm-kind" aria-hidden="true">{KINDS[moment.kind]}</span>'
+            f'<span class="vm-kind" aria-hidden="true">{KINDS[moment.kind]}</span> '
             f'<time datetime="{escape(moment.date)}">{escape(moment.date)}</time> {escape(moment.dated)} '
             f'<span class="vm-release">{escape(moment.release)}</span> '
             f"<strong>{escape(moment.title)}</strong> "
-            f'<span class="vm-hidden">{moment.kind}</span><code>{escape(moment.id)}</code></summary>'
+            f'<span class="vm-hidden">{moment.kind}</span> <code>{escape(moment.id)}</code></summary>'
             f"<p>{escape(' '.join((moment.text, *moment.further)))}</p>{listed}</details></li>"
         )
 

@@ -66,7 +66,8 @@ def twin(shown: Frame, state: Mapping[str, Any]) -> str:
     lines.append(
         machine["asked"] if len(runs) == len(machine["runs"]) else f"Next: {machine['runs'][len(runs)]['button']}"
     )
-    return "\n".join([*lines, shown["model"]])
+    marks = "; ".join(f"{one['mark']}: {one['text']}" for one in shown["legend"])
+    return "\n".join([*lines, *([f"The marks: {marks}."] if runs else []), shown["model"]])
 
 
 def machine_of(shown: Frame, state: Mapping[str, Any]) -> Frame:
@@ -85,8 +86,8 @@ def _intel() -> list[Frame]:
             bare,
             "Let the guest in",
             "No cure",
-            "The host saved its registers, as it must, and let the guest in: the instruction VMLAUNCH does that. "
-            "What it saved passed through the buffers, and lies there still.",
+            "The host saved its registers, as it must, and let the guest in: VMLAUNCH does that. "
+            "What it saved passed through small buffers in the CPU, and lies there still.",
         ),
         _run(
             cured,

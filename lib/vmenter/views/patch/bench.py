@@ -71,7 +71,7 @@ SAMPLES: Mapping[str, tuple[str, Text]] = MappingProxyType({
         Text("", ((CLEAR, "CLEAR_CPU_BUF"),)),
     ),
     "jump_over": (
-        "Jump over the clear, or run into it: the form for kernels before v6.5.",
+        "The same choice in another form: to be looked at after exercise 02-3.",
         Text("jmp 1f", (("", "CLEAR_CPU_BUF"),), f"{CLEAR}\n1:"),
     ),
     "three_way": (

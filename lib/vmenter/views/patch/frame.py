@@ -187,7 +187,7 @@ def _compared(bench: Bench, one: Patch | str, mine: Patch | str, *, shown: bool)
         return one if isinstance(one, str) else ""
     if one.code is None:
         return f"undecided: {one.undecided}"
-    writes = words.count(sum(step.name == "copy" for step in one.steps), "write")
+    writes = words.written(sum(step.name == "copy" for step in one.steps))
     if shown:
         return f"shown here: {writes}"
     if mine.code is None or one.code == mine.code:

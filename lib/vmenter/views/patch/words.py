@@ -13,9 +13,9 @@ from vmenter.patching.alternatives import NOPS, Patch, Step
 from vmenter.views.patch.bench import Bench
 
 ENGINES = {
-    Engine.EARLY: ("to v6.4", "each match is written over the last; only a lone 5-byte CALL or JMP is relocated"),
-    Engine.LAYERED: ("v6.5 to v6.19", "each match is written over the last; every displacement is relocated"),
-    Engine.ONCE: ("from v7.0", "all entries are looked at first; the last match is written, once"),
+    Engine.EARLY: ("to v6.4", "of replacements, only a lone 5-byte CALL or JMP is relocated"),
+    Engine.LAYERED: ("v6.5 to v6.19", "every displacement that leads out of a replacement is relocated"),
+    Engine.ONCE: ("from v7.0", "relocates as v6.5 to v6.19 do; notebook 03 asks how they differ"),
 }
 NEAR = 16  # bytes behind the site that are still counted from its start
 
@@ -45,6 +45,11 @@ def signed(value: int) -> str:
 def count(number: int, thing: str) -> str:
     """Return "1 byte", "2 bytes"."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def written(entries: int) -> str:
+    """Return how many entries were written: what is merged afterwards is not counted."""
+    return f"{entries or 'no'} entr{'y' if entries < 2 else 'ies'} written"
 
 
 def place(bench: Bench, address: int) -> str:
