@@ -1,27 +1,16 @@
 """Answers by one who has not seen the judges: a wrong one is refused in words, a right one passes, in whatever form.
 
-Where answers are code, which is run, a plain run tries some of them; `make fuzz` goes through all.
+Where answers are code, which is run, a run tries some of them; `make fuzz` goes through all.
 """
 
 import pytest
-from answers import DEAR, cell
+from answers import tried
 from fuzz import EVERYTHING
 from outsiders import RIGHT, WRONG
 
 from vmenter.course.exercises import every
 
 TASKS = every()
-SOME = {"wrong": 12, "right": 3}  # of an exercise whose answers are run
-FEW = {"wrong": 3, "right": 1}  # of one whose answers are run in every configuration
-
-
-def some(id_, kind, answers):
-    """All answers; of those that are code some, evenly spread."""
-    code = "\n" in str(cell(TASKS[id_].solution)).strip()
-    if EVERYTHING or not code:
-        return answers
-    most = min(len(answers), (FEW if id_ in DEAR else SOME)[kind])
-    return [answers[n * len(answers) // most] for n in range(most)]
 
 
 def test_there_are_at_least_eight_wrong_and_two_right_ones_for_each_exercise():
@@ -32,7 +21,7 @@ def test_there_are_at_least_eight_wrong_and_two_right_ones_for_each_exercise():
 
 @pytest.mark.parametrize("id_", TASKS)
 def test_a_wrong_answer_of_an_outsider_is_refused_in_words(id_):
-    for answer in some(id_, "wrong", WRONG[id_]):
+    for answer in tried(id_, WRONG[id_], whole=EVERYTHING):
         feedback = TASKS[id_].check(answer)
         assert not feedback.passed, answer
         assert feedback.message.strip()
@@ -41,6 +30,6 @@ def test_a_wrong_answer_of_an_outsider_is_refused_in_words(id_):
 
 @pytest.mark.parametrize("id_", TASKS)
 def test_a_right_answer_of_an_outsider_passes(id_):
-    for answer in some(id_, "right", RIGHT[id_]):
+    for answer in tried(id_, RIGHT[id_], right=True, whole=EVERYTHING):
         feedback = TASKS[id_].check(answer)
         assert feedback.passed, (answer, feedback.message)
