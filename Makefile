@@ -16,8 +16,8 @@ TAB_PINS := $(PY) -m uv pip compile --quiet --upgrade --no-annotate --no-emit-in
 	--custom-compile-command 'make pins'
 TAB_UNUSED := jedi parso jupyterlab-widgets widgetsnbextension
 
-.PHONY: help setup tools lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images slides site \
-	tab tab-serve tab-test format bench hooks release pins as-wasm clean
+.PHONY: help setup tools lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images address slides \
+	site tab tab-serve tab-test format bench hooks release pins as-wasm clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -59,7 +59,7 @@ coverage: tools  ## run the tests that need no browser; tell which lines and bra
 	@$(COVERAGE) report --skip-covered
 
 fuzz: tools  ## try FUZZ=10000 bad inputs of all kinds (`make test` tries 2,000) and every answer to 08-2 and 08-3
-	@VMENTER_FUZZ=$(FUZZ) $(PYTEST) -n $(JOBS) tests/code/test_damage.py tests/kernels/test_inspect_damage.py \
+	@VMENTER_FUZZ=$(FUZZ) $(PYTEST) -n $(JOBS) tests/code/test_damage.py tests/kernels/test_inspect_damage.py tests/kernels/test_unseen_modules.py \
 		tests/kernels/test_packages.py tests/kernels/test_find.py tests/cli/test_bad_input.py \
 		tests/course/exercises/test_any_answer.py tests/course/exercises/test_exercises.py \
 		tests/course/exercises/test_exercises_08.py tests/course/exercises/test_outsiders.py
@@ -80,6 +80,9 @@ records: setup  ## record anew what notebooks 09 and 10 show of the real kernels
 images: setup  ## draw the pictures of README and notebooks anew, those that are out of date
 	@$(PY) -m vmenter.course.pictures
 
+address: setup  ## write where the course is published (ADDRESS=https://… HOMEPAGE=https://…) wherever it is told
+	@$(PY) -m vmenter.course.address_text --address "$(ADDRESS)" --homepage "$(HOMEPAGE)"
+
 slides: setup  ## make slides with notes, handouts and the answer key, in build/slides
 	@$(PY) -m vmenter.course.slides
 
@@ -93,19 +96,21 @@ tab-serve: setup  ## serve build/tab on this machine alone, at PORT=8000
 	@$(PY) -m vmenter.course.tab.serve --port $(PORT)
 
 tab-test: tab  ## build the tab and test all of it in a real browser: notebooks, exercises, views, offline, updates
-	@$(PYTEST) tests/tab
+	@$(PYTEST) -n $(JOBS) tests/tab
 
 format: tools  ## put the code into the house's form
 	@$(RUFF) check $(CONFIG) --fix-only --quiet lib tests .hub .ci
 	@$(RUFF) format $(CONFIG) lib tests .hub .ci
 	@$(PY) tests/tools/js.py format
 
-bench: tools  ## measure: loading, patching, VM-Enters a second, the audit, click to paint, the site, the tab
+bench: tools  ## measure: loading, patching, VM-Enters a second, the audit, inspect (of PACKAGE, too), click to paint, the site, the tab
 	@$(PY) tests/bench.py
 	@echo
 	@$(PY) tests/bench_machine.py
 	@echo
 	@$(PY) tests/bench_audit.py
+	@echo
+	@$(PY) tests/bench_commands.py $(PACKAGE)
 	@echo
 	@$(PY) tests/bench_frames.py
 	@echo

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from needs import kernel_file
+from real_modules import module_file
+from real_modules import read as read_module
 
 from vmenter.code.assembler import assemble
-from vmenter.code.image import Image, from_bytes, load
+from vmenter.code.image import Image, from_bytes
 from vmenter.code.instructions import decode
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.patching import static_keys
@@ -44,10 +45,9 @@ class Mutant:
         return f"{self.version} {self.vendor}: {self.name}"
 
 
-@cache
 def module(version: str, vendor: str) -> Image:
     """Return a real module as it was built."""
-    return load(kernel_file(version, f"kvm-{vendor}.ko.xz"), LAB_BASE)
+    return read_module(module_file(version, vendor))
 
 
 # --- how to say an edit ---

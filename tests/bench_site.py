@@ -31,7 +31,7 @@ def main():
     print(machine(), end="\n\n")
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        files = build(Path(folder))
+        files = build(Path(folder), fresh=True)
         print(f"building the site               {time.perf_counter() - start:8.1f} s")
         size = sum(path.stat().st_size for path in files)
         print(f"all of its {len(files):>3} files             {size / 1e6:8.2f} MB")

@@ -123,7 +123,7 @@ def compared(patch: Callable[[Any, str, Any], None], wanted: int = 1 << 60) -> I
         if not done.wanted or (what := key(machine, *arguments, **more)) in done.runs:
             return run(machine, *arguments, **more)
         done.wanted -= 1
-        if machine not in twins:
+        if machine not in twins or twins[machine].stubs != machine.stubs:
             twins[machine] = Machine(machine.image, stubs=machine.stubs, budget=machine.budget, cpu="interpreter")
         elif twins[machine].image is not machine.image:
             twins[machine].load(machine.image)

@@ -42,6 +42,9 @@ TOGETHER = {
 }
 # What takes longest, first, so that no worker is left with it alone at the end.
 LONG = (
+    "tests/tab/test_notebooks.py",
+    "tests/tab/test_visit.py",
+    "tests/tab/test_firefox.py",
     "browser",
     "site",
     "judged",

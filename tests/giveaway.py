@@ -14,6 +14,8 @@ from vmenter.course.exercises import every
 
 LONG = 20  # characters of a solution's line; shorter ones stand anywhere
 IMPORT = re.compile(r"(from|import) \w")
+VIEWS = "vmenter.views."
+OWN = re.compile(r"^(LiveText\.of|KernelBrowser\.live)\(")  # what shows the reader's own machine, and no truth
 FOLD = re.compile(r"<details>.*?</details>", re.DOTALL)
 
 
@@ -82,6 +84,38 @@ def open_prose(copy: Sequence[Cell], _told: Mapping[str, Sequence[str]]) -> Iter
             yield ast.literal_eval(found[0].args[0]), f"unfolded: {behind.text[:40]!r}"
 
 
+def views_behind(copy: Sequence[Cell], _told: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """A view that stands behind a truth, in its section, waits for the guess: `once_told`. One's own machine need not."""
+    views, name = set(), ""
+    for at, cell in enumerate(copy):
+        if cell.kind == "markdown":
+            name = "" if re.match(r"#{1,2} ", cell.text) else name
+            continue
+        body = ast.parse(cell.text).body
+        imports = [one for one in body if isinstance(one, ast.ImportFrom) and (one.module or "").startswith(VIEWS)]
+        views |= {alias.asname or alias.name for one in imports for alias in one.names}
+        shown = body[-1].value if body and isinstance(body[-1], ast.Expr) else None
+        used = {part.id for part in ast.walk(shown) if isinstance(part, ast.Name)} if shown else set()
+        views |= {
+            target.id
+            for one in body
+            if isinstance(one, ast.Assign) and _made_by(one.value) in views
+            for target in one.targets
+            if isinstance(target, ast.Name)
+        }
+        waits = isinstance(shown, ast.Call) and ast.unparse(shown.func) in {"once_told", "truth"}
+        own = shown is not None and OWN.search(ast.unparse(shown))
+        if name and used & views and not waits and not own:
+            yield name, f"cell {at} shows a view that does not wait"
+        for call in calls([cell], "truth"):
+            name = ast.literal_eval(call.args[0])
+
+
+def _made_by(value: ast.expr) -> str:
+    """Return whose call gives a value, by its first name."""
+    return ast.unparse(value.func).partition(".")[0] if isinstance(value, ast.Call) else ""
+
+
 def solutions_above(copy: Sequence[Cell], _told: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
     """No cell above an exercise holds a line of its solution, but for what its own starter gives, and imports."""
     for at, cell in enumerate(copy):
@@ -121,7 +155,7 @@ def printed_early(notebook: dict[str, Any]) -> Iterator[tuple[str, str]]:
         waiting += [ast.literal_eval(call.args[0]) for call in calls(here, "predict")]
 
 
-RULES = (literal_truths, told_numbers, open_prose, solutions_above)
+RULES = (literal_truths, told_numbers, open_prose, views_behind, solutions_above)
 
 
 def borrowed(notebook: dict[str, Any]) -> Iterator[str]:

@@ -10,16 +10,17 @@ WORDS = {"A": "distant", "B": "skipped", "C": "near", "D": "distant", "E": "skip
 WRONG = {
     "05-1": [
         ({"flush_pending": True}, "the flush flag was set"),
+        ({}, "the flush flag was set"),
         ({"cmdline": "kvm-intel.vmentry_l1d_flush=always"}, "so no flag is asked"),
-        ({"bugs": ["mds"]}, "VERW ran"),
-        ({"cmdline": "l1tf=off"}, "VERW ran: KVM's L1D flush is “never”"),
+        ({"bugs": ["mds"], "flush_pending": False}, "VERW ran"),
+        ({"cmdline": "l1tf=off", "flush_pending": False}, "VERW ran: KVM's L1D flush is “never”"),
         ({"ept": False}, "VERW ran"),
-        ({"bugs": ["l1tf"]}, "nothing had to"),
-        ({"cmdline": "mds=off"}, "nothing had to"),
+        ({"bugs": ["l1tf"], "flush_pending": False}, "nothing had to"),
+        ({"cmdline": "mds=off", "flush_pending": False}, "nothing had to"),
         ({"cmdline": "mitigations=off"}, "nothing had to. The promise here: nothing"),
         ({"bugs": ["mds", "l1ft"]}, "did you mean l1tf"),
         ({"options": "mds=full"}, "there is no setting 'options'"),
-        ({"flush_pending": "no"}, "flush_pending should be like False"),
+        ({"flush_pending": "no"}, "flush_pending should be like True"),
         ("cond", "should be a dict"),
     ],
     "05-2": [
@@ -197,7 +198,11 @@ WRONG["06-1"] += [
 PROJECTED = {letter.lower(): f" {word.upper()} " for letter, word in WORDS.items()}
 TWICE = '    jnc .Lvmlaunch\n    ALTERNATIVE "", clear_cpu_buffers, X86_FEATURE_CLEAR_CPU_BUF\n    vmresume\n'
 RIGHT = {
-    "05-1": [{}, {"bugs": {"mds", "l1tf"}}, {"bugs": ("l1tf", "mds"), "cmdline": "mds=full,nosmt"}],
+    "05-1": [
+        {"flush_pending": False},
+        {"bugs": {"mds", "l1tf"}, "flush_pending": 0},
+        {"bugs": ("l1tf", "mds"), "cmdline": "mds=full,nosmt", "flush_pending": False},
+    ],
     "05-2": ["C", "c)"],
     "05-3": [
         chain(("    testb %al, %al\n    jz .Lno_flush\n    jmp .Lcleared\n", "    jmp .Lno_flush\n")),
@@ -241,7 +246,7 @@ ROWS = {
     "never": "V V V V V V",
     "cond": "F - - F - F",
     "always": "F F F F F F",
-    "cond, v6.8": "FV V V FV V FV",
+    "cond, 2018": "F - - F - F",
 }
 WRONG["05-4"] = [
     ({**ROWS, "never": "F F F F F F"}, "never: at VM-Enter 1, from user space, not a flush ran but VERW"),
@@ -252,11 +257,11 @@ WRONG["05-4"] = [
     ({**ROWS, "always": "F - - F - F"}, "always: at VM-Enter 2"),
     ({**ROWS, "always": "FV FV FV FV FV FV"}, "not a flush and then VERW ran but a flush"),
     (
-        {**ROWS, "cond, v6.8": "F V V F V F"},
-        "v6.8: at VM-Enter 1, from user space, not a flush ran but a flush and then",
+        {**ROWS, "cond, 2018": "FV V V FV V FV"},
+        "2018: at VM-Enter 1, from user space, not a flush and then VERW ran but a flush",
     ),
-    ({**ROWS, "cond, v6.8": "VF V V VF V VF"}, "v6.8: at VM-Enter 1"),
-    ({**ROWS, "cond, v6.8": "V V V V V V"}, "v6.8: at VM-Enter 1"),
+    ({**ROWS, "cond, 2018": "F V V F V F"}, "2018: at VM-Enter 2, behind a CPUID, not VERW ran but nothing"),
+    ({**ROWS, "cond, 2018": "V V V V V V"}, "2018: at VM-Enter 1"),
     ({**ROWS, "cond": "F - - F -"}, "cond: 6 VM-Enters"),
     ({**ROWS, "cond": "F - - F - X"}, "'X' is none of V, F, FV"),
     ({**ROWS, "cond": 6}, "cond: 6 VM-Enters"),

@@ -155,7 +155,7 @@ VIEWS = {
         stops=3,
     ),
     "Prediction, truth": View(
-        "_ = predict('06-b')\ntruth('06-b', 'VMLAUNCH', show='a table')",
+        "_ = predict('06-b')\ntruth('06-b', 'those entered before', show='a table')",
         "The truth comes when",
         (("shown", press("button", "Show me without a guess"), "It is"),),
         stops=1,

@@ -393,16 +393,6 @@ def test_text_can_be_read_and_the_choice_of_colours_is_kept(visit, site, keep, t
     assert page.evaluate("document.documentElement.dataset.theme") == other
 
 
-@pytest.mark.parametrize("width", [400, 700, 900, 1400])
-def test_no_page_is_wider_than_the_window(visit, site, keep, width):
-    for path in sorted(site.glob("*.html")):
-        page = visit(path.stem, width=width)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
-        if path.stem in ("index", "02-patching-a-running-kernel"):
-            page.screenshot(path=keep / f"site-{path.stem}-{width}.png")
-        page.close()
-
-
 NAMELESS = """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, img")].filter(
   element => element.checkVisibility() && !(element.textContent.trim() || element.ariaLabel || element.alt
     || element.labels?.length || element.title)).map(element => element.outerHTML)"""

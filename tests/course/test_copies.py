@@ -156,6 +156,7 @@ def test_every_truth_that_is_asked_for_is_told_in_the_committed_outputs():
         assert set(giveaway.told(notebook)) == asked, path.name
 
 
+VIEW = "from vmenter.views.exposure.widget import ExposureMap as Map\n\nMap()"
 TOLD = {"05-a": ["31 accesses", "yes"]}
 DAMAGES = [
     (giveaway.literal_truths, [("code", 'truth("05-a", 1, found)')], "typed: 1"),
@@ -164,6 +165,13 @@ DAMAGES = [
     (giveaway.literal_truths, [("code", 'truth("05-a", ["a", "b"])')], "typed: ['a', 'b']"),
     (giveaway.told_numbers, [("markdown", "From 31 accesses to none.")], "31 in cell 0"),
     (giveaway.open_prose, [("code", 'truth("05-a", x)'), ("markdown", "One of six.")], "unfolded: 'One of six.'"),
+    (giveaway.views_behind, [("code", VIEW), ("code", 'truth("05-a", x)'), ("code", "Map(1)")], "cell 2 shows"),
+    (giveaway.views_behind, [("code", 'truth("05-a", x)'), ("markdown", "Then:"), ("code", VIEW)], "cell 2 shows"),
+    (
+        giveaway.views_behind,
+        [("code", VIEW.replace("Map()", "one = Map()")), ("code", 'truth("05-a", x)'), ("code", "one")],
+        "cell 2",
+    ),
     (giveaway.solutions_above, [("markdown", "`cmpb $5, 4(%rsp)`"), ("code", 'exercise("03-1")')], None),
 ]
 
@@ -188,6 +196,15 @@ def test_what_tells_too_early_is_found_out(rule, cells, words):
         (giveaway.told_numbers, [("markdown", "<details>31</details> 131, 31.5, v31"), ("code", "31")]),
         (giveaway.open_prose, [("code", 'truth("05-a", x)'), ("markdown", "<details>One")]),
         (giveaway.open_prose, [("code", 'truth("05-a", x)'), ("markdown", "## 3. Next")]),
+        (
+            giveaway.views_behind,
+            [("code", VIEW), ("code", 'truth("05-a", x)'), ("code", 'once_told("05-a", Map())')],
+        ),
+        (giveaway.views_behind, [("code", 'truth("05-a", x)'), ("markdown", "## 3. Next"), ("code", VIEW)]),
+        (
+            giveaway.views_behind,
+            [("code", VIEW), ("code", 'truth("05-a", x, show=Map())'), ("code", "print(Map)\nx = 1")],
+        ),
         (giveaway.solutions_above, [("code", 'exercise("05-3")'), ("markdown", "anything")]),
     ],
 )

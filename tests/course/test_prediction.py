@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vmenter import LabError
 from vmenter.course import exercises, progress
-from vmenter.course.prediction import ask, guess, later, predict, show_me, truth, widget
+from vmenter.course.prediction import ask, guess, later, once_told, predict, show_me, truth, widget
 from vmenter.course.prediction.questions import answer, every, number, question
 
 COUNT = question(
@@ -287,6 +287,33 @@ def test_what_a_block_prints_comes_with_the_truth(capsys):
     assert truth("t-4", True, show="other").shown == {"text": "other"}  # noqa: FBT003
 
 
+def test_a_view_that_tells_a_truth_comes_behind_it():
+    ask("t-5", MODE)
+    wait = "(This comes with the truth of t-5: keep a guess there, then run this cell again.)"
+    assert repr(once_told("t-5", "a view")) == wait  # the truth's own cell has not run
+    told = truth("t-5", True)  # noqa: FBT003
+    assert repr(once_told("t-5", "a view")) == wait
+    told.given_up = True
+    assert once_told("t-5", "a view") == "a view"
+
+
+def test_a_view_waits_for_all_the_guesses_of_its_prediction():
+    ask("t-6", COUNT, MODE)
+    truth("t-6", 1, True)  # noqa: FBT003
+    asked = widget.Prediction("t-6", (COUNT, MODE))
+    asked.guesses = ["2", ""]
+    assert repr(once_told("t-6", "a view")).startswith("(This comes")
+    asked.guesses = ["2", "no"]
+    assert once_told("t-6", "a view") == "a view"
+
+
+def test_with_everything_revealed_no_view_waits(monkeypatch):
+    monkeypatch.setenv("VMENTER_REVEAL", "1")
+    ask("t-7", MODE)
+    truth("t-7", True)  # noqa: FBT003
+    assert once_told("t-7", "a view") == "a view"
+
+
 def test_a_truth_needs_its_questions_and_one_fact_for_each():
     with pytest.raises(LabError, match="t-9 was not asked yet: run the cell with predict"):
         truth("t-9", 1)
@@ -324,3 +351,17 @@ def test_what_is_said_of_mds_off_leaves_its_reason_to_the_exercise_behind_it():
         assert flaw in right
         assert flaw not in said
     assert not re.search(r"asks? for|one VERW|[Aa]nother flaw", said)
+
+
+@pytest.mark.parametrize(
+    ("more", "shown"),
+    [
+        ({"choices": {"a": "", "b": ""}}, "? (a, b) …"),
+        ({"choices": {"a, b": "", "c": ""}}, "? (a, b; c) …"),
+        ({"choices": {"a": "", "b": ""}, "several": True}, "? (all that hold: a, b) …"),
+        ({"number": "bytes"}, "? …"),
+    ],
+)
+def test_the_twin_tells_choices_apart_and_that_several_may_hold(more, shown):
+    asked = question("t", {"question": "?", **more})
+    assert repr(widget.Prediction("99-t", [asked])).splitlines()[1].strip() == shown

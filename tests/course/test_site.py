@@ -18,9 +18,12 @@ from site_built import ALL_VIEWS, CELLS, NOTEBOOKS, notebook
 from vmenter import LabError
 from vmenter.course.exercises import every
 from vmenter.course.site import build
-from vmenter.course.site.pages import HIDDEN, text_page
+from vmenter.course.site.__main__ import main
+from vmenter.course.site.pages import HELP, HIDDEN, notebook_page, text_page
 from vmenter.course.site.run import widgets
+from vmenter.course.site.search import LEADERS
 from vmenter.course.site.store import Store, key, packed
+from vmenter.course.site.wording import LEFTOVERS, WHERE, WORDS, reworded
 
 LIMIT = 15e6  # bytes
 COURSE = sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
@@ -80,6 +83,8 @@ def test_every_link_and_anchor_resolves(site):
                 continue
             target, _, anchor = link["href"].partition("#")
             target = target or path.name
+            if target.endswith(".txt") and (site / target).is_file():  # a licence
+                continue
             assert target in ids, f"{path.name}: {link['href']}"
             assert not anchor or anchor in ids[target], f"{path.name}: {link['href']}"
 
@@ -94,6 +99,9 @@ def test_it_is_small(site, report):
     size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
     report(f"site: {size / 1e6:.1f} MB, built in {(site.parent / 'seconds').read_text()} s")
     assert size <= LIMIT
+    assert f"a folder of pages ({size / 1e6:.0f} MB)" in (NOTEBOOKS.parent / "README.md").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("path", COURSE, ids=[path.stem for path in COURSE])
@@ -104,6 +112,18 @@ def test_a_page_shows_the_code_and_hides_what_only_asserts(site, path):
         if cell["cell_type"] == "code" and not re.search(r"^exercise\(", source, re.MULTILINE):
             hidden = cell["metadata"].get("jupyter") or HIDDEN.intersection(cell["metadata"].get("tags", ()))
             assert (squeezed(source) in page) is not bool(hidden), f"cell {number}"
+
+
+@pytest.mark.parametrize("path", COURSE, ids=[path.stem for path in COURSE])
+def test_a_view_that_tells_a_truth_is_folded_until_the_guess(path):
+    notebook = nbformat.read(path, as_version=4)
+    main = BeautifulSoup(notebook_page(path.stem, notebook, {}, lambda target: target).body, "html.parser")
+    folded = {
+        squeezed(fold.find_previous(class_="code").get_text()): fold for fold in main.select("details.later")
+    }
+    for cell in notebook.cells:
+        if found := re.search(r"^once_told\(\"([^\"]+)\"", cell.source, re.MULTILINE):
+            assert folded[squeezed(cell.source)]["data-prediction"] == found[1]
 
 
 @pytest.mark.parametrize("path", COURSE, ids=[path.stem for path in COURSE])
@@ -131,6 +151,42 @@ def test_what_lives_only_with_a_kernel_says_so(site):
     assert said.find_previous_sibling().get_text() == "a twin"
 
 
+def said(path):
+    """Return a page's text as a reader sees it; scripts are none."""
+    page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    for script in page.select("script, style"):
+        script.decompose()
+    return " ".join(page.get_text(" ").split())
+
+
+def test_no_page_for_learners_speaks_of_a_desktop(site):
+    for path in site.glob("*.html"):
+        if path.name not in (HELP, *LEADERS):
+            found = [words for words in LEFTOVERS if words in said(path)]
+            assert not found, f"{path.name}: {found}; the pages' own words stand in course/site/wording.py"
+
+
+def texts_of(notebook):
+    """Yield the texts of a notebook as the site takes them: sources, and what cells gave."""
+    for cell in notebook["cells"]:
+        yield "".join(cell["source"])
+        for output in cell.get("outputs", ()):
+            yield "".join(output.get("text", ""))
+            yield from ("".join(text) for text in output.get("data", {}).values() if not isinstance(text, dict))
+
+
+def test_every_wording_of_the_pages_is_needed():
+    texts = [text for path in COURSE for text in texts_of(json.loads(path.read_text(encoding="utf-8")))]
+    texts += [path.read_text(encoding="utf-8") for path in NOTEBOOKS.glob("*.md")]
+    whole = " ".join(" ".join(texts).split())
+    assert [words for words in WORDS if words not in whole] == []
+
+
+def test_a_line_that_is_broken_is_reworded_too():
+    assert reworded("Look, in a\nterminal, or\n  in a terminal.") == f"Look, {WHERE}, or\n  {WHERE}."
+    assert reworded("terminal fault") == "terminal fault"
+
+
 def test_no_volatile_text(site):
     for path in site.rglob("*.*"):
         text = path.read_text(encoding="utf-8")
@@ -145,7 +201,7 @@ from pathlib import Path
 from vmenter.course.site import build
 from vmenter.course.site.frames import Explorer
 from vmenter.course.site.store import packed
-build(Path(sys.argv[1]), Path(sys.argv[2]))
+build(Path(sys.argv[1]), Path(sys.argv[2]), fresh=True)
 made = Explorer()
 made.add({"bugs": ["mds", "l1tf"], "facts": ["md_clear"], "cmdline": "", "ept": True, "show": ["flow"]})
 Path(sys.argv[1], "frames").write_text(packed(made.payload()))
@@ -166,6 +222,24 @@ def test_two_builds_are_equal(tmp_path):
         files.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
     assert len(files[0]) > 6
     assert files[0] == files[1]
+
+
+def test_make_site_says_what_it_does_and_how_far_it_is(tmp_path, capsys):
+    source = tmp_path / "notebooks"
+    source.mkdir()
+    (tmp_path / "images").symlink_to(NOTEBOOKS.parent / "images")
+    nbformat.write(notebook(CELLS[:1], "# 98 · A title"), source / f"{ALL_VIEWS}.ipynb")
+    nbformat.write(notebook(["1"], "# 00 · Start here"), source / "00-start-here.ipynb")
+    main([str(tmp_path / "out"), "--fresh"], source)
+    out, err = capsys.readouterr()
+    steps = [
+        "running 00-start-here",
+        f"running {ALL_VIEWS}",
+        "making the frames of PatchBench",
+        "writing the pages",
+    ]
+    assert [line.strip() for line in err.splitlines() if line.strip()] == [*steps, "done"]
+    assert re.fullmatch(r"\d+ files, [\d.]+ MB; open \S+index\.html\n", out)
 
 
 def test_a_folder_without_notebooks_is_refused(tmp_path):

@@ -212,14 +212,15 @@ def test_a_question_of_the_decks_own_has_its_truth_behind_it(tmp_path):
 
 
 def test_a_truth_comes_as_the_notebook_told_it_with_words_for_other_guesses(tmp_path):
-    name = "05-b"
+    name = "04-a"
     first, second = questions.every()[name]
-    twin = f"Prediction\n  {first.text} It is: before the flag is read. So.\n  {second.text} It is: no. Same.\none\ntwo"
+    twin = f"Prediction\n  {first.text} It is: vmx_vmenter. So.\n  {second.text} It is: loads. Same.\none\ntwo"
     cell = code(f'truth("{name}", 1)', nbformat.v4.new_output("execute_result", {"text/plain": twin}))
     asked, told = written(tmp_path, f"## Q\n:asks {name}\n:tells 2", cell)
-    assert "after the flag is read" in asked.body
-    assert text_of(told.body).endswith("no Same. two")
-    assert [label for label, _ in told.notes] == ["To “after the flag is read”", "To “yes”"]
+    assert "vmx_l1d_flush" in asked.body
+    assert text_of(told.body).endswith("loads Same. two")
+    others = ["vmx_vcpu_run", "vmx_l1d_flush", "__vmx_vcpu_run", "stores"]
+    assert [label for label, _ in told.notes] == [f"To “{other}”" for other in others]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from places import ROOT
 
 from vmenter import LabError
 from vmenter.course.tab import lite, parts, python
-from vmenter.course.tab.build import SERVED, pack
+from vmenter.course.tab.build import SERVED, assemble, pack
 from vmenter.course.tab.serve import server
 
 PINS = ROOT / ".tab"
@@ -57,6 +57,44 @@ def test_a_pack_holds_every_file_but_the_worker(tmp_path):
         at += size
     assert at == len(whole)
     assert found == {path: content for path, content in files.items() if path != "service-worker.js"}
+
+
+def test_a_copys_mark_tells_what_a_learner_can_change_and_nothing_else(tmp_path):
+    file = tmp_path / "notebooks" / "00-x.ipynb"
+    file.parent.mkdir()
+    cell = {"cell_type": "code", "id": "a", "metadata": {}, "outputs": [], "source": ["x = '\u2713'\n", "x"]}
+
+    def mark(**change):
+        book = {"cells": [{**cell, **change}], "metadata": change, "nbformat": 4, "nbformat_minor": 5}
+        file.write_text(json.dumps(book), encoding="utf-8")
+        found = lite.marks(tmp_path)
+        assert list(found["marks"]) == ["notebooks/00-x.ipynb"]
+        return found
+
+    first = mark()
+    assert mark(metadata={"opened": True}, id="b", source="x = '\u2713'\nx") == first
+    for change in ({"source": "x = 1"}, {"cell_type": "markdown"}, {"outputs": [{"output_type": "stream"}]}):
+        assert mark(**change)["marks"] != first["marks"]
+        assert mark(**change)["version"] != first["version"]
+
+
+def test_the_page_that_begins_has_its_scripts_as_one_without_imports(tmp_path):
+    whole, folder = tmp_path / "whole", tmp_path / "served"
+    for path, text in (
+        ("lab/index.html", "<html><head><title>JupyterLite</title></head></html>"),
+        ("service-worker.js", "// JupyterLite's own"),
+        ("static/python/x", ""),
+        ("files/notebooks/00-x.ipynb", '{"cells": []}'),
+    ):
+        (whole / path).parent.mkdir(parents=True, exist_ok=True)
+        (whole / path).write_text(text, encoding="utf-8")
+    for _ in range(2):  # a folder that was assembled before is assembled alike
+        assemble(whole, folder)
+        page = (folder / "index.html").read_text(encoding="utf-8")
+        assert not re.search(r"^(import|export) |/\* \w+\.js \*/", page, re.MULTILINE)
+        lab = (folder / "lab" / "index.html").read_text(encoding="utf-8")
+        version = json.loads((whole / "static" / "copies.json").read_text())["version"]
+        assert lab.count(f'const COPIES = "{version}";') == lab.count("<script") == 1
 
 
 def test_the_worker_has_the_place_that_the_build_writes_into():

@@ -221,3 +221,61 @@ test("the view's end is the inner view's end", async () => {
   room.stop();
   assert.deepEqual(seen.stopped, ["w1"]);
 });
+
+function fakeModel(values) {
+  const hearers = {};
+  return {
+    values,
+    sent: [],
+    get: (name) => values[name],
+    set(name, value) {
+      values[name] = value;
+      for (const hear of hearers[`change:${name}`] ?? []) hear();
+    },
+    save_changes() {
+      this.sent.push({ ...values });
+    },
+    on: (event, hear) => {
+      hearers[event] = [...(hearers[event] ?? []), hear];
+    },
+    off: (event, hear) => {
+      hearers[event] = (hearers[event] ?? []).filter((one) => one !== hear);
+    },
+    heard: (event) => hearers[event]?.length ?? 0,
+  };
+}
+
+test("what is shown is marked from a change on until its answer, and said once it takes long", async () => {
+  const model = fakeModel({ state: { a: 1 }, asked: 0, answered: 0 });
+  const el = make("div");
+  let inner;
+  const clean = common.waits((view) => {
+    inner = view.model;
+    view.el.append(make("section"));
+    return () => inner.set("closed", true);
+  })({ model, el });
+  const note = el.querySelector(".vm-waits");
+  const marks = () => [el.hasAttribute("data-waits"), el.getAttribute("aria-busy"), note.hidden];
+  assert.deepEqual(marks(), [false, "false", true]);
+  inner.set("state", { a: 2 });
+  inner.save_changes();
+  inner.set("state", { a: 3 });
+  inner.save_changes();
+  assert.deepEqual(
+    model.sent.map((one) => one.asked),
+    [1, 2],
+  );
+  assert.deepEqual(marks(), [true, "true", true]);
+  model.set("answered", 1);
+  assert.deepEqual(marks(), [true, "true", true]);
+  await new Promise((done) => setTimeout(done, 400));
+  assert.equal(note.hidden, false);
+  model.set("answered", 2);
+  assert.deepEqual(marks(), [false, "false", true]);
+  inner.set("other", 1);
+  inner.save_changes();
+  assert.equal(model.values.asked, 2);
+  clean();
+  assert.equal(model.values.closed, true);
+  assert.equal(model.heard("change:answered"), 0);
+});

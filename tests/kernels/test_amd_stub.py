@@ -1,10 +1,10 @@
 """AMD's real stubs: what was recorded is what they do, and the lab's form agrees with them."""
 
 import pytest
-from needs import kernel_file
+from real_modules import module_file, read
 
 from vmenter import LabError
-from vmenter.code.image import from_bytes, load
+from vmenter.code.image import from_bytes
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels import amd_stub
 from vmenter.kernels.census import record
@@ -17,7 +17,7 @@ EITHER = (False, True)
 
 @pytest.mark.parametrize("version", record())
 def test_the_record_is_what_the_real_stubs_do(version):
-    module = load(kernel_file(version, "kvm-amd.ko.xz"), base=LAB_BASE)
+    module = read(module_file(version, "amd"))
     assert amd_stub.stub_runs(module) == amd_stub.recorded_runs(version)
 
 

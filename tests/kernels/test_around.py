@@ -3,9 +3,9 @@
 from itertools import product
 
 import pytest
-from needs import kernel_file
+from real_modules import module_file, read
 
-from vmenter.code.image import Image, from_bytes, load
+from vmenter.code.image import Image, from_bytes
 from vmenter.course.judging.variants import changed
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels import stub as stubs
@@ -69,7 +69,7 @@ def test_a_verw_in_c_is_found_with_the_keys_and_the_question_it_depends_on(era, 
     ],
 )
 def test_the_same_of_real_kernels(version, verw):
-    found = of(load(kernel_file(version, "kvm-intel.ko.xz"), LAB_BASE))
+    found = of(read(module_file(version)))
     assert found.function == "vmx_vcpu_enter_exit"
     assert (found.verw, found.clears, found.fb_clear_dis) == (verw, verw is not None, True)
     assert found.flush == Guarded((FLUSH,))

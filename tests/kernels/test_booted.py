@@ -214,6 +214,16 @@ def test_a_recording_in_which_something_is_missing_does_not_agree(name, index, k
     assert [one.recorded for one in compare(recording) if not one.agree] == [recording.enters[index]]
 
 
+@pytest.mark.parametrize("code", ["0f00e8", "0f00250000", "90"], ids=["VERW of AX", "VERR", "NOP"])
+def test_a_recording_in_which_something_else_stands_for_verw_does_not_agree(code):
+    data = copy.deepcopy(raw("bochs-v13"))
+    rows = data["enters"][2]["trace"]
+    row = next(row for row in rows if row[0] == "I" and row[2].startswith("0f00"))
+    row[2] = (code + row[2][len(code) :]) if code.startswith("0f0025") else code
+    recording = read(data)
+    assert [one.recorded for one in compare(recording) if not one.agree] == [recording.enters[2]]
+
+
 def test_an_era_that_is_not_the_kernels_does_not_agree():
     recording, _ = compared("bochs-v12")
     assert sum(not one.agree for one in compare(recording, era=history.era("e6ff1d61de51"))) > 0

@@ -9,6 +9,7 @@ import pytest
 from elf import PACKERS, module
 from needs import kernel_file, kernel_files
 from packs import deb
+from real_modules import inspected, module_file
 
 from vmenter import LabError
 from vmenter.course.judging.variants import changed, source
@@ -61,8 +62,7 @@ REAL = [
     ("version", "vendor", "engine", "mechanism", "features", "in_c", "fb_clear_dis", "verdict"), REAL
 )
 def test_real_modules_are_told_right(version, vendor, engine, mechanism, features, in_c, fb_clear_dis, verdict):
-    path = kernel_file(version, f"kvm-{vendor}.ko.xz")
-    report = inspect(path.read_bytes(), str(path))
+    report = inspected(module_file(version, vendor))
     found = to_json(report)
     assert (found["engine"], found["mechanism"], found["features"]) == (engine, mechanism, features)
     assert (found["c_level_clear"], found["fb_clear_dis"], found["verdict"]) == (in_c, fb_clear_dis, verdict)
@@ -92,7 +92,7 @@ def test_the_json_has_the_shape_that_was_agreed():
 def test_any_real_module_here_gets_an_answer(path: Path | None, report):
     """Whatever kernels there are: told, and what is told fits together."""
     path = path or kernel_file("6.12.117", "kvm-intel.ko.xz")
-    found = inspect(path.read_bytes(), str(path))
+    found = inspected(path)
     assert not found.verdict.startswith("cannot tell"), found.reason
     assert found.c_level_clear is not None
     assert all(one.runs for one in found.stubs)
@@ -360,13 +360,11 @@ def test_a_hole_is_a_finding_of_its_own(run, tmp_path):
 
 
 def test_what_else_stands_in_a_stub_is_told_by_name():
-    path = kernel_file("7.3.4", "kvm-intel.ko.xz")
-    (one,) = to_json(inspect(path.read_bytes(), "x"))["stubs"]
+    (one,) = to_json(inspected(module_file("7.3.4")))["stubs"]
     told = {(each["what"], each["when"]) for each in one["beside"]}
     assert {("SPEC_CTRL", "before VM-Enter"), ("RSB", "behind the VM-Exit"), ("BHB", "behind the VM-Exit")} <= told
     assert ("IBPB", "before VM-Enter") not in told
-    path = kernel_file("7.3.4", "kvm-amd.ko.xz")
-    both = to_json(inspect(path.read_bytes(), "x"))["stubs"]
+    both = to_json(inspected(module_file("7.3.4", "amd")))["stubs"]
     assert all("IBPB" in {each["what"] for each in one["beside"]} for one in both)
 
 

@@ -2,19 +2,20 @@
 
 import json
 import shlex
+from functools import cache
 
 import pytest
-from needs import kernel_file
+from real_modules import inspected, module_file, read
 
 from vmenter import LabError
-from vmenter.code.image import from_bytes, load
+from vmenter.code.image import from_bytes
 from vmenter.course.judging.variants import changed
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels.around import Asks
-from vmenter.kernels.module_era import of_module
+from vmenter.kernels.module_era import of_module, of_report
 from vmenter.patching.lab import lab_object
 from vmenter.story.audit import Audit, audit
-from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE
+from vmenter.story.history import BACKPORT, ERAS, REJECTED_CURE, Era
 
 
 def as_module(era):
@@ -22,8 +23,13 @@ def as_module(era):
 
 
 def real(version: str):
-    path = kernel_file(version, "kvm-intel.ko.xz")
-    return of_module(load(path, LAB_BASE), str(path))
+    path = module_file(version)
+    return of_report(read(path), inspected(path))
+
+
+@cache
+def of_era(era: str | Era) -> Audit:
+    return audit(era)
 
 
 def counts(found: Audit) -> tuple[int, ...]:
@@ -32,7 +38,7 @@ def counts(found: Audit) -> tuple[int, ...]:
 
 @pytest.mark.parametrize("era", [*ERAS.values(), BACKPORT], ids=lambda era: era.id)
 def test_a_lab_kernel_audited_as_a_module_has_the_findings_of_its_era(era):
-    found, expected = audit(as_module(era)), audit(era)
+    found, expected = audit(as_module(era)), of_era(era)
     assert counts(found) == counts(expected)
     if expected.broken:
         assert found.broken.settings == expected.broken.settings
@@ -44,7 +50,7 @@ def test_a_lab_kernel_audited_as_a_module_has_the_findings_of_its_era(era):
 )
 def test_a_real_module_has_the_findings_of_the_era_of_its_form(version, like, report):
     era = real(version)
-    found, expected = audit(era), audit(like)
+    found, expected = audit(era), of_era(like)
     assert era.module.like == like
     assert counts(found) == counts(expected)
     assert found.replay == expected.replay
@@ -68,9 +74,9 @@ def test_a_flush_that_is_left_out_in_a_module_is_found():
 def test_what_the_model_does_not_know_is_refused_not_guessed():
     with pytest.raises(LabError, match=r"no argument chooses"):
         as_module(changed("e6ff1d61de51", ("    jz .Lvmlaunch\n", "")))
-    amd = kernel_file("7.3.4", "kvm-amd.ko.xz")
+    amd = module_file("7.3.4", "amd")
     with pytest.raises(LabError, match=r"only a kvm-intel\.ko can be audited"):
-        of_module(load(amd, LAB_BASE), "kvm-amd.ko")
+        of_report(read(amd), inspected(amd))
 
 
 def test_a_cure_in_c_that_was_not_taken_is_audited_as_it_runs():
@@ -96,7 +102,7 @@ def test_a_module_in_a_folder_is_audited(run, tmp_path):
     (place / "kvm-intel.ko").write_bytes(lab_object("83ebe7157483"))
     status, out, err = run("audit", "--module", str(tmp_path), "--json")
     assert (status, err) == (1, "")
-    assert json.loads(out)["eras"][0]["broken"] == audit("83ebe7157483").broken.count
+    assert json.loads(out)["eras"][0]["broken"] == of_era("83ebe7157483").broken.count
     (place / "kvm-intel.ko").unlink()
     assert run("audit", "--module", str(tmp_path))[0] == 2
 
@@ -112,7 +118,7 @@ def test_the_command_line_audits_a_module_and_its_replay_breaks_too(run, tmp_pat
     status, out, err = run("audit", "--module", str(path), "--json")
     (found,) = json.loads(out)["eras"]
     assert (status, err) == (1, "")
-    assert found["broken"] == audit("83ebe7157483").broken.count
+    assert found["broken"] == of_era("83ebe7157483").broken.count
     status, _, _ = run(*shlex.split(found["replay"])[1:])
     assert status == 1
     path.write_bytes(lab_object("e6ff1d61de51"))

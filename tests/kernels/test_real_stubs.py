@@ -10,10 +10,11 @@ from itertools import product
 
 import pytest
 from needs import kernel_file
+from real_modules import read
 
-from vmenter.code.image import Image, load
+from vmenter.code.image import Image
 from vmenter.emulator.machine import Machine
-from vmenter.emulator.memory import FLUSH_PAGES, GS_BASE, LAB_BASE, VCPU, VCPU_SIZE, Owner, VCpu
+from vmenter.emulator.memory import FLUSH_PAGES, GS_BASE, VCPU, VCPU_SIZE, Owner, VCpu
 from vmenter.emulator.trace import End, EventKind, Trace
 from vmenter.kernels import stub as stubs
 from vmenter.patching import alternatives
@@ -41,9 +42,8 @@ ARGUMENTS = {"6.1.192": old_arguments, "6.12.117": old_arguments, "7.3.4": new_a
 GUEST_RCX = {"6.1.192": REGS + 8, "6.12.117": REGS + 8, "7.3.4": 0x130}
 
 
-@cache
 def module(version: str, name: str = "kvm-intel.ko.xz") -> Image:
-    return load(kernel_file(version, name), base=LAB_BASE)
+    return read(kernel_file(version, name))
 
 
 @cache

@@ -3,9 +3,10 @@
 import pytest
 from lab_images import lab
 from needs import kernel_file
+from real_modules import read
 
 from vmenter import LabError
-from vmenter.code.image import Image, from_bytes, load
+from vmenter.code.image import Image, from_bytes
 from vmenter.course.judging.variants import changed
 from vmenter.emulator.memory import LAB_BASE
 from vmenter.kernels import stub as stubs
@@ -23,7 +24,7 @@ def era_image(era) -> Image:
 
 
 def module(version: str, name: str = "kvm-intel.ko.xz") -> Image:
-    return load(kernel_file(version, name), LAB_BASE)
+    return read(kernel_file(version, name))
 
 
 def runner(image: Image, number: int = 0) -> Runner:

@@ -145,7 +145,7 @@ def answer(trace):
         "entry:\n    movq 8(%rdi), %rcx\n    movl 8(%rsp), %eax\n    testl $4, %eax\n    movq (%rdi), %rax\n    movq 16(%rdi), %rdi\n    jz 1f\n    verw 16(%rsp)\n1:  testl $1, 8(%rsp)\n    jnz 2f\n    vmlaunch\n2:  vmresume\n",
         "entry:\n    movq 8(%rdi), %rcx\n    movq (%rdi), %rax\n    movq 16(%rdi), %rdi\n    btl $0, 8(%rsp)\n    jc 5f\n    testl $4, 8(%rsp)\n    jz 1f\n    verw 16(%rsp)\n1:  vmlaunch\n5:  testl $4, 8(%rsp)\n    jz 6f\n    verw 16(%rsp)\n6:  vmresume\n",
     ),
-    "05-1": ({}, {"flush_pending": False}, {"bugs": ("l1tf", "mds"), "cmdline": "kvm-intel.vmentry_l1d_flush=cond", "ept": True}, {"bugs": {"mds", "l1tf"}, "cmdline": "l1tf=flush"}, {"cmdline": "mds=full quiet", "flush_pending": 0}),
+    "05-1": ({"flush_pending": False}, {"bugs": ("l1tf", "mds"), "cmdline": "kvm-intel.vmentry_l1d_flush=cond", "ept": True, "flush_pending": False}, {"bugs": {"mds", "l1tf"}, "cmdline": "l1tf=flush", "flush_pending": False}, {"cmdline": "mds=full quiet", "flush_pending": 0}),
     "05-2": ("C", " c\n", ["c"], "c.", "(c)", {"c"}),
     "05-5": ("ECB", "e, b, c", ["b", "c", "e"], {"b", "c", "e"}, " b c e ", ("B", "c", "E")),
 }  # fmt: skip
@@ -211,10 +211,10 @@ RIGHT["05-3"] = (
 .Lend:
 """,
 )  # fmt: skip
-TRACE = {"never": "V V V V V V", "cond": "F - - F - F", "always": "F F F F F F", "cond, v6.8": "FV V V FV V FV"}
+TRACE = {"never": "V V V V V V", "cond": "F - - F - F", "always": "F F F F F F", "cond, 2018": "F - - F - F"}
 WRONG["05-4"] = (
     *(TRACE | change for change in (
-        {"never": "- - - - - -"}, {"cond": "F V V F V F"}, {"cond": "F - - F - -"}, {"cond": "F F F F F F"}, {"always": "F - - F - F"}, {"cond, v6.8": "VF V V VF V VF"}, {"cond, v6.8": "F V V F V F"}, {"cond, v6.8": "V V V V V V"}, {"never": "V V V V V"}, {"never": "V V V V V V V"},
+        {"never": "- - - - - -"}, {"cond": "F V V F V F"}, {"cond": "F - - F - -"}, {"cond": "F F F F F F"}, {"always": "F - - F - F"}, {"cond, 2018": "FV V V FV V FV"}, {"cond, 2018": "F V V F V F"}, {"cond, 2018": "V V V V V V"}, {"never": "V V V V V"}, {"never": "V V V V V V V"},
         {"always": "FV FV FV FV FV FV"}, {"cond": ""}, {"cond": None}, {"cond": 6}, {"never": "VV V V V V V"}, {"cond": "F"}, {"never": "F V V V V V"},
     )),
     {}, None, "V", [TRACE], {key: TRACE[key] for key in list(TRACE)[:3]}, list(TRACE.values()),

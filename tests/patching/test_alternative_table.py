@@ -107,6 +107,16 @@ def test_a_site_reaches_as_far_as_its_longest_entry():
     assert (site.length, site.original) == (6, b"\xfa" * 6)
 
 
+@pytest.mark.parametrize("distance", [4, 3])
+def test_a_site_may_end_where_another_begins_and_no_later(distance):
+    image = table_image(record() + record(0x1000 + distance, index=1))
+    if distance == 4:
+        assert [site.address for site in sites(image, entries(image, 14))] == [0x1000, 0x1004]
+        return
+    with pytest.raises(LabError, match=r"entry 1 at 0x200e: the site at 0x1003 begins within another, of 4 bytes"):
+        sites(image, entries(image, 14))
+
+
 def test_entries_of_one_address_must_stand_together():
     table = record() + record(0x1020, index=1) + record(index=2)
     image = table_image(table)

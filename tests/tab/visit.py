@@ -1,6 +1,7 @@
 """A visit to the tab: its server, a browser that notes every request, and a kernel in the page."""
 
 import collections
+import json
 import re
 import threading
 from contextlib import contextmanager
@@ -72,12 +73,12 @@ def serving(folder=OUTPUT):
 
 
 class Visit:
-    """A browser's window with storage of its own: `page`, and all requests and mistakes."""
+    """A browser's window with storage of its own: `page`, all requests and mistakes, and what a kernel wrote."""
 
     def __init__(self, browser, address, **context):
         self.address = address
         self.context = browser.new_context(viewport={"width": 1400, "height": 1000}, **context)
-        self.requests, self.sent, self.mistakes = [], [], []
+        self.requests, self.sent, self.written, self.mistakes = [], [], [], []
         self.begun = len(self.from_host())
         self.context.on("request", self._note)
         self.page = self._page()
@@ -91,6 +92,8 @@ class Visit:
         self.requests.append(request.url)
         if request.method != "GET":
             self.sent.append(request.url)
+            if "/api/drive" in request.url and '"put"' in (request.post_data or ""):
+                self.written.append(json.loads(request.post_data)["data"]["path"])
 
     def from_host(self):
         """Return the paths that reached the server since this visit began."""
@@ -98,11 +101,21 @@ class Visit:
 
     def open(self, path="", timeout=LOADED):
         """Go to an address of the tab's, and wait until its notebook stands there with a kernel."""
-        self.page.goto(f"{self.address}/{path}", wait_until="commit")
-        self.page.wait_for_url("**/lab/index.html**", timeout=timeout)
-        self.page.wait_for_function(KERNEL, timeout=timeout)
-        self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=timeout)
-        return self.page
+        return self._opened(self.page, path, timeout)
+
+    @contextmanager
+    def another(self, path, timeout=LOADED):
+        """Do the same in a second page, which is closed afterwards."""
+        page = self._page()
+        yield self._opened(page, path, timeout)
+        page.close()
+
+    def _opened(self, page, path, timeout):
+        page.goto(f"{self.address}/{path}", wait_until="commit")
+        page.wait_for_url("**/lab/index.html**", timeout=timeout)
+        page.wait_for_function(KERNEL, timeout=timeout)
+        page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell", timeout=timeout)
+        return page
 
     def others(self):
         """Return the hosts that were asked for anything, but the tab's own."""

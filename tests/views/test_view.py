@@ -20,7 +20,10 @@ MODULES = sorted(HERE.glob("**/widget.js"))
 def test_a_module_is_one_text_that_imports_nothing_and_has_what_it_asks_other_files_for(path):
     text = module(path.relative_to(HERE).as_posix())
     assert not re.search(r"^import ", text, re.MULTILINE)
-    assert re.findall(r"^export .*", text, re.MULTILINE) == ["export default { render };"]
+    assert re.findall(r"^export .*", text, re.MULTILINE) in (
+        ["export default { render };"],
+        ["export default { render: waits(render) };"],
+    )
     asked = dict(re.findall(r"^const \{([^}]*)\} = (in_\w+);$", text, re.MULTILINE))
     assert "in_common" in asked.values()
     for names, where in asked.items():
@@ -67,3 +70,24 @@ def test_every_view_without_a_widget_manager_is_its_text():
         data, _ = view()._repr_mimebundle_()
         assert data["text/plain"] == repr(view())
     assert issubclass(Prediction, VIEWS[0].__mro__[2])
+
+
+@pytest.mark.parametrize(
+    ("view", "change"),
+    [
+        (PatchBench(), {"sample": "jump_over"}),
+        (EntryExplorer(), {"mmio": "assigned"}),
+        (HostView(), {"sample": "mmio-only"}),
+    ],
+)
+def test_a_view_says_up_to_which_state_its_frame_is(view, change):
+    before = view.frame
+    seen = []
+    view.observe(lambda _: seen.append(view.frame != before), "answered")
+    view.set_state({"state": {**view.state, **change}, "asked": 1})
+    assert (view.answered, seen) == (1, [True])
+    view.set_state({"state": {**view.state, "sample": "nonsense", "mmio": "nonsense"}, "asked": 2})
+    assert view.answered == 2
+    assert view.frame["error"]
+    view.set_state({"state": view.state, "asked": 3})  # the same once more has its answer, too
+    assert view.answered == 3

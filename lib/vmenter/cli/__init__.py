@@ -3,21 +3,32 @@
 Exit status: 0 fine, 1 a finding, 2 bad input (one line on standard error, never a traceback).
 """
 
+import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import click
 
 from vmenter import LabError
-from vmenter.cli.course import doctor, lab, progress
-from vmenter.cli.host import host
-from vmenter.cli.kernels import fetch, inspect, sites
-from vmenter.cli.models import audit, enter, select
-from vmenter.cli.report import report
 from vmenter.cli.shared import drop_output
 from vmenter.code.visible import visible
+
+COMMANDS = {  # the module that has each, which is loaded when it is asked for
+    "audit": "models",
+    "doctor": "course",
+    "enter": "models",
+    "fetch": "kernels",
+    "host": "host",
+    "inspect": "kernels",
+    "lab": "course",
+    "progress": "course",
+    "report": "report",
+    "select": "models",
+    "sites": "kernels",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -27,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  (as long as we run)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    gc.freeze()  # what was imported stays, and a command is short: circles need not be looked for so often
+    gc.set_threshold(50_000, 10, 10)
     try:
         status = commands.main(args=arguments, prog_name="vmenter", standalone_mode=False)
     except (LabError, click.ClickException) as error:
@@ -46,14 +59,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+class _Commands(Mapping[str, click.Command]):
+    """Commands by name; who asks for one loads no other."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        """Return a command. `KeyError` for a name that there is not."""
+        found: click.Command = getattr(import_module(f"vmenter.cli.{COMMANDS[name]}"), name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names."""
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(COMMANDS)
+
+
+@click.group(
+    commands=_Commands(),
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+)
 @click.version_option(package_name="vmenter", message="vmenter %(version)s")
 @click.pass_context
 def commands(context: click.Context) -> None:
     """See what Linux does right before it enters a guest."""
     if context.invoked_subcommand is None:
         print(context.get_help())
-
-
-for command in (doctor, lab, progress, sites, select, enter, audit, fetch, host, inspect, report):
-    commands.add_command(command)

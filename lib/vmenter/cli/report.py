@@ -16,6 +16,7 @@ import click
 from vmenter import LabError
 from vmenter.cli.shared import json_lines, show, standard_input
 from vmenter.code.files import opened, read
+from vmenter.course.address import COMMAND, installed
 
 MOST_TEXT: Final = 16 << 20  # bytes of a paste or an answer
 MOST_KERNEL: Final = 2 << 30  # bytes of a kernel, a module or a package
@@ -158,6 +159,11 @@ def _say(found: dict[str, Any], target: str | None) -> None:
             "nothing was taken out",
             file=sys.stderr,
         )
+    where = installed().issues
+    print(
+        f"vmenter: reports go to {where}" if where else f"vmenter: no address is set for reports ({COMMAND})",
+        file=sys.stderr,
+    )
     if target is None:
         print(
             "vmenter: that is all a report has; nothing was sent or written. --write OUT keeps it in a file",

@@ -1,7 +1,7 @@
 """What a browser's tab has in place of native libraries: programs in WebAssembly, compiled and started at once.
 
-They lie in a package of their own, vmenter_parts, which only a tab has; `.parts/parts.py` makes it. Nothing is
-fetched and nothing is waited for: a worker may compile WebAssembly while it stands still, in any browser.
+They lie in a package of their own, vmenter_parts, which only a tab has; `tests/tools/parts.py` makes it. Nothing
+is fetched and nothing is waited for: a worker may compile WebAssembly while it stands still, in any browser.
 """
 
 from functools import cache

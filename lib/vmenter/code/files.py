@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from vmenter import LabError
+from vmenter import LabError, in_browser
 
+# A tab has nothing to wait for, and its drive writes a file opened with this flag back when it is closed.
+_NEVER_WAITING = 0 if in_browser() else getattr(os, "O_NONBLOCK", 0)
 _KINDS = {
     stat.S_IFIFO: "a pipe (FIFO)",
     stat.S_IFCHR: "a device",
@@ -51,7 +53,7 @@ def opened(path: str | Path) -> Iterator[BinaryIO]:
     """Open a plain file for reading. Raises `LabError` for anything else, at once."""
     try:
         _demand_plain(path, Path(path).stat().st_mode)
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        flags = os.O_RDONLY | _NEVER_WAITING | getattr(os, "O_BINARY", 0)
         file = io.BufferedReader(_Plain(os.open(path, flags)))
     except LabError:
         raise

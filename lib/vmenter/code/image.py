@@ -349,6 +349,7 @@ class _Elf(ElfFile):
 
     def relocated(self, out: bytearray, place: int, raw: bytes, symbols: list[Symbol | None]) -> None:
         """Apply one table of relocations to a section's bytes."""
+        known, room = len(symbols), len(out)
         for offset, info, addend in RELOCATION.iter_unpack(raw):
             kind, index = info & 0xFFFF_FFFF, info >> 32
             if kind == 0:  # R_X86_64_NONE
@@ -356,8 +357,8 @@ class _Elf(ElfFile):
             if kind not in RELOCATIONS:
                 raise LabError(f"{self.name}: relocation type {kind} at {place + offset:#x} is not supported")
             width, relative = RELOCATIONS[kind]
-            symbol = symbols[index] if index < len(symbols) else None
-            if symbol is None or offset + width > len(out):
+            symbol = symbols[index] if index < known else None
+            if symbol is None or offset + width > room:
                 raise self.damaged(f"relocation at {place + offset:#x} leads nowhere")
             value = symbol.address + addend - (place + offset if relative else 0)
             bits = width * 8

@@ -130,16 +130,19 @@ class Layout:
             yield section.address, section.data
             if section.writable:
                 yield GS_BASE + section.address, section.data
-        stubs = {**DEFAULT_STUBS, **self.stubs}
-        for name, address in self.image.undefined.items():
-            stub = stubs.get(name, "ret")
-            yield address, _stub_bytes(name, stub)
-            if isinstance(stub, bytes):
-                yield GS_BASE + address, stub
-            elif name == "this_cpu_off":  # what turns an address into this CPU's copy of it
-                yield GS_BASE + address, as_bytes(GS_BASE)
+        for name in self.image.undefined:
+            yield from self.undefined(name)
         yield STACK_START, as_bytes(RETURN)
         yield TABLES, GDT
+
+    def undefined(self, name: str) -> Iterator[tuple[int, bytes]]:
+        """Yield (address, bytes) of what stands for an undefined symbol."""
+        address, stub = self.image.undefined[name], self.stubs.get(name, DEFAULT_STUBS.get(name, "ret"))
+        yield address, _stub_bytes(name, stub)
+        if isinstance(stub, bytes):
+            yield GS_BASE + address, stub
+        elif name == "this_cpu_off":  # what turns an address into this CPU's copy of it
+            yield GS_BASE + address, as_bytes(GS_BASE)
 
     @cached_property
     def code_pages(self) -> frozenset[int]:

@@ -2,14 +2,19 @@
 
 What has to be known of it: its hooks tell a bogus size for some instructions; code that was translated stays as it
 is until it is thrown away; an instruction it does not know and HLT both end it, the latter without a word.
+
+Hooks are its library's own, uc_hook_add: through the Python package, which wraps each in two calls more, tracing
+takes half as long again. What a hook raises must not reach the library: it is kept, and raised behind the run.
 """
 
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
 import unicorn
 from unicorn import unicorn_const as const
 from unicorn import x86_const as x86
+from unicorn.unicorn_py3.unicorn import HOOK_CODE_CFUNC, HOOK_MEM_ACCESS_CFUNC, uclib
 
 from vmenter.emulator.cpu import GENERAL, Fault, Trouble, Watcher
 
@@ -48,6 +53,8 @@ class UnicornCpu:
         # Left alone, each one reserves 1 GiB, and ends the whole process where a learner may not have that much.
         self._uc.ctl_set_tcg_buffer_size(TRANSLATED)
         self._unmapped: Fault | None = None  # what access nothing answered
+        self._raised: BaseException | None = None  # by a hook
+        self._hooks: list[Any] = []  # who hands them to the library keeps them
         self.stop = self._uc.emu_stop
 
     def map(self, address: int, size: int) -> None:
@@ -95,14 +102,31 @@ class UnicornCpu:
 
     def watch(self, watcher: Watcher) -> None:
         """Tell this watcher from now on."""
-        self._uc.hook_add(const.UC_HOOK_CODE, _code_hook(watcher))
-        self._uc.hook_add(const.UC_HOOK_MEM_READ | const.UC_HOOK_MEM_WRITE, _access_hook(watcher))
+        accesses = const.UC_HOOK_MEM_READ | const.UC_HOOK_MEM_WRITE
+        self._hook(const.UC_HOOK_CODE, HOOK_CODE_CFUNC(_code_hook(watcher, self._fail)))
+        self._hook(accesses, HOOK_MEM_ACCESS_CFUNC(_access_hook(watcher, self._fail)))
         self._uc.hook_add(const.UC_HOOK_MEM_UNMAPPED, self._on_unmapped)
+
+    def _hook(self, kind: int, function: Any) -> None:
+        """Let the library call a function, for any address."""
+        handle, every = ctypes.c_size_t(), (ctypes.c_uint64(1), ctypes.c_uint64(0))
+        status = uclib.uc_hook_add(self._uc._uch, ctypes.byref(handle), kind, function, None, *every)  # noqa: SLF001
+        if status != const.UC_ERR_OK:
+            raise unicorn.UcError(status)
+        self._hooks.append(function)
+
+    def _fail(self, error: BaseException) -> None:
+        """Keep the first thing that a hook raised, and stop."""
+        self._raised = self._raised or error
+        self._uc.emu_stop()
 
     def run(self, start: int, until: int) -> None:
         """Execute."""
+        self._raised = None
         try:
             self._uc.emu_start(start, until)
+            if self._raised is not None:
+                raise self._raised
         except unicorn.UcError as error:
             if self._unmapped is not None:
                 raise self._unmapped from None
@@ -115,25 +139,31 @@ class UnicornCpu:
         return False
 
 
-def _code_hook(watcher: Watcher) -> Callable[..., None]:
+def _code_hook(watcher: Watcher, fail: Callable[[BaseException], None]) -> Callable[..., None]:
     """Return what tells of an instruction that is about to run. The size is bogus for some: not used."""
     steps, plain = watcher.steps, watcher.plain  # this runs for every instruction: no attribute but one
 
-    def on_code(_uc: Any, address: int, _size: int, _data: Any) -> None:
-        steps.append(address)
-        if address not in plain:
-            watcher.arrived(address)
-        if len(steps) >= watcher.pause_at:
-            watcher.paused()
+    def on_code(_engine: Any, address: int, _size: int, _data: Any) -> None:
+        try:
+            steps.append(address)
+            if address not in plain:
+                watcher.arrived(address)
+            if len(steps) >= watcher.pause_at:
+                watcher.paused()
+        except BaseException as error:  # noqa: BLE001  (an interrupt, too)
+            fail(error)
 
     return on_code
 
 
-def _access_hook(watcher: Watcher) -> Callable[..., None]:
+def _access_hook(watcher: Watcher, fail: Callable[[BaseException], None]) -> Callable[..., None]:
     """Return what tells of an access to memory. For a read the emulator knows no value."""
     steps, accesses, write = watcher.steps, watcher.accesses, const.UC_MEM_WRITE
 
-    def on_access(_uc: Any, kind: int, address: int, size: int, value: int, _data: Any) -> None:
-        accesses.append((len(steps) - 1, address, size, kind == write, value))
+    def on_access(_engine: Any, kind: int, address: int, size: int, value: int, _data: Any) -> None:
+        try:
+            accesses.append((len(steps) - 1, address, size, kind == write, value))
+        except BaseException as error:  # noqa: BLE001
+            fail(error)
 
     return on_access

@@ -12,14 +12,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from vmenter import LabError
 from vmenter.boot.options import split_cmdline
 from vmenter.hosts import layouts, machines
 from vmenter.hosts.fields import CPU_FIELDS, FLAGS, OPTIONS, PARAMETERS, VENDORS
 from vmenter.hosts.texts import BEGINNINGS, FILES, JUDGED, is_open, key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SAMPLES: Final = Path(__file__).with_name("samples")
 _VULNERABILITIES = "sys/devices/system/cpu/vulnerabilities"
@@ -279,12 +284,15 @@ def _options(cmdline: str) -> str:
     return " ".join(kept)
 
 
-def samples() -> dict[str, str]:
+@cache
+def samples() -> Mapping[str, str]:
     """Return the recorded reports that come with the course: name → title, the first line of its file."""
-    return {
-        file.stem: file.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
-        for file in sorted(SAMPLES.glob("*.txt"))
-    }
+    return MappingProxyType(
+        {
+            file.stem: file.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+            for file in sorted(SAMPLES.glob("*.txt"))
+        }
+    )
 
 
 def sample(name: str) -> Report:

@@ -40,7 +40,6 @@ from vmenter.kernels.stub import MMIO, Stub, callers
 from vmenter.patching.alternative_table import Rules, read
 
 FLUSH_KEY, COND_KEY = "vmx_l1d_should_flush", "vmx_l1d_flush_cond"
-USUAL = ("vmx_vcpu_enter_exit", "svm_vcpu_enter_exit", "vmx_vcpu_run", "svm_vcpu_run")  # up to a suffix
 ASSIGNED = "what kvm_arch_has_assigned_device returns"
 MMIO_BIT = f"bit {MMIO.bit_length() - 1} of register"
 VERW = re.compile(rb"\x0f\x00[\x28-\x2f\x68-\x6f\xa8-\xaf]")  # with a memory operand; or bytes that look so
@@ -105,9 +104,8 @@ def around(image: Image, found: Iterable[Stub], how: Rules, register: str | None
     """
     found = tuple(found)
     names = dict.fromkeys(name for stub in found[:1] for name in callers(image, stub.start))
-    usual = [name for name in names if name.split(".")[0] in USUAL]
     starts = [stub.start for stub in found]
-    wanted = [name for name in usual or names if not name.startswith("nested_")]
+    wanted = [name for name in names if not name.startswith("nested_")]
     return tuple(_around(image, name, starts, how, register) for name in wanted)
 
 

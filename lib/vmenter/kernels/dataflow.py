@@ -4,8 +4,9 @@ A run of the machine gives every instruction and every access to memory. From th
 was read before anything was written there (an `Input`), and which registers, flags and bytes hold something that
 was made of it. Nothing is modelled an instruction at a time: what it writes comes from all that it reads, by the
 decoder's lists of registers and the machine's list of accesses. That is more than true dependence, never less,
-but for two things left out on purpose: a pointer is no part of what it points to (an index is), and the selector
-that VERW looks at decides about nothing but ZF, which is always the same.
+but for two things left out on purpose: a pointer is no part of an input that it points to (an index is, and so is
+a pointer into a table, which holds what is known), and the selector that VERW looks at decides about nothing but
+ZF, which is always the same. Where things stand (the vCPU, the stack, the code) is asked of the machine alone.
 """
 
 import re
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 from vmenter.code.decoder import detail
 from vmenter.code.decoder.detail import CONSTANT, MEMORY, REGISTER, Detail, Operand
 from vmenter.code.instructions import Instruction, is_nop
+from vmenter.emulator.memory import IMAGES_END, LAB_BASE, STACK_START
 from vmenter.emulator.trace import RawAccess
 
 FLAGS = "rflags"
@@ -33,6 +35,7 @@ OF_THE_MACHINE = (
 HELD = re.compile(r"[cd]r\d+|[xyz]?mm\d+|st\(?\d\)?|k\d|[c-gs]s|tr\d?|bnd\d")  # registers that are not followed
 LOW = ":low"  # the lowest byte of a register, which is a place of its own once it was written alone
 STACK = ("push", "pop", "call", "ret", "lret")
+ADDRESS = re.compile(r"\$(0x[0-9a-f]+),")
 TOUCHES = ("prefetch", "clflush", "clwb", "cldemote", "invlpg", "cache", "clzero", "movnt")
 """Instructions that bring data near or away, which the machine tells as no access."""
 
@@ -50,6 +53,11 @@ class Input(NamedTuple):
         return tuple(range(self.where, self.where + self.size)) if isinstance(self.where, int) else (self.where,)
 
 
+VCPU_PLACE = Input("machine", "the vCPU's address", 8)
+STACK_PLACE = Input("machine", "the stack's address", 8)
+CODE_PLACE = Input("machine", "the address at which the code is loaded", 8)
+PLACES = frozenset({VCPU_PLACE, STACK_PLACE, CODE_PLACE})
+
 Place = int | str  # a byte of memory, a register (its 64-bit name) or the flags
 Taint = frozenset[Input]
 NOTHING: Taint = frozenset()
@@ -64,7 +72,8 @@ class Use:
     reads: tuple[str, ...]  # whose values go on; the flags among them
     through: tuple[str, ...]  # that only say where in memory
     writes: tuple[tuple[str, bool], ...]  # and whether all of it is written
-    asks: str | None = None  # a mnemonic whose answer only the machine knows
+    asks: str | None = None  # what only the machine knows: a mnemonic whose answer, a register, an address
+    to_itself: bool = False  # TEST of a register with itself
 
 
 class State(NamedTuple):
@@ -117,7 +126,7 @@ def follow(
             found.writes.append(NO_PLACES)
             continue
         instruction = code[address]
-        use = _use(instruction.code, instruction.mnemonic)
+        use = _use(instruction.code, instruction.mnemonic, instruction.operands)
         taint: Taint = NOTHING
         before = (dict(registers), dict(memory), dict(written)) if address in watched else None
         reads: set[Place] = set(use.through)
@@ -125,16 +134,23 @@ def follow(
         writes: set[Place] = set()
         for name in use.reads:
             taint |= _of_register(registers, name)
+        pointed = frozenset().union(*(_of_register(registers, name) for name in use.through)) - PLACES
         first = at
         while at < total and accesses[at][0] == step:
             _, where, size, write, _ = accesses[at]
             if not write and instruction.mnemonic != "verw":
                 reads.update(range(where, where + size))
-                taint |= _from_memory(found, memory, where, size, step, constant)
+                held = _from_memory(found, memory, where, size, step, constant)
+                known = not any(one.kind == "memory" and where in one.places for one in held)
+                taint |= held | pointed if known else held
+                if where >> 3 == STACK_START >> 3:  # where the function returns to
+                    taint |= {CODE_PLACE}
                 found.access[at] = taint
             at += 1
         if use.asks:
             taint |= {Input("machine", use.asks, 8)}
+        if use.to_itself:  # is it 0? No address is
+            taint -= PLACES
         for index in range(first, at):
             _, where, size, write, value = accesses[index]
             if write:
@@ -197,7 +213,7 @@ def _stretches(places: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 @lru_cache(maxsize=1 << 14)
-def _use(code: bytes, mnemonic: str) -> Use:
+def _use(code: bytes, mnemonic: str, text: str) -> Use:
     """Return what an instruction does to registers."""
     if mnemonic.startswith(("vmread", "vmwrite")):  # the decoder has their operands the wrong way round
         flags = ((CARRY, True), (FLAGS, True))  # the machine lets them succeed
@@ -233,8 +249,20 @@ def _use(code: bytes, mnemonic: str) -> Use:
         reading,
         tuple(name for name in through if name),
         writing + (_flags_written(mnemonic) if FLAGS in written or mnemonic == "verw" else ()),
-        next((asked for asked in OF_THE_MACHINE if mnemonic.startswith(asked)), None) or _held(one, operands),
+        next((asked for asked in OF_THE_MACHINE if mnemonic.startswith(asked)), None)
+        or _held(one, operands)
+        or _place(mnemonic, text),
+        two and mnemonic.startswith("test") and operands[0].register == operands[1].register,
     )
+
+
+def _place(mnemonic: str, text: str) -> str | None:
+    """Return what an instruction learns by an address of the image, by LEA or as a constant."""
+    constant = ADDRESS.match(text) if mnemonic.startswith("mov") else None
+    relative = mnemonic.startswith("lea") and "(%rip)" in text
+    if relative or mnemonic.startswith("call") or (constant and LAB_BASE <= int(constant[1], 16) < IMAGES_END):
+        return str(CODE_PLACE.where)
+    return None
 
 
 def _held(one: Detail, operands: Sequence[Operand]) -> str | None:

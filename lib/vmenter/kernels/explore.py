@@ -19,13 +19,14 @@ from vmenter import LabError
 from vmenter.code.x86 import FB_CLEAR_DIS, IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL
 from vmenter.emulator.memory import Owner
 from vmenter.emulator.trace import EventKind
-from vmenter.kernels.dataflow import CARRY, FLAGS, TOUCHES, Input, Place, State, Taint
+from vmenter.kernels.dataflow import CARRY, FLAGS, PLACES, TOUCHES, Input, Place, State, Taint
 from vmenter.kernels.decisions import Ask, Item, Question, Way
 from vmenter.kernels.runs import Chosen, Run, Runs
 
 MOST_RUNS = 800
 MOST_STEPS = 60_000  # of all runs together
 IMMEDIATE = re.compile(r"\$(-?(?:0x)?[0-9a-f]+)")
+ASKS = re.compile(r"j(?!mp)|loop")  # instructions that go one of two ways
 TOO_MANY = "too many questions are asked on the way to VM-Enter to run them all"
 KINDS = frozenset(EventKind) - {EventKind.CALL}
 Live = frozenset[Any]  # places of a run, and ("feature", n), ("key", name)
@@ -114,6 +115,8 @@ class Explorer:
         taint = run.flow.branches.get(step, frozenset())
         turns = instruction.mnemonic.startswith(("j", "loop", "wrmsr", "call", "ret"))
         if not taint or not turns or step + 1 >= len(run.steps):
+            return None
+        if taint <= PLACES and not ASKS.match(instruction.mnemonic):  # it goes to the same place, wherever that is
             return None
         if instruction.mnemonic.startswith(("call", "jmp")) and "*" not in instruction.operands:
             return None

@@ -7,7 +7,8 @@ which `image.from_bytes` takes. Nothing of a file is believed but its name; what
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vmenter import LabError
@@ -226,12 +227,17 @@ def _file(path: Path) -> Iterator[_Found]:
     """Take a single file for what its name says, or else its content: a copy may have any name."""
     blob = Blob(visible(str(path)), path.stat().st_size, path)
     name = key(path.name)
-    data = b"" if name in MODULES else blob.read()
-    if name is None or (name not in MODULES and data[0x202:0x206] != b"HdrS"):
+    if name in MODULES:
+        with suppress(LabError):  # damaged: whoever loads it is told so
+            blob = replace(blob, content=unpack(blob.read(), blob.name))  # once, and not again to load it
+        yield _Found(name, _place(path)[0] or _asked(name, blob), visible(str(path)), blob)
+        return
+    data = blob.read()
+    if name is None or data[0x202:0x206] != b"HdrS":
         plain = unpack(data, blob.name)
         told = re.search(rb"\0name=kvm_(intel|amd)\0", plain)
         if told:
-            name = f"kvm-{told[1].decode()}.ko"
+            name, blob = f"kvm-{told[1].decode()}.ko", replace(blob, content=plain)
         elif ONLY in foreign(plain[:HEAD]):
             raise LabError(f"{path}: {foreign(plain[:HEAD])}")
         elif re.search(rb"Linux version \d", plain):

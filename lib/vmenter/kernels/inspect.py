@@ -39,6 +39,7 @@ class Report:
     reason: str
     raised: Raised | None = None  # who raises the run flag for MMIO, where it is asked for
     image: Image | None = field(default=None, repr=False, compare=False)
+    runner: Runner | None = field(default=None, repr=False, compare=False)  # of the first stub, with what it ran
 
     @property
     def has_form(self) -> bool:
@@ -85,11 +86,12 @@ def inspect_image(image: Image, file: str) -> Report:
     except LabError as error:
         return Report(file, image.kernel, None, "", (), *unknown(_plain(older_first(image, error), image)))
     runners = tuple(_runner(image, stub, how) for stub in found)
-    flags = next((one.flags for one in runners[:1] if isinstance(one, Runner)), None)
-    around = in_c.around(image, found, how, flags)
+    first = next((one for one in runners[:1] if isinstance(one, Runner)), None)
+    around = in_c.around(image, found, how, first.flags if first else None)
     reports = tuple(look(image, stub, how, around, one) for stub, one in zip(found, runners, strict=True))
     raised = _raised(image, reports, around, how)
-    return Report(file, image.kernel, how.engine, known_by, reports, *verdict(reports, raised), raised, image)
+    told = verdict(reports, raised)
+    return Report(file, image.kernel, how.engine, known_by, reports, *told, raised, image, first)
 
 
 def _runner(image: Image, stub: Stub, how: Rules) -> Runner | LabError:

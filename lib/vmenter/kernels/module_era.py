@@ -25,7 +25,6 @@ from vmenter.kernels.inspect import Report, inspect_image
 from vmenter.kernels.packages import MODULES
 from vmenter.kernels.stub import RESUME, Runner
 from vmenter.patching import features
-from vmenter.patching.alternative_table import Nops, Rules, rules
 from vmenter.story.eras import FLUSH_L1D, State
 from vmenter.story.history import Era
 from vmenter.story.promise import Reach
@@ -57,8 +56,8 @@ class RealModule:
     runner: Runner
     around: tuple[Around, ...]
     raises: bool  # whether C raises the run flag for MMIO
-    traces: dict[Any, Trace] = field(default_factory=dict)  # of the stub, remembered
-    done: dict[State, tuple[EventKind, ...]] = field(default_factory=dict)  # by C, remembered
+    traces: dict[Any, Trace] = field(default_factory=dict)  # whole ones, remembered
+    done: dict[Any, tuple[EventKind, ...]] = field(default_factory=dict)  # by C, remembered
 
     @property
     def like(self) -> str:
@@ -86,24 +85,21 @@ class RealModule:
         """Run the module in one state. `LabError` where what C clears there is not known."""
         reaches = state.mmio is not Reach.NONE and self.raises
         flags = RESUME * state.resume | self.runner.reach * reaches
-        in_c = self._in_c(replace(state, resume=False, host_rsp_changed=True, cr2_changed=True))
-        disabled = EventKind.FB_CLEAR_DIS_SET in in_c
-        chosen = frozenset(self.numbers[name] for name in state.features if name in self.numbers)
-        trace = self._of_stub(chosen, flags, disabled, state.host_rsp_changed)
-        events = tuple(Event(kind, -1, 0) for kind in in_c if kind != EventKind.FB_CLEAR_DIS_SET)
-        return replace(trace, raw_events=events + trace.raw_events)
-
-    def _of_stub(self, chosen: frozenset[int], flags: int, disabled: bool, changed: bool) -> Trace:  # noqa: FBT001
-        key = chosen, flags, disabled, changed
+        in_c = self._in_c(state)
+        key = in_c, state.features, flags, state.host_rsp_changed
         if key not in self.traces:
-            msrs = {IA32_MCU_OPT_CTRL: FB_CLEAR_DIS * disabled}
-            self.traces[key] = self.runner.trace(chosen, flags, msrs, host_rsp_changed=changed)
+            chosen = frozenset(self.numbers[name] for name in state.features if name in self.numbers)
+            msrs = {IA32_MCU_OPT_CTRL: FB_CLEAR_DIS * (EventKind.FB_CLEAR_DIS_SET in in_c)}
+            trace = self.runner.trace(chosen, flags, msrs, host_rsp_changed=state.host_rsp_changed)
+            events = tuple(Event(kind, -1, 0) for kind in in_c if kind != EventKind.FB_CLEAR_DIS_SET)
+            self.traces[key] = replace(trace, raw_events=events + trace.raw_events)
         return self.traces[key]
 
     def _in_c(self, state: State) -> tuple[EventKind, ...]:
         """Return what C does before the stub is called, in order."""
-        if state in self.done:
-            return self.done[state]
+        read = state.features, state.keys, state.mmio, state.flush_pending, state.disable_fb_clear
+        if read in self.done:
+            return self.done[read]
         found: set[tuple[EventKind, ...]] = set()
         for one in self.around:
             if one.ways is not None:
@@ -115,8 +111,8 @@ class RealModule:
             raise LabError(
                 f"what C clears depends on something that is not known: {why or 'which function is called'}"
             )
-        self.done[state] = found.pop()
-        return self.done[state]
+        self.done[read] = found.pop()
+        return self.done[read]
 
     def _answers(self, state: State) -> "_Answers":
         return _Answers(self, state)
@@ -219,8 +215,8 @@ def of_report(image: Image, report: Report) -> Era:
         raise LabError(
             f"{file}: only a kvm-intel.ko can be audited" if report.stubs else f"{file}: {report.reason}"
         )
-    first, how = report.stubs[0], rules(image, nops=Nops.P6)
-    if first.problem or any(one.why_not for one in first.around):
+    first, runner = report.stubs[0], report.runner
+    if runner is None or first.problem or any(one.why_not for one in first.around):
         raise LabError(f"{file}: {report.verdict}: {report.reason}")
     names = tuple(first.names.values())
     if unknown := set(names).difference(FEATURES):
@@ -235,7 +231,7 @@ def of_report(image: Image, report: Report) -> Era:
         raise LabError(f"{file}: C clears where {wrong} says no, and not where it says yes: it cannot be meant so")
     keys = {key for one in first.around for key in one.keys}
     promised = generation_of(image, report)
-    module = RealModule(promised, report, _runner(image, report, how), first.around, _raises(report))
+    module = RealModule(promised, report, runner, first.around, _raises(report))
     if "mmio_stale_data_clear" in keys:
         _lab_question(image, module)
     return Era(
@@ -254,10 +250,6 @@ def of_report(image: Image, report: Report) -> Era:
         fb_clear_dis=report.fb_clear_dis is not False,
         module=module,
     )
-
-
-def _runner(image: Image, report: Report, how: Rules) -> Runner:
-    return Runner(image, report.stubs[0].stub, how)
 
 
 def _raises(report: Report) -> bool:

@@ -6,14 +6,11 @@ are bounded before memory is taken. Sources: deb(5); the newc format in cpio(5);
 of RPM's own documentation.
 """
 
-import bz2
-import gzip
 import io
 import lzma
 import re
 import stat
 import struct
-import tarfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -214,8 +211,12 @@ def _unpacked(part: _Part, name: str) -> Stream:
     magic = plain.peek(6)
     source: Any = plain
     if magic.startswith(b"\x1f\x8b"):
+        import gzip  # noqa: PLC0415  (each packing only where it is met)
+
         source = gzip.GzipFile(fileobj=plain)
     elif magic.startswith(b"BZh"):
+        import bz2  # noqa: PLC0415
+
         source = bz2.BZ2File(plain)
     elif magic.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")):
         source = io.BufferedReader(_Xz(plain), CHUNK)
@@ -278,6 +279,8 @@ class _ForTarfile:
 
 def _tar(stream: Stream) -> Iterator[Member]:
     """Walk a tar archive."""
+    import tarfile  # noqa: PLC0415  (only for packages)
+
     view: Any = _ForTarfile(stream)
     with tarfile.open(fileobj=view, mode="r:", errorlevel=2) as tar:
         for count, member in enumerate(iter(tar.next, None)):

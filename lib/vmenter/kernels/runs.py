@@ -10,10 +10,8 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from itertools import pairwise
 from typing import Any
 
-from vmenter import LabError
 from vmenter.code.image import STUB_SIZE, Image
 from vmenter.emulator.cpu import Fault, Saved
 from vmenter.emulator.machine import REGISTERS, Budget
@@ -30,7 +28,17 @@ from vmenter.emulator.memory import (
 )
 from vmenter.emulator.trace import End, Trace
 from vmenter.kernels import outside
-from vmenter.kernels.dataflow import FLAGS, Flow, Input, Taint, family, follow
+from vmenter.kernels.dataflow import (
+    FLAGS,
+    PLACES,
+    STACK_PLACE,
+    VCPU_PLACE,
+    Flow,
+    Input,
+    Taint,
+    family,
+    follow,
+)
 from vmenter.kernels.recorder import Recorder
 from vmenter.patching import alternatives, static_keys
 from vmenter.patching.alternative_table import Rules, Site, read
@@ -106,18 +114,10 @@ class Runs:
         self.names: dict[int, str] = {}  # addresses of what stubs return → in words
         self._patches: dict[Any, bytes | None] = {}
         self._images: dict[Any, Image] = {}
+        self._done: dict[Any, Run] = {}  # runs as they would be again: see `run`
         self._undefined = sorted((address, name) for name, address in image.undefined.items())
-        self._constant = frozenset(
-            page
-            for section in self.image.sections
-            if not section.writable
-            for page in range(section.address >> 4, (section.end >> 4) + 1)
-        ) - frozenset(
-            page
-            for section in self.image.sections
-            if section.writable
-            for page in range(section.address >> 4, (section.end >> 4) + 1)
-        )
+        self._named = dict(self._undefined)
+        self._constant: dict[int, bool] = {}  # by sixteen bytes
         self._machine: Recorder | None = None
         self.patched_at = {
             site.address + n: site.address for site in self.sites.values() for n in range(site.length)
@@ -128,7 +128,24 @@ class Runs:
     # --- one run ---
 
     def run(self, chosen: Chosen) -> Run:
-        """Run with these contents; all else is as it is at first: features and keys off, memory zero or itself."""
+        """Run with these contents; all else is as it is at first: features and keys off, memory zero or itself.
+
+        A run that was made is not made again: not with the same contents, and off is what all is at first.
+        """
+        known = self._known(chosen)
+        if (found := self._done.get(known)) is not None:
+            return found
+        run = self._tried(chosen)
+        self._done[self._known(chosen)] = run
+        return run
+
+    def _known(self, chosen: Chosen) -> Any:
+        """Return all that a run depends on, whatever was learned since the last one among it."""
+        contents = frozenset((what, value) for what, value in chosen.items() if value or isinstance(what, Input))
+        learned = len(self.reached), len(self.functions), len(self.pointers), tuple(self.base.items())
+        return contents, learned, tuple(self.arguments.items())
+
+    def _tried(self, chosen: Chosen) -> Run:
         run = self._once(chosen)
         for _ in range(MOST_TRIES):
             if not (
@@ -192,6 +209,7 @@ class Runs:
             for name in (*REGISTERS[:-1], FLAGS)
             if name not in pointers | {"rsp", "rip"} and (name in started or name not in self.arguments)
         }
+        start |= dict.fromkeys(pointers, frozenset({VCPU_PLACE})) | {"rsp": frozenset({STACK_PLACE})}
         return Run(
             trace,
             end,
@@ -205,7 +223,13 @@ class Runs:
 
     def constant(self, address: int) -> bool:
         """Tell whether memory never changes: what of the image cannot be written, and the return address."""
-        return address >> 4 in self._constant or address >> 3 == STACK_START >> 3 or address in self.pointers
+        if address >> 3 == STACK_START >> 3 or address in self.pointers:
+            return True
+        place = address >> 4
+        if place not in self._constant:
+            here = [one.writable for one in self.image.sections if one.address >> 4 <= place <= one.end >> 4]
+            self._constant[place] = bool(here) and True not in here
+        return self._constant[place]
 
     # --- code as features and keys make it ---
 
@@ -252,7 +276,7 @@ class Runs:
 
     def _new_functions(self, run: Run) -> bool:
         """Make stubs of undefined functions that were called for the first time."""
-        called = dict(self._undefined)
+        called = self._named
         new = [
             address
             for address in dict.fromkeys(run.steps)
@@ -262,8 +286,8 @@ class Runs:
             name = called[address]
             self.functions[name] = outside.function(name, address)
             self.names |= outside.names(address + outside.ROOM, name)
-        if new:
-            self._machine = None
+        if new and self._machine is not None:
+            self._machine.take(self.functions)
         return bool(new)
 
     def _new_pointer(self, run: Run) -> bool:
@@ -342,6 +366,8 @@ class Runs:
         """Name an input."""
         if isinstance(one.where, int):
             return self.label(one.where)
+        if one in PLACES:
+            return str(one.where)
         return f"register {one.where} at the start" if one.kind == "register" else f"{one.where.upper()}"
 
 
@@ -349,8 +375,4 @@ class Runs:
 def _tables(image: Image, how: Rules) -> tuple[dict[int, Site], dict[int, StaticBranch]]:
     """Return an image's alternative sites and static branches, by address."""
     found = read(image, how).sites
-    ordered = sorted(found, key=lambda site: site.address)
-    for one, other in pairwise(ordered):
-        if one.address + one.length > other.address:
-            raise LabError(f"the sites of two alternatives lie over each other at {image.label(other.address)}")
     return {site.address: site for site in found}, {one.site: one for one in static_keys.branches(image)}

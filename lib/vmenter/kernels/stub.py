@@ -7,10 +7,12 @@ VMLAUNCH and VMRESUME carries the flags. Which features make it clear, and wheth
 found in the same way: by running it.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import combinations
+from typing import Any
 
 from vmenter import LabError
 from vmenter.code.image import Image
@@ -30,6 +32,7 @@ REGS = 0x400  # in the vCPU's structure: where stubs that are told so find the g
 ROOM = 0x800  # another place in it, for a pointer to something else
 BUDGET = Budget(instructions=20_000, seconds=2.0)  # a stub takes about 50
 MOST_CLEARING = 4  # features; their subsets are all run
+BRANCH = re.compile(rb"[\xe8\xe9](?=.{4})", re.DOTALL)
 VM_ENTER_CODE = {b"\x0f\x01\xc2": "VMLAUNCH", b"\x0f\x01\xc3": "VMRESUME", b"\x0f\x01\xd8": "VMRUN"}
 
 
@@ -95,20 +98,46 @@ def _elsewhere(image: Image) -> str:
 
 def callers(image: Image, target: int) -> tuple[str, ...]:
     """Return the functions of the image that call an address, by a direct CALL or JMP, in address order."""
-    found = set()
+    found = [_holder(image, place) for place, _ in _branches(image, target, target + 1)]
+    names = dict.fromkeys(name for name in found if name and name not in NAMES)
+    return tuple(name for name in names if image.symbols.get(name))
+
+
+def intruders(image: Image, stub: Stub, how: Rules) -> tuple[str, ...]:
+    """Return what else leads into a stub, behind its first instruction, by a direct CALL or JMP: label of each."""
+    entries = read(image, how).entries
+    own = {  # replacements that stand in the stub once it is patched
+        place
+        for entry in entries
+        if stub.start <= entry.site < stub.end
+        for place in range(entry.replacement, entry.replacement + entry.replacement_length)
+    }
+    return tuple(
+        image.label(place)
+        for place, target in _branches(image, stub.start, stub.end)
+        if target != stub.start and not stub.start <= place < stub.end and place not in own
+    )
+
+
+def _holder(image: Image, address: int) -> str:
+    name, _ = image.symbols.at(address) or ("", 0)
+    return name.split(".cold")[0]
+
+
+@lru_cache(maxsize=4)
+def _branches(image: Image, start: int, end: int) -> tuple[tuple[int, int], ...]:
+    """Return (place, target) of each direct CALL and long JMP into [start, end), in address order."""
+    found = []
     for section in image.sections:
         if not section.executable:
             continue
-        for opcode in (b"\xe8", b"\xe9"):
-            at = section.data.find(opcode)
-            while at >= 0:
-                end = section.address + at + 5
-                if end + int.from_bytes(section.data[at + 1 : at + 5], "little", signed=True) == target:
-                    name, _ = image.symbols.at(end - 5) or ("", 0)
-                    found.add((end - 5, name.split(".cold")[0]))
-                at = section.data.find(opcode, at + 1)
-    names = dict.fromkeys(name for _, name in sorted(found) if name and name not in NAMES)
-    return tuple(name for name in names if image.symbols.get(name))
+        data, base = section.data, section.address + 5
+        for match in BRANCH.finditer(data):
+            at = match.start()
+            target = base + at + int.from_bytes(data[at + 1 : at + 5], "little", signed=True)
+            if start <= target < end:
+                found.append((base + at - 5, target))
+    return tuple(sorted(found))
 
 
 class Runner:
@@ -123,6 +152,7 @@ class Runner:
         self.sites = sites(image, stub, how)
         self.machine = machine or Recorder(image, budget=BUDGET)
         self._patched: dict[frozenset[int], Image] = {}
+        self._traces: dict[Any, Trace] = {}
         self.candidates = tuple(sorted({entry.feature for site in self.sites for entry in site.entries}))
         self.arguments, self.flags = self._convention()
 
@@ -147,9 +177,12 @@ class Runner:
 
         `host_rsp_changed`: RSP is not what the VMCS holds since the last VM-Enter, so that it is written there.
         """
-        arguments = {**self.arguments, **({self.flags: flags} if self.flags else {})}
-        trace = self._run(chosen, arguments, msrs)
-        return trace if host_rsp_changed else self._run(chosen, arguments, msrs, trace.kept_stack_pointers)
+        key = chosen, flags, tuple((msrs or {}).items()), host_rsp_changed
+        if key not in self._traces:
+            arguments = {**self.arguments, **({self.flags: flags} if self.flags else {})}
+            memory = None if host_rsp_changed else self.trace(chosen, flags, msrs).kept_stack_pointers
+            self._traces[key] = self._run(chosen, arguments, msrs, memory)
+        return self._traces[key]
 
     def _run(
         self,

@@ -14,6 +14,7 @@ from vmenter.kernels.stub import Run, Runner, Stub
 from vmenter.kernels.stub_ways import StubWays
 from vmenter.patching import features
 from vmenter.patching.alternative_table import Rules
+from vmenter.patching.other_patchers import rewriting
 
 ALWAYS_NAME, MMIO_NAME = "CLEAR_CPU_BUF_VM", "CLEAR_CPU_BUF_VM_MMIO"
 MEANS = (  # what the feature of another alternative in a stub is there for, by how its name begins
@@ -127,7 +128,7 @@ def look(
         found = StubReport(
             stub, mechanism, runs, names, others, around, others_with_verw, None, None, ways, beside, expected
         )
-        return _judged(found)
+        return _judged(found, _foreign(image, runner))
     except LabError as error:
         said = str(error).removeprefix(f"{image.name}: ")
         return StubReport(stub, mechanism, around=around, problem=said, expected=expected)
@@ -150,8 +151,19 @@ def _expected(kernel: str | None) -> dict[str, int]:
     return {name: number for name, number in found.items() if number >= 0}
 
 
-def _judged(found: StubReport) -> StubReport:
-    """Return the report with what its ways show that the plain runs do not."""
+def _foreign(image: Image, runner: Runner) -> str | None:
+    """Say who else leads into a stub, or writes to it, than those whose code is run here."""
+    stub = runner.stub
+    if leading := stubs.intruders(image, stub, runner.how):
+        return f"{leading[0]} leads into the middle of {stub.name}, and what runs then was not followed"
+    entries = [entry for site in runner.sites for entry in site.entries]
+    spans = [range(entry.replacement, entry.replacement + entry.replacement_length) for entry in entries]
+    written = rewriting(image, {*range(stub.start, stub.end), *(at for span in spans for at in span)})
+    return f"by {written[0]} the kernel writes at {image.label(written[1])}" if written else None
+
+
+def _judged(found: StubReport, foreign: str | None) -> StubReport:
+    """Return the report with what its ways show that the plain runs do not; `foreign`: what they cannot show."""
     ways, stub = found.ways, found.stub.name
     if ways is None:
         return found
@@ -160,10 +172,14 @@ def _judged(found: StubReport) -> StubReport:
     always = [one.feature for one in found.cleared if one.always]
     with_mmio = [one.feature for one in found.cleared if one.with_mmio]
     wrong = ways.wrong_entry()
-    if ways.unsure:
+    if foreign:
+        problem = foreign
+    elif ways.unsure:
         problem = f"{stub}: {ways.unsure[0]}"
     elif wrong:
         problem = f"{stub} enters by {wrong}"
+    elif ways.disables:
+        problem = f"{stub} sets FB_CLEAR_DIS, which no known stub does: VERW clears no fill buffers then"
     elif True in ways.clears((), every) and not any(run.verw for run in found.runs if not run.features):
         problem, why = f"{stub} clears under conditions that no known kernel has", ways.why((), every)
     for number in always:

@@ -55,6 +55,17 @@ class StubWays:
         )
         return frozenset(item.address for item in found)
 
+    @property
+    def disables(self) -> bool:
+        """Whether it sets FB_CLEAR_DIS itself before a guest is entered, in some way."""
+        return any(
+            items
+            for way in self.ways.values()
+            for items, _ in entering(
+                outcomes(way, lambda _: None, lambda item: item.kind == EventKind.FB_CLEAR_DIS_SET)
+            )
+        )
+
     def _flags(self, *, mmio: bool | None) -> list[int]:
         return [flags for flags in self.ways if mmio is None or bool(flags & self.reach) is mmio]
 

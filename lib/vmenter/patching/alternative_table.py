@@ -10,7 +10,8 @@ import struct
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import groupby
+from functools import lru_cache
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from vmenter import LabError
@@ -99,6 +100,7 @@ class Table(NamedTuple):
     sites: tuple[Site, ...]
 
 
+@lru_cache(maxsize=2)
 def read(
     image: Image,
     how: Rules | None = None,
@@ -282,7 +284,8 @@ def lie(entry: AltEntry, rule: str) -> LabError:
 def sites(image: Image, table: Iterable[AltEntry]) -> tuple[Site, ...]:
     """Gather consecutive entries of one address into sites, as long as their longest entry.
 
-    Raises `LabError` where an address comes back later: the order of its entries would not be theirs alone.
+    Raises `LabError` where an address comes back later: the order of its entries would not be theirs alone; and
+    where two sites lie over each other: what one becomes would not be its own entries' alone.
     """
     seen: set[int] = set()
     result = []
@@ -293,4 +296,10 @@ def sites(image: Image, table: Iterable[AltEntry]) -> tuple[Site, ...]:
         seen.add(address)
         length = max(entry.length for entry in members)
         result.append(Site(address, length, image.read(address, length), members))
+    for one, other in pairwise(sorted(result, key=lambda site: site.address)):
+        if one.address + one.length > other.address:
+            over = (
+                f"the site at {other.address:#x} begins within another, of {one.length} bytes at {one.address:#x}"
+            )
+            raise lie(other.entries[0], over)
     return tuple(result)

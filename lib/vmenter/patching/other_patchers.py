@@ -7,7 +7,7 @@ alternative.c, paravirt.c, jump_label.c, static_call.c, ftrace.c.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from operator import add
@@ -44,6 +44,8 @@ SOURCES = (
     Source("__mcount_loc", "__start_mcount_loc", "__stop_mcount_loc", 8, relative=False),
 )
 
+REWRITING = ("parainstructions", "retpoline_sites", "smp_locks", "static_call_sites", "__mcount_loc")
+
 
 def addresses(image: Image, source: Source) -> frozenset[int]:
     """Return what a table names; nothing where the image has no such table, or none that can be found."""
@@ -61,6 +63,16 @@ def addresses(image: Image, source: Source) -> frozenset[int]:
 @lru_cache(maxsize=2)
 def _named(image: Image) -> Mapping[str, frozenset[int]]:
     return {source.name: addresses(image, source) for source in SOURCES}
+
+
+def rewriting(image: Image, places: Collection[int]) -> tuple[str, int] | None:
+    """Return a table by which a kernel puts other code at one of these addresses, and which; None if none does.
+
+    Not those that touch but what a stub may hold anyway: returns, the padding of calls, ENDBR. Static branches are
+    known by their keys.
+    """
+    tables = _named(image)
+    return next(((name, at) for name in REWRITING for at in sorted(tables[name].intersection(places))), None)
 
 
 def marked(image: Image, sites: Iterable[Site]) -> tuple[Site, ...]:

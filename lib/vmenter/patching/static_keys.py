@@ -11,6 +11,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from vmenter import LabError, near
 from vmenter.code.image import STUB_SIZE, Image
@@ -49,6 +50,7 @@ class StaticBranch:
         return (image.read(self.site, 1) == OPCODES[self.length]) != self.likely
 
 
+@lru_cache(maxsize=2)
 def branches(image: Image) -> tuple[StaticBranch, ...]:
     """Read the table; an image without one has no static branches.
 

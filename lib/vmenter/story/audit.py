@@ -32,7 +32,7 @@ from vmenter.boot.options import Wishes, read_options
 from vmenter.boot.selection import Selection, select
 from vmenter.boot.verw import select_verw
 from vmenter.story import eras, history
-from vmenter.story.promise import RFDS_CLEARS, Promise, Reach, VCpuState, judge, promise_of
+from vmenter.story.promise import RFDS_CLEARS, Promise, Reach, VCpuState, entered_right, is_kept, promise_of
 from vmenter.story.space import DEFAULT, Dimension, Part, Picks, Space, Value, machine_of
 
 if TYPE_CHECKING:
@@ -104,6 +104,16 @@ def _verw(host: Host, wishes: Wishes, kernel: str) -> tuple[bool, bool, bool, bo
     return verw.clears_for_all, verw.clears_for_mmio, verw.rfds == RFDS_CLEARS, not immune
 
 
+def _read_by_verw(host: Host, options: Iterable[tuple[int, Dimension]]) -> Hashable:
+    """Return all that `_of_verw`, and the options of the four flaws, read of a machine: its bugs, and some facts.
+
+    RTM counts for TAA alone, and so does TSX_CTRL, by which `tsx=` is obeyed; RFDS_CLEAR for RFDS.
+    """
+    asked = {"rtm", *(("tsx_ctrl_msr",) if any(d.name == "tsx=" for _, d in options) else ())}
+    facts = (asked if "taa" in host.bugs else set()) | ({"rfds_clear"} if "rfds" in host.bugs else set())
+    return host.bugs, tuple(fact for fact in host.facts if fact in facts)
+
+
 def _of_l1tf(host: Host, wishes: Wishes, kernel: Generation, _: VCpuState) -> Hashable:
     l1tf, _why = select_l1tf(host, wishes, kernel)
     return l1tf.flush, host.has("flush_l1d")
@@ -133,7 +143,12 @@ def _table(part: Part, dimensions: tuple[tuple[int, Dimension], ...], kernel: st
     options = [(number, d) for number, d in dimensions if any(value.option for value in d.values)]
     hardware = [pair for pair in dimensions if pair not in options]
     table: Table = {}
+    alike: dict[Hashable, tuple[Host, VCpuState, Tally]] = {}  # machines that this part cannot tell apart
     for machine, vcpu, here in _machines(tuple(hardware)):
+        read = (_read_by_verw(machine, options), vcpu) if part is Part.VERW else (machine, vcpu)
+        known = alike.get(read)
+        alike[read] = (*known[:2], here.either(known[2])) if known else (machine, vcpu, here)
+    for machine, vcpu, here in alike.values():
         words = [_told_apart(pair, machine.bugs, kernel, tsx_ctrl=machine.has("tsx_ctrl_msr")) for pair in options]
         for chosen in product(*words):
             text = " ".join((shared, *(option for option, _ in chosen))).strip()
@@ -296,8 +311,9 @@ def reached(
     entries = [(*space.machine(tally.smallest), tally) for tally in vcpus.values()]
     found: dict[tuple[eras.State, Promise], Tally] = {}
     for one, left in alike.values():
+        read = eras.seen(era, one.hosts[True], one.selection)
         for entering, vcpu, right in entries:
-            state = eras.state_of(era, one.hosts[entering.has(CTRL)], one.selection, vcpu)
+            state = eras.state_of(era, one.hosts[entering.has(CTRL)], one.selection, vcpu, read)
             tally = _joined((left, right, told))
             found[state, one.promise] = tally.either(found.get((state, one.promise)))
     return found
@@ -324,8 +340,9 @@ def _cases(era: Era, space: Space, progress: Progress | None) -> dict[Hashable, 
     found: dict[Hashable, tuple[eras.State, Promise, Tally]] = {}
     for both, left in selected.items():
         one = _selected(era, space, left)
+        read = eras.seen(era, one.hosts[True], one.selection)
         for outcome, entering, vcpu, right in entries:
-            state = eras.state_of(era, one.hosts[entering.has(CTRL)], one.selection, vcpu)
+            state = eras.state_of(era, one.hosts[entering.has(CTRL)], one.selection, vcpu, read)
             found[both, outcome] = state, one.promise, _joined((left, right, told))
     return found
 
@@ -417,12 +434,12 @@ def _faults(promise: Promise, state: eras.State, trace: Trace | None) -> Iterato
     if trace is None or trace.vm_enter is None:
         yield "failed"
         return
-    verdict = judge(promise, VCpuState(state.mmio, state.flush_pending, state.resume), trace)
-    if not verdict.kept:
+    vcpu = VCpuState(state.mmio, state.flush_pending, state.resume)
+    if not is_kept(promise, vcpu, trace):
         yield "broken"
-    if verdict.neutralised:
+    if trace.neutralised:
         yield "neutralised"
-    if not verdict.entered_right:
+    if not entered_right(vcpu, trace):
         yield "failed"
 
 

@@ -112,13 +112,25 @@ def enter(era_: Era | str, host: Host, vcpu: VCpuState | None = None) -> Entry:
 _select = lru_cache(maxsize=4096)(select)
 
 
-def state_of(era_: Era, host: Host, selection: Selection, vcpu: VCpuState) -> State:
-    """Return what of a host, its selection and a vCPU the code of an era can see."""
+def seen(era_: Era, host: Host, selection: Selection) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the features and the static keys that are on for the code of an era."""
     chosen = {*selection.features, *(("FLUSH_L1D",) if host.has("flush_l1d") else ())}
     keys = {*selection.keys, *selection.kvm_keys}
+    return frozenset(chosen.intersection(era_.features)), frozenset(keys.intersection(era_.keys))
+
+
+def state_of(
+    era_: Era,
+    host: Host,
+    selection: Selection,
+    vcpu: VCpuState,
+    known: tuple[frozenset[str], frozenset[str]] | None = None,
+) -> State:
+    """Return what of a host, its selection and a vCPU the code of an era can see; `known`: what `seen` says."""
+    features_, keys = known or seen(era_, host, selection)
     return State(
-        features=frozenset(chosen.intersection(era_.features)),
-        keys=frozenset(keys.intersection(era_.keys)),
+        features=features_,
+        keys=keys,
         mmio=vcpu.mmio,
         flush_pending=vcpu.flush_pending,
         resume=vcpu.resume,

@@ -12,7 +12,7 @@ configurations have each outcome is counted anew (`audit.parts`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -63,20 +63,36 @@ SITUATIONS: Mapping[str, Situation] = {
 class Seat(NamedTuple):
     """What all configurations with one outcome have in common, for an era."""
 
-    situations: Mapping[str, str]
+    values: tuple[str, ...]  # of `SITUATIONS`, in their order
     owing: bool  # a clear or a flush is owed
     faults: frozenset[str]  # as in `audit.Fate`
 
+    @property
+    def situations(self) -> dict[str, str]:
+        """Its value of each situation."""
+        return dict(zip(SITUATIONS, self.values, strict=True))
+
+
+class Seats(NamedTuple):
+    """The seat of each outcome, thousands; and of each seat, some dozen, its outcomes and configurations."""
+
+    of: dict[Hashable, Seat]
+    taken: dict[Seat, tuple[list[Hashable], Tally]]
+
 
 @lru_cache(maxsize=64)
-def _seats(era: Era, space: Space) -> dict[Hashable, Seat]:
-    """Return the seat of each outcome: the audit itself, done once for an era and a space."""
-    found = {}
-    for outcome, (fate, _) in audit.fates(era, space).items():
+def _seats(era: Era, space: Space) -> Seats:
+    """Seat all outcomes: the audit itself, done once for an era and a space."""
+    found = Seats({}, {})
+    for outcome, (fate, tally) in audit.fates(era, space).items():
         state, promise = fate.state, fate.promise
         vcpu = VCpuState(state.mmio, state.flush_pending)
         owing = promise.owes_clear(vcpu) or promise.owes_flush(vcpu)
-        found[outcome] = Seat({name: one.of(fate) for name, one in SITUATIONS.items()}, owing, fate.faults)
+        seat = Seat(tuple(one.of(fate) for one in SITUATIONS.values()), owing, fate.faults)
+        outcomes, before = found.taken.get(seat, ([], None))
+        outcomes.append(outcome)
+        found.of[outcome] = seat
+        found.taken[seat] = outcomes, tally.either(before)
     return found
 
 
@@ -120,9 +136,15 @@ class Cut:
                 found = found.where(name, label)
         return found
 
+    @cached_property
+    def situations(self) -> tuple[tuple[str, str], ...]:
+        """What is narrowed and is no dimension of the space, but what its outcomes make of it."""
+        return tuple((name, label) for name, label in self.narrowed if name in SITUATIONS)
+
     def holds(self, seat: Seat) -> bool:
         """Tell whether an outcome is in the situations narrowed to."""
-        return all(seat.situations.get(name, label) == label for name, label in self.narrowed)
+        situations = seat.situations
+        return all(situations[name] == label for name, label in self.situations)
 
 
 def _values(space: Space, name: str) -> tuple[str, ...]:
@@ -162,16 +184,16 @@ def counts(era: Era, cut: Cut, split: tuple[str, ...] = ()) -> dict[Column, Coun
     for picked in product(*(cut.values(name) for name in own)):
         given = dict(zip(own, picked, strict=True))
         inner = cut.to(*given.items())
-        known, (selected, vcpus, told) = _seats(era, cut.space), _parts(inner.part, era.kernel)
-        here: dict[tuple[Column, bool, frozenset[str]], int] = {}
+        known, (selected, vcpus, told) = _seats(era, cut.space).of, _parts(inner.part, era.kernel)
+        here: dict[Seat, int] = {}
         for (both, left), (vcpu, right) in product(selected.items(), vcpus.items()):
             seat = known[both, vcpu]
+            here[seat] = here.get(seat, 0) + left.number * right.number * told.number
+        for seat, number in here.items():
             if inner.holds(seat):
-                column = tuple(given.get(name) or seat.situations[name] for name in split)
-                at = column, seat.owing, seat.faults
-                here[at] = here.get(at, 0) + left.number * right.number * told.number
-        for (column, owing, faults), number in here.items():
-            found[column] = found.get(column, Count()).plus(number, Seat({}, owing, faults))
+                situations = seat.situations
+                column = tuple(given.get(name) or situations[name] for name in split)
+                found[column] = found.get(column, Count()).plus(number, seat)
     return found
 
 
@@ -181,14 +203,24 @@ def finding(era: Era, cut: Cut, fault: str | None) -> Finding | None:
     Without a fault named: those that have none, and of these those that owe something, if there are any.
     """
     kinds: dict[bool, Tally] = {}
-    known = _seats(era, cut.space)
-    for outcome, tally in _outcomes(cut.part, era.kernel).items():
-        seat = known[outcome]
+    part = cut.part
+    for seat, (outcomes, whole) in _seats(era, cut.space).taken.items():
         if cut.holds(seat) and (fault in seat.faults if fault else not seat.faults):
+            tally = whole if part == cut.space else _together(outcomes, part, era.kernel)
             kind = seat.owing or bool(fault)
-            kinds[kind] = tally.either(kinds.get(kind))
+            if tally:
+                kinds[kind] = tally.either(kinds.get(kind))
     found = kinds.get(True) or kinds.get(False)
-    return Finding(found, cut.part) if found else None
+    return Finding(found, part) if found else None
+
+
+def _together(outcomes: list[Hashable], part: Space, kernel: str) -> Tally | None:
+    """Return a part's configurations with any of these outcomes."""
+    here, found = _outcomes(part, kernel), None
+    for outcome in outcomes:
+        if tally := here.get(outcome):
+            found = tally.either(found)
+    return found
 
 
 _parts = lru_cache(maxsize=1024)(audit.parts)

@@ -119,6 +119,17 @@ def promise_of(selection: Selection) -> Promise:
     return Promise(Verw.NEVER, selection.l1d_flush)
 
 
+def is_kept(promise: Promise, vcpu: VCpuState, trace: Trace) -> bool:
+    """Tell whether what was owed ran."""
+    cleared = not promise.owes_clear(vcpu) or (trace.verw > 0 if promise.verw_alone else trace.cleared)
+    return cleared and (trace.l1d_flushed or not promise.owes_flush(vcpu))
+
+
+def entered_right(vcpu: VCpuState, trace: Trace) -> bool:
+    """Tell whether a guest was entered by the instruction that is due."""
+    return trace.vm_enter in ("VMRUN", "VMRESUME" if vcpu.resume else "VMLAUNCH")
+
+
 def judge(promise: Promise, vcpu: VCpuState, trace: Trace) -> Verdict:
     """Hold what ran against what was promised. Raises `LabError` for a run that entered no guest."""
     if trace.vm_enter is None:
@@ -128,14 +139,14 @@ def judge(promise: Promise, vcpu: VCpuState, trace: Trace) -> Verdict:
     distance = trace.distance
     return Verdict(
         promise=promise.text,
-        kept=(cleared or not owes_clear) and (flushed or not owes_flush),
+        kept=is_kept(promise, vcpu, trace),
         reason=_reason(trace, "VERW" if promise.verw_alone else "a clear", owes_clear, owes_flush),
         cleared_by=trace.cleared_by,
         verw=trace.verw,
         l1d_flushed=flushed,
         assumed=owes_clear and cleared and {event.kind for event in trace.clears} == {EventKind.L1D_FLUSH_LOOP},
         neutralised=trace.neutralised,
-        entered_right=trace.vm_enter in ("VMRUN", "VMRESUME" if vcpu.resume else "VMLAUNCH"),
+        entered_right=entered_right(vcpu, trace),
         instructions_after_clear=distance.instructions if distance else None,
         accesses_after_clear=distance.accesses if distance else None,
     )

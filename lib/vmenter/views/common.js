@@ -173,11 +173,75 @@ export function paint(groups, marks) {
     for (const group of same) {
       const name = `${group.dataset.base} ${mark?.class ?? ""}`.trim();
       if (group.getAttribute("class") !== name) group.setAttribute("class", name);
-      [...group.querySelectorAll("text")].forEach((text, index) => {
+      [...group.querySelectorAll("text[data-base]")].forEach((text, index) => {
         say(text, lines[index] === undefined || lines[index] === "\0" ? text.dataset.base : lines[index]);
       });
     }
   }
+}
+
+const PATIENCE = 300; // ms that an answer may take before the page speaks of it
+
+/**
+ * Let a view say when what it shows belongs to a setting that has changed since: an answer may take its time, as from
+ * a kernel that is busy, or never come. A state that is sent has a number, and the answer says up to which it goes.
+ * @param {(view: View) => unknown} render
+ */
+export function waits(render) {
+  /** @param {View} view */
+  return (view) => {
+    const { model, el } = view;
+    const note = make(
+      "p",
+      { className: "vm-waits", role: "status", hidden: true },
+      "Not answered yet: what stands below belongs to the setting before.",
+    );
+    let changed = false;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer;
+
+    function look() {
+      const waiting = (model.get("asked") ?? 0) !== (model.get("answered") ?? 0);
+      el.toggleAttribute("data-waits", waiting);
+      el.setAttribute("aria-busy", String(waiting));
+      clearTimeout(timer);
+      if (waiting) timer = setTimeout(() => tell(true), PATIENCE);
+      else tell(false);
+    }
+
+    /** @param {boolean} late */
+    function tell(late) {
+      note.hidden = !late;
+      el.toggleAttribute("data-late", late);
+    }
+
+    /** @type {Model} */
+    const asking = {
+      get: (name) => model.get(name),
+      set(name, value) {
+        changed ||= name === "state";
+        model.set(name, value);
+      },
+      save_changes() {
+        if (changed) model.set("asked", (model.get("asked") ?? 0) + 1);
+        changed = false;
+        look();
+        model.save_changes();
+      },
+      on: (event, hear) => model.on(event, hear),
+      off: (event, hear) => model.off?.(event, hear),
+      send: (content) => model.send?.(content),
+    };
+    el.append(note);
+    const clean = render({ ...view, model: asking });
+    model.on("change:answered", look);
+    look();
+    return () => {
+      clearTimeout(timer);
+      model.off?.("change:answered", look);
+      if (typeof clean === "function") clean();
+    };
+  };
 }
 
 /** The end of every view: what is said aloud, what went wrong, and the text twin, all as Python words them. */

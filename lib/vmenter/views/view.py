@@ -116,10 +116,14 @@ class View(Twin):
 
     state = traitlets.Dict().tag(sync=True)
     frame = traitlets.Dict().tag(sync=True)
+    # Until they are equal the page says that what it shows belongs to an earlier state.
+    asked = traitlets.Int(0).tag(sync=True)  # how many states the page has sent
+    answered = traitlets.Int(0).tag(sync=True)  # up to which of them the frame is
 
     def __init__(self, state: Mapping[str, Any], **values: Any) -> None:
         super().__init__(state=dict(state), frame=self._made(state), **values)
         self.observe(self._follow, "state")
+        self.observe(self._answer, "asked")
 
     def _made(self, state: Mapping[str, Any]) -> Frame:
         """Return the frame of a state. Raises `LabError` for what cannot be shown."""
@@ -135,6 +139,10 @@ class View(Twin):
             new = self._mistaken(LabError(f"this state makes no sense: {error}"), change["new"])
         with self.hold_sync():
             self._show(new)
+
+    def _answer(self, change: Mapping[str, Any]) -> None:
+        """Say that a state has its frame: the page sends the state first, so it was made before this is called."""
+        self.answered = change["new"]
 
     def _show(self, new: Frame) -> None:
         """Show a new frame, and what goes with it."""
@@ -182,6 +190,15 @@ class Opener(View):
             inner.observe(self._tell, "frame")
         with self.hold_sync():
             self.inner, self.opened = inner, self._about(inner)
+
+    def _lead(self, asked: Mapping[str, Any] | None) -> None:
+        """Let the view that is open, if one is, show what belongs to a new frame; close it where nothing does."""
+        if self.inner is None:
+            return
+        if asked:
+            self.open_inner(asked)
+        else:
+            self.shut_inner()
 
     def shut_inner(self) -> None:
         """Close the view that is open, if one is."""

@@ -319,3 +319,19 @@ def test_too_many_columns_are_refused_with_their_number():
 
     with pytest.raises(LabError, match=f"make 80 columns; more than {MOST}"):
         frame({"split": ["mitigations=", "tsx="], "eras": ["before-mds"]}, space=FULL)
+
+
+def test_an_explorer_that_is_open_follows_to_the_cell_that_is_selected_and_goes_where_nothing_runs():
+    view = ExposureMap()
+    view.open_inner(view.frame["detail"]["explorer"])
+    first = view.inner
+    for row in view.frame["rows"][:3]:
+        view.state = {**view.state, "cell": [row["era"], []]}
+        wanted = view.frame["detail"]["explorer"]
+        assert (view.inner is None) is (wanted is None)
+        if wanted:
+            assert view.inner is first
+            assert {name: first.state[name] for name in wanted} == wanted
+            assert first.frame["said"] in view.opened["line"]
+    view.state = {**view.state, "cell": ["nonsense", []]}
+    assert view.inner is first

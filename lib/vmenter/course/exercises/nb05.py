@@ -19,7 +19,7 @@ from vmenter.story.history import Era
 from vmenter.story.promise import Promise, Reach, VCpuState, Verw, judge
 
 MICROCODE = ("md_clear", "flush_l1d")
-SETTINGS = {"bugs": ("mds", "l1tf"), "cmdline": "", "ept": True, "flush_pending": False}
+SETTINGS = {"bugs": ("mds", "l1tf"), "cmdline": "", "ept": True, "flush_pending": True}
 KINDS: dict[str, tuple[type, ...]] = {
     "bugs": (list, tuple, set, frozenset),
     "cmdline": (str,),
@@ -212,7 +212,7 @@ REASONS = {
 # --- 05-4: predict a trace --------------------------------------------------------------------------------------
 
 BY_USER_SPACE = (True, False, False, True, False, True)  # else behind an exit that KVM answered on its own
-GUESTS = {"never": "650b68a0622f", "cond": "650b68a0622f", "always": "650b68a0622f", "cond, v6.8": "43fb862de8f6"}
+GUESTS = {"never": "650b68a0622f", "cond": "650b68a0622f", "always": "650b68a0622f", "cond, 2018": "before-mds"}
 LETTERS = {EventKind.VERW: "V", EventKind.L1D_FLUSH: "F"}
 NOTHING = ("-", "\u2013", "\u2212", "\u2205", "none", "nothing")
 

@@ -208,7 +208,7 @@ _BECAUSE = {
     "cond": "the line about C has an “unless”, and it asks what is configured",
     "selected": "a module is the same on every server; what boot switches on there is not in it",
     "effective": "executed is not effective; where would a module know the microcode from?",
-    "ran": "only the stub was run; C was read, as its graph of jumps",
+    "ran": "the stub was run alone, and C up to its call: pieces of a file, and no kernel that was booted",
 }
 
 

@@ -7,6 +7,7 @@ VMENTER_REVEAL=1 in the environment all is told at once: so the repository's not
 
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
@@ -55,6 +56,22 @@ def truth(name: str, *facts: Any, show: Any = None) -> Prediction:
         raise LabError(f"prediction {name} asks {len(questions)} questions; {len(facts)} truths were given")
     keys = [question.key(fact) for question, fact in zip(questions, facts, strict=True)]
     return Prediction(name, questions, keys, HELD.get(name) if show is None else show)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What stands in the place of a view that would tell a truth before the guess."""
+
+    name: str
+
+    def __repr__(self) -> str:
+        return f"(This comes with the truth of {self.name}: keep a guess there, then run this cell again.)"
+
+
+def once_told(name: str, view: Any) -> Any:
+    """Show a view in which one sees what a truth tells: the view once that truth may be told, till then a line."""
+    told = _told(name)
+    return view if told is not None and all(told.rows) else Waiting(name)
 
 
 def guess(name: str, *guesses: Any) -> Prediction:

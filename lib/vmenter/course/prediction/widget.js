@@ -116,6 +116,13 @@ function render({ model, el }) {
       model.save_changes();
     }
 
+    // A guess that is changed is another one: what was said of the last does not stand beside it.
+    section.addEventListener("input", () => {
+      const before = model.get("guesses");
+      const same = fields.every(({ read }, index) => read() === (before[index] ?? ""));
+      say(status, same ? model.get("said") : "Changed, and not kept yet.");
+    });
+
     const show = () => {
       for (const [index, { write }] of fields.entries()) write(model.get("guesses")[index] ?? "");
     };

@@ -11,7 +11,7 @@ from typing import Any
 import traitlets
 
 from vmenter.course import progress
-from vmenter.course.prediction.questions import Question, answer, right
+from vmenter.course.prediction.questions import BETWEEN, Question, answer, right
 from vmenter.views.view import Twin, module, read
 
 VARIABLE = "VMENTER_REVEAL"
@@ -102,11 +102,8 @@ class Prediction(Twin):
 
     def _twin(self, rows: Sequence[Mapping[str, str]], shown: Mapping[str, str]) -> str:
         if not self.tells:
-            lines = [f"Predict {self.name}: choose or write a guess before you go on"]
-            for one in self.questions:
-                choices = f" ({', '.join(one['choices'])})" if one["choices"] else ""
-                lines.append(f"  {one['text']}{choices} …")
-            return "\n".join(lines)
+            asked = (f"  {one['text']}{_choices(one)} …" for one in self.questions)
+            return "\n".join((f"Predict {self.name}: choose or write a guess before you go on", *asked))
         lines = [f"Prediction {self.name}: the truth beside your guess"]
         for question, key, row in zip(self.questions, self.answers, rows, strict=True):
             because = " ".join(filter(None, (right(key), key["because"])))
@@ -128,6 +125,15 @@ class Prediction(Twin):
 ASKED: dict[str, tuple[Question, ...]] = {}
 TRUTHS: list[Prediction] = []  # in order; a kernel keeps its widgets anyway
 _MEMORY: dict[str, str] = {}  # for as long as the kernel runs, where no file keeps anything
+
+
+def _choices(asked: Mapping[str, Any]) -> str:
+    """Return what may be chosen, in brackets; a choice may have a comma of its own."""
+    if not asked["choices"]:
+        return ""
+    between = BETWEEN if any("," in choice for choice in asked["choices"]) else ", "
+    many = "all that hold: " if asked["kind"] == "several" else ""
+    return f" ({many}{between.join(asked['choices'])})"
 
 
 def revealed() -> bool:

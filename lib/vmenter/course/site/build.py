@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from anywidget import AnyWidget  # noqa: TC002  (as everywhere here, types are imported plainly)
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pygments.formatters import HtmlFormatter
 
 from vmenter import LabError
-from vmenter.course.site.pages import Page, notebook_page, text_page
-from vmenter.course.site.run import widgets
-from vmenter.course.site.views import Live, live, scripts, style
+from vmenter.course.address import COMMAND, Address, configured, version
+from vmenter.course.address_text import filled, site
+from vmenter.course.site import search
+from vmenter.course.site.made import Tell, made
+from vmenter.course.site.pages import HELP, Page, notebook_page, text_page
+from vmenter.course.site.store import packed
+from vmenter.course.site.terms import GLOSSARY, terms
+from vmenter.course.site.views import Live
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[3]
@@ -26,41 +30,60 @@ HERO = """<figure class="hero">
  alt="The way of one VM-Enter of 2019 through the code: it passes neither VERW nor the L1D flush">
 <figcaption>One VM-Enter of 2019, drawn from the code that ran: the thick way reaches VM-Enter and passes neither
 VERW nor the L1D flush.</figcaption></figure>"""
+SCRIPTS = ("site.js", "search.js", "terms.js", "wide.js")
+LICENCES = {"LICENSE": "MIT", "LICENSE-CC-BY-4.0": "CC BY 4.0"}  # files beside the pages → what they are called
+MADE = 0.9  # of the work, when notebooks have run and frames are made
 LIGHT, DARK = "xcode", "github-dark"  # of Pygments' styles, both with enough contrast
 
 
-def build(folder: Path = OUTPUT, notebooks: Path = NOTEBOOKS, tab: str = "") -> list[Path]:
+def build(
+    folder: Path = OUTPUT,
+    notebooks: Path = NOTEBOOKS,
+    tab: str = "",
+    address: Address | None = None,
+    tell: Tell = lambda _what, _done: None,
+    *,
+    fresh: bool = False,
+) -> list[Path]:
     """Write all files and return them, the entrance first. Raises `LabError` where there is no notebook.
 
-    `tab` is the address, from the pages' folder, of the tab in which the course runs (`make tab`); without one
-    "run this live" says how to get a kernel.
+    `tab` is the address, from the pages' folder, of the tab in which the course runs (`make tab`); without one it
+    is where `address`, by default the checkout's, says that the course is served; and without that, "run this
+    live" says how to get a kernel. `tell` hears what is done, and which share of the work, of 1, is behind
+    it. `fresh`: notebooks run and frames are made even if that has been done and nothing has changed since.
     """
     found = sorted(notebooks.glob("[0-9][0-9]-*.ipynb"))
     if not found:
         raise LabError(f"{notebooks}: no notebooks here; the site is made in a checkout of the course")
-    pages, used = [], {}
-    views: dict[str, AnyWidget] = {}
+    address = configured() if address is None else address
+    tab = tab or address.homepage
     rename = partial(_rename, notebooks)
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(notebooks.glob("*.md"))}
+    known = terms(text_page(GLOSSARY, texts["glossary"], rename).body) if "glossary" in texts else ()
+    ran = made(found, lambda what, done: tell(what, MADE * done), fresh=fresh)
+    tell("writing the pages", MADE)
+    pages, used = [], {}
     for path in found:
         notebook: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-        there = {
-            f"view-{path.stem[:2]}-{cell}": (cell, widget) for cell, widget in widgets(notebook, path).items()
-        }
-        shown = {cell: live(id_, widget) for id_, (cell, widget) in there.items()}
+        shown = ran.shown[path.stem]
         picture = HERO if path.stem == FIRST else ""
         run = f"{tab}?notebook={path.stem}" if tab else ""
-        pages.append(notebook_page(_name(path.stem), notebook, shown, rename, picture, run))
+        pages.append(notebook_page(_name(path.stem), notebook, shown, rename, picture, run, known))
         used[pages[-1].name] = [view for view in shown.values() if view is not None]
-        views |= {id_: widget for id_, (cell, widget) in there.items() if shown[cell] is not None}
-    texts = [
-        text_page(f"{path.stem}.html", path.read_text(encoding="utf-8"), rename)
-        for path in sorted(notebooks.glob("*.md"))
+    kernel = (HERE / "with-a-kernel.md").read_text(encoding="utf-8")
+    texts["with-a-kernel"] = filled(kernel, site(address))
+    others = [
+        text_page(f"{stem}.html", text, rename, () if f"{stem}.html" == GLOSSARY else known)
+        for stem, text in texts.items()
     ]
-    texts.append(text_page("with-a-kernel.html", (HERE / "with-a-kernel.md").read_text(encoding="utf-8"), rename))
-    files = {f"assets/{name}": text for name, text in scripts(views).items()}
-    files["assets/site.js"] = (HERE / "site.js").read_text(encoding="utf-8")
-    files["assets/site.css"] = _style() + style(views.values())
-    files |= {page.name: _filled(page, pages, texts, used.get(page.name, ())) for page in (*pages, *texts)}
+    files = {f"assets/{name}": text for name, text in ran.scripts.items()}
+    told = ((page.name, page.title, page.told) for page in (*pages, *others) if page.name != GLOSSARY)
+    files["assets/search-index.js"] = f'vmSite.packed.search = "{packed(search.index(told, known))}";\n'
+    files |= {f"assets/{name}": (HERE / name).read_text(encoding="utf-8") for name in SCRIPTS}
+    files["assets/site.css"] = _style() + ran.style
+    files |= {f"{name}.txt": (ROOT / name).read_text(encoding="utf-8") for name in LICENCES}
+    fill = partial(_filled, pages=pages, texts=others, address=address)
+    files |= {page.name: fill(page, views=used.get(page.name, ())) for page in (*pages, *others)}
     return _written(folder, files, notebooks.parent / "images")
 
 
@@ -75,10 +98,10 @@ def _rename(notebooks: Path, target: str) -> str | None:
         return _name(path.stem)
     if path.parent.name == "images" and path.is_file():
         return f"images/{path.name}"
-    return target if target in ("index.html", "with-a-kernel.html") else None
+    return target if target in ("index.html", HELP) else None
 
 
-def _filled(page: Page, pages: list[Page], texts: list[Page], views: Any) -> str:
+def _filled(page: Page, pages: list[Page], texts: list[Page], views: Any, address: Address) -> str:
     """Return a whole page: the template with its inside, the contents, and its neighbours."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
@@ -96,6 +119,10 @@ def _filled(page: Page, pages: list[Page], texts: list[Page], views: Any) -> str
         before=pages[at - 1] if at else None,
         after=pages[at + 1] if at is not None and at + 1 < len(pages) else None,
         scripts=kinds,
+        address=address,
+        version=version(),
+        command=COMMAND,
+        licences=LICENCES,
     )
     return str(html)
 
@@ -125,8 +152,8 @@ def _written(folder: Path, files: dict[str, str], images: Path) -> list[Path]:
     """Write the files, and the pictures that they show, in place of what an earlier build left."""
     for part in ("assets", "images"):
         shutil.rmtree(folder / part, ignore_errors=True)
-    for old in folder.glob("*.html"):
-        old.unlink()
+    for old in (*folder.glob("*.html"), *(folder / f"{name}.txt" for name in LICENCES)):
+        old.unlink(missing_ok=True)
     for part in ("assets", "images"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for name, text in files.items():

@@ -4,7 +4,7 @@ One function a view: from the widgets of the course to plain data for site.js, w
 no frame here needs a kernel, and the page says so.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, combinations, product
 from typing import Any
 
@@ -17,6 +17,7 @@ from vmenter.story.history import Era
 from vmenter.story.promise import Reach
 from vmenter.story.space import DEFAULT, Space
 from vmenter.views.entry import frame as entry_frame
+from vmenter.views.entry.panels import drawing, shown_of, side
 from vmenter.views.entry.widget import EntryExplorer
 from vmenter.views.exposure import frame as exposure_frame
 from vmenter.views.exposure.widget import ExposureMap
@@ -106,7 +107,7 @@ class Explorer:
         self.around: dict[str, dict[str, int]] = {}  # key of a frame → era → place in sides
         self.sides: list[Row] = []
         self.drawings: dict[str, str] = {}
-        self._known: dict[str, int] = {}
+        self._known: dict[tuple[Hashable, ...], int] = {}  # what a side shows of a host → its place
 
     def add(self, state: State, vcpus: Iterable[State] = VCPUS, more: Sequence[Era] = (), book: str = "") -> None:
         """Add a host, with every vCPU of these, in every era."""
@@ -118,19 +119,19 @@ class Explorer:
                 self._add(name, chosen, more)
 
     def _add(self, name: str, chosen: State, more: Sequence[Era]) -> None:
-        first = entry_frame.frame(chosen, more)
-        on = tuple(one["name"] for group in ("bugs", "facts") for one in first[group] if one["on"])
+        shown = entry_frame.around(chosen, more)
+        host, vcpu = entry_frame.machine(chosen)
         self.around[name] = {}
-        for era in (one["id"] for one in first["eras"]):
-            same = key(era, on, {**chosen, "preset": None, "bugs": [], "facts": []})
+        for era in entry_frame.eras_of(more).values():
+            same = (*shown_of(era, host, vcpu), *shown["show"])
             if same not in self._known:
-                shown = entry_frame.frame({**chosen, "era": era}, more)
                 self._known[same] = len(self.sides)
-                self.sides.append(self.store.row(shown["sides"][0]))
-                self.drawings |= {} if era in self.drawings else entry_frame.drawings(shown, more)
-            self.around[name][era] = self._known[same]
-        parts = ("era", "compare", "sides", "said", "show", "controls", "text")
-        self.frames[name] = self.store.row({part: value for part, value in first.items() if part not in parts})
+                self.sides.append(self.store.row(side(era, host, vcpu, shown["show"])))
+                if "flow" in shown["show"] and era.id not in self.drawings:
+                    self.drawings[era.id] = drawing(era)
+            self.around[name][era.id] = self._known[same]
+        parts = ("era", "compare", "show", "controls")
+        self.frames[name] = self.store.row({part: value for part, value in shown.items() if part not in parts})
 
     def payload(self) -> Payload:
         """Return all of it as plain data."""
@@ -217,11 +218,10 @@ def map_frames(maps: Mapping[str, ExposureMap]) -> tuple[Payload, list[State]]:
     store, frames, opened = Store(), {}, {}
     for id_, one in maps.items():
         more, space = one.more, one.space
-        for state in _grids(one.state, more, space):
-            first = exposure_frame.frame(state, more, space)
-            cells = [[row["era"], column["key"]] for row in first["rows"] for column in first["columns"]]
+        for state, grid in _grids(one.state, more, space):
+            cells = [[row["era"], column["key"]] for row in grid["rows"] for column in grid["columns"]]
             for cell in (None, *cells):
-                shown = exposure_frame.frame({**state, "cell": cell}, more, space)
+                shown = exposure_frame.with_cell(grid, {**state, "cell": cell}, more, space)
                 frames[map_key({**state, "cell": cell, "book": book(id_, one)})] = store.row(shown)
                 if explorer := shown["detail"]["explorer"]:
                     opened[key(explorer)] = explorer
@@ -233,8 +233,8 @@ def map_key(state: State) -> str:
     return key(state.get("book", ""), state.get("eras"), state["split"], state["narrowed"], state["cell"])
 
 
-def _grids(start: State, more: Sequence[Era], space: Space) -> Iterator[State]:
-    """Yield the states in which the map is shown, each grid once: where it begins, and what is near by.
+def _grids(start: State, more: Sequence[Era], space: Space) -> Iterator[tuple[State, Payload]]:
+    """Yield the states in which the map is shown with their grids, each once: where it begins, what is near by.
 
     Near is what a few clicks on looks, heads and chips lead to with at most one value narrowed.
     """
@@ -244,7 +244,7 @@ def _grids(start: State, more: Sequence[Era], space: Space) -> Iterator[State]:
         if map_key(state) in seen:
             continue
         seen.add(map_key(state))
-        yield state
-        shown = exposure_frame.frame(state, more, space)
+        shown = exposure_frame.grid(state, more, space)
+        yield state, shown
         ways = [one["state"] for name in ("looks", "groups", "columns", "narrowed") for one in shown[name]]
         ahead += [{**state, **way} for way in ways if way and len(way["narrowed"]) <= 1]

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -10,7 +10,10 @@ from typing import Any
 from bs4 import BeautifulSoup, Tag
 from nbconvert.filters import Highlight2HTML, markdown2html
 
+from vmenter.course.site import search
+from vmenter.course.site.terms import Marker, Term
 from vmenter.course.site.views import WITHOUT, Live
+from vmenter.course.site.wording import reworded
 
 HIDDEN = {"assertion", "assert", "hide-input", "hide-cell", "remove-cell"}
 HELP = "with-a-kernel.html"
@@ -27,6 +30,7 @@ class Page:
     body: str
     sections: tuple[tuple[str, str], ...]
     run: str = HELP  # where it runs, or where it says how to run it
+    told: tuple[search.Section, ...] = ()  # what its search may find
 
 
 def notebook_page(
@@ -36,35 +40,39 @@ def notebook_page(
     rename: Rename,
     picture: str = "",
     run: str = "",
+    terms: Sequence[Term] = (),
 ) -> Page:
     """Return a notebook's page. `views` are its widgets by cell; None stands for one that needs a kernel.
 
     `picture` is HTML to stand under the first cell's text; `run` the address at which the notebook runs, with a
-    query, if it has one.
+    query, if it has one; `terms` are the glossary's.
     """
+    marker = Marker(name, terms)
     parts, guessing, told = [], "", ""  # the predictions that are asked and not told yet, and told right before
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
-            parts.append(f'<div class="text">{_markdown(cell.source, rename, told)}</div>')
+            parts.append(f'<div class="text">{_markdown(reworded(cell.source), rename, told, marker)}</div>')
             parts += [picture] if number == 0 and picture else []
             told = ""
         elif cell.cell_type == "code" and not _hidden(cell):
             if found := _named("truth", cell):
                 guessing, told = "", found
-            parts += _code(cell, number in views, views.get(number), guessing, run)
+            parts += _code(cell, number in views, views.get(number), guessing or _named("once_told", cell), run)
             guessing = _named("predict", cell) or guessing
-    return _page(name, "\n".join(parts), run or HELP)
+    return _page(name, "\n".join((*parts, marker.tips)), run or HELP)
 
 
 def _named(function: str, cell: Any) -> str:
-    """Return the prediction that a cell asks or tells, "" if it does not."""
+    """Return the prediction that a cell asks, tells or waits for, "" if it does not."""
     found = re.search(rf"^{function}\(\"([^\"]+)\"", cell.source, re.MULTILINE)
     return found[1] if found else ""
 
 
-def text_page(name: str, markdown: str, rename: Rename) -> Page:
+def text_page(name: str, markdown: str, rename: Rename, terms: Sequence[Term] = ()) -> Page:
     """Return a page of a Markdown text."""
-    return _page(name, f'<div class="text">{_markdown(markdown, rename)}</div>')
+    marker = Marker(name, terms)
+    markdown = markdown if name in (HELP, *search.LEADERS) else reworded(markdown)  # those speak of desktops
+    return _page(name, f'<div class="text">{_markdown(markdown, rename, marker=marker)}</div>{marker.tips}')
 
 
 def _page(name: str, body: str, run: str = HELP) -> Page:
@@ -72,7 +80,8 @@ def _page(name: str, body: str, run: str = HELP) -> Page:
     heading = found.find("h1")
     sections = tuple((str(one["id"]), one.find(string=True) or "") for one in found.select(".text h2[id]"))
     title = heading.get_text().removesuffix("#").strip() if heading else name
-    return Page(name, title, body, tuple((anchor, " ".join(str(text).split())) for anchor, text in sections), run)
+    contents = tuple((anchor, " ".join(str(text).split())) for anchor, text in sections)
+    return Page(name, title, body, contents, run, search.sections(found))
 
 
 def _hidden(cell: Any) -> bool:
@@ -83,7 +92,7 @@ def _hidden(cell: Any) -> bool:
 # --- text --------------------------------------------------------------------------------------------------------
 
 
-def _markdown(source: str, rename: Rename, told: str = "") -> str:
+def _markdown(source: str, rename: Rename, told: str = "", marker: Marker | None = None) -> str:
     """Return text as HTML. `told`: the prediction whose truth stands right before; its prose opens with it."""
     page = BeautifulSoup(markdown2html(source), "html.parser")
     first = next((one for one in page.children if isinstance(one, Tag)), None)
@@ -109,6 +118,8 @@ def _markdown(source: str, rename: Rename, told: str = "") -> str:
         table.wrap(page.new_tag("div", attrs={"class": "wide-table"}))
     for block in page.find_all("pre"):
         block["tabindex"] = "0"  # what can be scrolled must be in reach of the keyboard
+    if marker is not None:
+        marker.mark(page)
     return str(page)
 
 
@@ -132,7 +143,7 @@ def _code(
     guessing: str = "",
     run: str = "",
 ) -> Iterator[str]:
-    """Yield a code cell. What comes out while a prediction is `guessing` tells the truth, so it is folded."""
+    """Yield a code cell. What tells the truth of the prediction `guessing` is folded until there is a guess."""
     here = f'<a class="run" href="{escape(run)}&amp;cell={cell.id}">' if run else ""
     source = cell.source.strip()
     task = re.search(r"^exercise\(", source, re.MULTILINE)
@@ -183,12 +194,12 @@ def _mount(view: Live, how: str) -> str:
 def _output(output: Any, *, drawn: bool) -> str | None:
     """Return an output as HTML; where a view is drawn only what was printed, since the view says the rest."""
     if output.output_type == "stream":
-        return f'<pre class="out" tabindex="0">{escape(output.text.rstrip())}</pre>'
+        return f'<pre class="out" tabindex="0">{escape(reworded(output.text.rstrip()))}</pre>'
     data = output.get("data", {})
     if drawn:
         return None
     if html := data.get("text/html"):
         # IPython brings colours for light pages with each piece of code; the site has its own for both.
         plain = re.sub(r"<style>(?:(?!</style>).)*output_html.*?</style>", "", html, flags=re.DOTALL)
-        return f'<div class="output">{plain}</div>'
-    return f'<pre class="out" tabindex="0">{escape(data.get("text/plain", ""))}</pre>'
+        return f'<div class="output">{reworded(plain)}</div>'
+    return f'<pre class="out" tabindex="0">{escape(reworded(data.get("text/plain", "")))}</pre>'

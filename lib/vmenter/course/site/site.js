@@ -1,7 +1,18 @@
+// @ts-check
 // The site's pages: light or dark, copying code, and the views over frames that were made beforehand.
 // Nothing is loaded or sent. A view's own module draws it; here is only the model that it talks to.
 
-const vmSite = { views: {}, packed: {}, models: {} };
+/** @type {Site} */
+const vmSite = {
+  views: {},
+  packed: {},
+  models: {},
+  async read(kind) {
+    const bytes = Uint8Array.from(atob(vmSite.packed[kind]), (one) => one.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).json();
+  },
+};
 
 (() => {
   const ORDER = ["selection", "events", "verdict", "flow", "buffers"];
@@ -31,7 +42,7 @@ const vmSite = { views: {}, packed: {}, models: {} };
     const root = document.documentElement;
     root.dataset.theme = dark() ? "dark" : "light";
     if (document.body) document.body.dataset.jpThemeLight = String(!dark());
-    const button = document.querySelector(".theme");
+    const button = /** @type {HTMLElement | null} */ (document.querySelector(".theme"));
     if (!button) return;
     button.hidden = false;
     button.textContent = dark() ? "Light" : "Dark";
@@ -45,6 +56,12 @@ const vmSite = { views: {}, packed: {}, models: {} };
 
   // What anywidget's model does, without a kernel: `answer(name, value, all)` gives what changes with a value, and
   // `opens(content, all)` what changes with a message.
+  /**
+   * @param {Record<string, Part>} values
+   * @param {(name: string, value: Part, all: Part) => Record<string, Part>} answer
+   * @param {(content: Part, all: Part) => Record<string, Part>} [opens]
+   * @returns {SiteModel}
+   */
   function makeModel(values, answer, opens = () => ({})) {
     const hearers = new Map();
     const asked = new Set();
@@ -67,7 +84,9 @@ const vmSite = { views: {}, packed: {}, models: {} };
       save_changes() {
         const names = [...asked];
         asked.clear();
-        for (const name of names) take(answer(name, values[name], values));
+        for (const name of names) {
+          take(name === "asked" ? { answered: values.asked } : answer(name, values[name], values));
+        }
       },
       on: (event, hear) => hearers.set(event, [...(hearers.get(event) ?? []), hear]),
       off: (event, hear) =>
@@ -85,15 +104,10 @@ const vmSite = { views: {}, packed: {}, models: {} };
     return Object.fromEntries(store[names].map((name, at) => [name, store[values[at]]]));
   }
 
-  async function read(kind) {
-    const bytes = Uint8Array.from(atob(vmSite.packed[kind]), (one) => one.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return new Response(stream).json();
-  }
-
   const reading = new Map();
+  /** @param {string} kind */
   function content(kind) {
-    if (!reading.has(kind)) reading.set(kind, read(kind));
+    if (!reading.has(kind)) reading.set(kind, vmSite.read(kind));
     return reading.get(kind);
   }
 
@@ -129,7 +143,7 @@ const vmSite = { views: {}, packed: {}, models: {} };
       const frame = unpacked(frames[key], store);
       const eras = [state.era, ...(state.compare ? [state.compare] : [])];
       if (!frame || eras.some((era) => around[key][era] === undefined)) return undefined;
-      const shown = eras.map((era) => unpacked(sides[around[key][era]], store));
+      const shown = eras.map((era) => /** @type {Part} */ (unpacked(sides[around[key][era]], store)));
       return {
         ...frame,
         show: ORDER.filter((panel) => state.show.includes(panel)),
@@ -178,8 +192,12 @@ const vmSite = { views: {}, packed: {}, models: {} };
     },
     async ExposureMap({ state, book = "" }) {
       const made = await content("ExposureMap");
-      return withExplorer(state, made, ({ eras, split, narrowed, cell }) =>
-        unpacked(made.frames[JSON.stringify([book, eras ?? null, split, narrowed, cell ?? null])], made.store),
+      return withExplorer(
+        state,
+        made,
+        ({ eras, split, narrowed, cell }) =>
+          unpacked(made.frames[JSON.stringify([book, eras ?? null, split, narrowed, cell ?? null])], made.store),
+        (frame) => frame.detail.explorer,
       );
     },
     async Prediction({ name, questions, tells, answers, show }) {
@@ -197,8 +215,7 @@ const vmSite = { views: {}, packed: {}, models: {} };
           all.given_up || all.guesses[index] ? told(key, all.guesses[index]) : {},
         );
         const whole = rows.every((row) => row.told !== undefined);
-        if (tells && whole)
-          for (const fold of document.querySelectorAll(`details[data-prediction="${name}"]`)) fold.open = true;
+        if (tells && whole) for (const fold of folds(`details[data-prediction="${name}"]`)) fold.open = true;
         return { rows, shown: whole ? show : {} };
       };
       const model = makeModel({ ...values, ...unfolded(values) }, (what, value, all) => {
@@ -221,7 +238,11 @@ const vmSite = { views: {}, packed: {}, models: {} };
     FirstMinute: async ({ state, frame }) => makeModel({ state, frame }, () => ({})),
     LeakGame: async ({ state, frame }) => makeModel({ state, frame }, () => ({})),
   };
+  /** @type {SiteModel[]} */
   const predictions = [];
+
+  /** @param {string} which @returns {NodeListOf<HTMLDetailsElement>} */
+  const folds = (which) => document.querySelectorAll(which);
 
   // What is said to a guess; the same as `answer` and `right` in course/prediction/questions.py.
   function told(key, guess) {
@@ -254,6 +275,7 @@ const vmSite = { views: {}, packed: {}, models: {} };
   async function withExplorer(state, { about, refused }, find, followed) {
     const made = await content("EntryExplorer");
     const next = follow(find, refused);
+    const known = explorerFrames(made);
     const model = makeModel({ state, inner: null, opened: {}, ...next(state, {}) }, answer, ({ open }, all) =>
       open ? opened(open, all) : SHUT,
     );
@@ -262,11 +284,11 @@ const vmSite = { views: {}, packed: {}, models: {} };
       const changes = next(value, all.frame);
       if (!all.inner || !followed || changes.frame.mistake) return changes;
       const asked = followed(changes.frame);
-      return { ...changes, ...(asked ? opened(asked, all) : SHUT) };
+      return { ...changes, ...(asked && known(asked) ? opened(asked, all) : SHUT) };
     }
 
     function opened(asked, all) {
-      if (!explorerFrames(made)(asked)) return { frame: { ...all.frame, ...refused } };
+      if (!known(asked)) return { frame: { ...all.frame, ...refused } };
       const told = (inner) => ({ ...about, line: about.line + inner.get("frame").said });
       if (all.inner) {
         const inner = vmSite.models[all.inner];
@@ -348,6 +370,7 @@ const vmSite = { views: {}, packed: {}, models: {} };
     room.dataset.ready = "";
   }
 
+  /** @param {Part} code */
   function copyButton(code) {
     const button = Object.assign(document.createElement("button"), {
       type: "button",
@@ -362,7 +385,7 @@ const vmSite = { views: {}, packed: {}, models: {} };
         button.textContent = "Copied";
       } catch {
         // a browser may forbid it: then the code is marked, to be copied by hand
-        getSelection().selectAllChildren(code.querySelector("pre"));
+        getSelection()?.selectAllChildren(code.querySelector("pre"));
         button.textContent = "Marked";
       }
       setTimeout(() => {
@@ -374,20 +397,20 @@ const vmSite = { views: {}, packed: {}, models: {} };
 
   document.addEventListener("DOMContentLoaded", () => {
     paint();
-    document.querySelector(".theme").addEventListener("click", () => {
+    document.querySelector(".theme")?.addEventListener("click", () => {
       keep("theme", dark() ? "light" : "dark");
       paint();
     });
     document.querySelectorAll(".code").forEach(copyButton);
     const narrow = matchMedia("(max-width: 1100px)");
     const fold = () => {
-      document.querySelector(".contents details").open = !narrow.matches;
+      for (const one of folds(".contents details")) one.open = !narrow.matches;
     };
     fold();
     narrow.addEventListener("change", fold);
     document.querySelectorAll(".live").forEach((room, number) => {
       mount(room, number).catch((error) => {
-        room.querySelector("pre").before(`This view does not run in this browser (${error.message}). In words:`);
+        room.querySelector("pre")?.before(`This view does not run in this browser (${error.message}). In words:`);
         console.error(error);
       });
     });

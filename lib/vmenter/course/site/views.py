@@ -1,6 +1,6 @@
 """The widgets of the course as the site carries them: module, style, frames, and what of them needs a kernel."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,27 +75,38 @@ def live(id_: str, widget: AnyWidget) -> Live | None:
     return Live(id_, kind, start, widget.whole if tells else widget.text, tells)
 
 
-def scripts(widgets: Mapping[str, AnyWidget]) -> dict[str, str]:
-    """Return the scripts for these widgets, by file name: each view's module, and its frames."""
+def scripts(
+    widgets: Mapping[str, AnyWidget],
+    tell: Callable[[str, float], None] = lambda _kind, _done: None,
+) -> dict[str, str]:
+    """Return the scripts for these widgets, by file name: each view's module, and its frames.
+
+    `tell` hears whose frames are made, and which share of all, of 1, is done.
+    """
     files = {}
-    for kind, content in _frames(widgets).items():
+    for kind, content in _frames(widgets, tell).items():
         files[f"{kind.__name__}.js"] = f"vmSite.views.{kind.__name__} = (() => {{\n{_module(kind)}\n}})();\n"
         files[f"{kind.__name__}-frames.js"] = f'vmSite.packed.{kind.__name__} = "{packed(content)}";\n'
     return files
 
 
-def _frames(widgets: Mapping[str, AnyWidget]) -> dict[type[AnyWidget], Payload]:
+def _frames(
+    widgets: Mapping[str, AnyWidget], tell: Callable[[str, float], None]
+) -> dict[type[AnyWidget], Payload]:
     """Return the frames of each kind of view that is there. An explorer may open within others."""
     of = {kind: {id_: one for id_, one in widgets.items() if isinstance(one, kind)} for kind in KINDS}
     made: dict[type[AnyWidget], Payload] = {}
     opened: list[State] = []
     if of[PatchBench]:
+        tell("PatchBench", 0)
         made[PatchBench] = patch_frames(of[PatchBench].values())
-    for kind, frames in ((HostView, host_frames), (ExposureMap, map_frames)):
+    for kind, frames, done in ((HostView, host_frames, 0.05), (ExposureMap, map_frames, 0.1)):
         if of[kind]:
+            tell(kind.__name__, done)
             made[kind], states = frames(of[kind])
             opened += states
     if of[EntryExplorer] or opened:
+        tell("EntryExplorer", 0.6)
         made[EntryExplorer] = explorer_frames(of[EntryExplorer], opened)
     return made | {kind: {} for kind in WHOLE if of[kind]}
 
@@ -103,10 +114,10 @@ def _frames(widgets: Mapping[str, AnyWidget]) -> dict[type[AnyWidget], Payload]:
 def _module(widget: type[AnyWidget]) -> str:
     """Return a view's own module as a function's body: pages from a folder may not import modules."""
     text = str(widget._esm)  # noqa: SLF001
-    body, found, _ = text.rpartition("export default { render };")
-    if not found:
+    body, found, given = text.rpartition("export default {")
+    if not found or not given.rstrip().endswith("};"):
         raise ValueError(f"{widget.__name__}: its module does not end in `export default {{ render }};`")
-    return f"{body}return {{ render }};"
+    return f"{body}return {{{given.rstrip()}"
 
 
 def style(widgets: Iterable[AnyWidget]) -> str:

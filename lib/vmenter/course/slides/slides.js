@@ -1,7 +1,11 @@
+// @ts-check
 // Move from slide to slide; N shows the speaker's notes under a slide, S in a window of their own, with a clock.
 // Without this script the page still scrolls, slide by slide.
 const slides = [...document.querySelectorAll(".slide")];
+/** @param {Element | Document} place @param {string} which @returns {HTMLElement} */
+const part = (place, which) => /** @type {HTMLElement} */ (place.querySelector(which));
 const STEPS = { ArrowRight: 1, ArrowDown: 1, PageDown: 1, " ": 1, ArrowLeft: -1, ArrowUp: -1, PageUp: -1 };
+/** @type {Window | null} */
 let speaker = null;
 let began = 0;
 
@@ -20,7 +24,7 @@ function go(number) {
 }
 
 function title(slide) {
-  return slide ? slide.querySelector("h1, h2").textContent : "the end";
+  return slide ? part(slide, "h1, h2").textContent : "the end";
 }
 
 function tell() {
@@ -29,12 +33,12 @@ function tell() {
   const page = speaker.document;
   if (page.body.dataset.at !== String(at)) {
     page.body.dataset.at = String(at);
-    page.querySelector("h1").textContent = `${at + 1} / ${slides.length} · ${title(slides[at])}`;
-    page.querySelector("#notes").innerHTML = slides[at].querySelector(".notes").innerHTML;
-    page.querySelector("#next").textContent = `Next: ${title(slides[at + 1])}`;
+    part(page, "h1").textContent = `${at + 1} / ${slides.length} · ${title(slides[at])}`;
+    part(page, "#notes").innerHTML = part(slides[at], ".notes").innerHTML;
+    part(page, "#next").textContent = `Next: ${title(slides[at + 1])}`;
   }
   const seconds = Math.floor((Date.now() - began) / 1000);
-  page.querySelector("#clock").textContent = [seconds / 60, seconds % 60]
+  part(page, "#clock").textContent = [seconds / 60, seconds % 60]
     .map((part) => String(Math.floor(part)).padStart(2, "0"))
     .join(":");
 }
@@ -63,7 +67,7 @@ function key(event) {
   else if (event.key === "n" || event.key === "N") {
     const at = here();
     const shown = document.documentElement.classList.toggle("noted");
-    for (const slide of slides) slide.querySelector(".notes").hidden = !shown;
+    for (const slide of slides) part(slide, ".notes").hidden = !shown;
     go(at);
   } else if (event.key === "s" || event.key === "S") speak();
   else return;

@@ -8,18 +8,25 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import shutil
+import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vmenter.course.tab import lite, python
-from vmenter.course.tab.parts import COURSE, fetch
+from vmenter.course.tab.pack import joined
+from vmenter.course.tab.parts import COURSE, fetch, run
 
 OUTPUT = COURSE / "build" / "tab"
 WORK = COURSE / "build" / ".tab"  # what is fetched, and what lies between
 SERVED = Path(__file__).parent / "served"
+SITE = "vmenter.course.site"  # a program of its own: it takes what is printed meanwhile for its own
 WORKER, PAGES, PACK = "service-worker.js", "pages", "course-{}.bin"
+MODULES = re.compile(r"^import .*;\n|^export ", re.MULTILINE)  # the page has all of its scripts as one
+HEAD = re.compile(r'<head>(?:\s*<script id="course">.*?</script>)?', re.DOTALL)  # of JupyterLab's page
 
 
 def build(folder: Path = OUTPUT, tell: Callable[[str], None] = lambda _: None) -> list[Path]:
@@ -27,20 +34,19 @@ def build(folder: Path = OUTPUT, tell: Callable[[str], None] = lambda _: None) -
 
     Raises `LabError` where a part cannot be had or built.
     """
-    from vmenter.course.site import build as build_site  # noqa: PLC0415  (slow to import)
-
     parts = fetch(WORK, tell)
     whole, fresh = WORK / "whole", folder.with_name(f".{folder.name}.new")
     for old in (whole, fresh):
         shutil.rmtree(old, ignore_errors=True)
-    tell("building JupyterLite with the learner's copies")
-    lite.lay(whole, parts, COURSE, WORK / "lite")
-    tell("compiling Python and vmenter")
-    python.lay(whole / "static" / "python", parts, WORK / "python")
-    tell("building the pages of the site")
-    build_site(fresh / PAGES, tab="../index.html")
-    tell("packing it")
-    assemble(whole, fresh)
+    tell("building the pages of the site, and beside them JupyterLite with the learner's copies")
+    with ThreadPoolExecutor(1) as beside:
+        pages = beside.submit(run, sys.executable, "-m", SITE, "--tab", "../index.html", fresh / PAGES)
+        lite.lay(whole, parts, COURSE, WORK / "lite")
+        tell("compiling Python and vmenter")
+        python.lay(whole / "static" / "python", parts, WORK / "python")
+        tell("packing it")
+        assemble(whole, fresh)
+        pages.result()
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(fresh, folder)  # noqa: PTH105
     return sorted(path for path in folder.rglob("*") if path.is_file())
@@ -51,11 +57,18 @@ def assemble(whole: Path, folder: Path) -> None:
     theirs = (whole / WORKER).read_text(encoding="utf-8")
     shutil.copyfile(SERVED / "start.mjs", whole / "static" / "python" / "start.mjs")
     page = (SERVED / "index.html").read_text(encoding="utf-8")
-    for name in ("front.css", "front.js"):
-        page = page.replace(f"/* {name} */", (SERVED / name).read_text(encoding="utf-8"))
-    script = f"<head>\n    <script>\n{(SERVED / 'lab.js').read_text(encoding='utf-8')}</script>"
+    for name in ("front.css", "copies.js", "front.js"):
+        page = page.replace(f"/* {name} */", MODULES.sub("", (SERVED / name).read_text(encoding="utf-8")))
+    copies = lite.marks(whole / "files")
+    (whole / "static" / "copies.json").write_text(json.dumps(copies), encoding="utf-8")
+    script = (
+        (SERVED / "lab.js")
+        .read_text(encoding="utf-8")
+        .replace('""; // the build', f'"{copies["version"]}"; // the build')
+    )
     lab = (whole / "lab" / "index.html").read_text(encoding="utf-8")
-    lab = lab.replace("<title>JupyterLite<", f"<title>{lite.APP}<").replace("<head>", script, 1)
+    lab = lab.replace("<title>JupyterLite<", f"<title>{lite.APP}<")
+    lab = HEAD.sub(lambda _: f'<head>\n    <script id="course">\n{script}</script>', lab, count=1)
     (folder / "lab").mkdir(parents=True, exist_ok=True)
     for path, text in (("index.html", page), ("lab/index.html", lab)):
         for place in (whole, folder):
@@ -71,14 +84,13 @@ def assemble(whole: Path, folder: Path) -> None:
 
 
 def pack(folder: Path) -> bytes:
-    """Return all files of a folder as one, gzipped: the length of a list of paths and sizes, the list, content."""
+    """Return all files of a folder as one, gzipped."""
     files = {
         path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
+        for path in folder.rglob("*")
         if path.is_file() and path != folder / WORKER
     }
-    listed = json.dumps([[path, len(content)] for path, content in files.items()]).encode()
-    return gzip.compress(b"".join([len(listed).to_bytes(4, "little"), listed, *files.values()]), 9, mtime=0)
+    return gzip.compress(joined(files), 9, mtime=0)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """JupyterLite, built with the learner's copies in it, set up for the course, without what it never loads."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vmenter import LabError
+from vmenter.course.copies import PARTS as COPIES
 from vmenter.course.copies import derived
 from vmenter.course.tab.parts import Parts, run
 
@@ -97,6 +99,25 @@ def lay(folder: Path, parts: Parts, course: Path, work: Path) -> None:
     for script in folder.glob("build/[0-9]*.js"):
         if any(mark in script.read_text(encoding="utf-8") for mark in UNUSED_SCRIPTS):
             script.unlink()
+
+
+def marks(files: Path) -> dict[str, Any]:
+    """Return what the learner's copies are, by path, as `served/copies.js` tells whether one was touched."""
+    found = {
+        file.relative_to(files).as_posix(): _mark(file)
+        for file in sorted(files.rglob("*"))
+        if file.is_file() and file.parent.name in COPIES
+    }
+    return {"version": hashlib.sha256(json.dumps(found).encode()).hexdigest(), "marks": found}
+
+
+def _mark(file: Path) -> str:
+    content = file.read_bytes()
+    if file.suffix == ".ipynb":
+        cells = json.loads(content)["cells"]
+        parts = [[one["cell_type"], "".join(one["source"]), len(one.get("outputs", ()))] for one in cells]
+        content = json.dumps(parts, ensure_ascii=False, separators=(",", ":")).encode()
+    return hashlib.sha256(content).hexdigest()
 
 
 def _installed(extension: str) -> Path:

@@ -1,4 +1,4 @@
-"""The tab's Python: its library and that of others in one archive, imported from as it is; vmenter in a second.
+"""The tab's Python: its library and that of others in one archive, imported from as it is; vmenter beside it.
 
 All of it is byte-compiled beforehand: without that, half of the time until the first answer is spent on compiling.
 The sources of vmenter come along, since learners read them; those of others do not.
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from zipfile import ZipFile, ZipInfo
 
+from vmenter.course.tab.pack import joined
 from vmenter.course.tab.parts import Parts, node
 
 HERE = Path(__file__).parent
@@ -78,7 +79,7 @@ def lay(folder: Path, parts: Parts, work: Path) -> None:
         if path.endswith(".py"):
             site[_cached(path)] = compiled[f"{SITE}{path}c"]
     _pack(folder / "python_stdlib.zip", library)
-    _pack(folder / "site.zip", site)
+    (folder / "site.bin").write_bytes(joined(site))
 
 
 def _top(path: str) -> str:

@@ -1,24 +1,25 @@
 """The lab's own kernel code: its sources in assembly, the macros they share, and the objects made of them."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-from vmenter.code import assembler
-
 LAB = Path(__file__).parent
 
 
 def assemble(text: str, backend: str | None = None) -> bytes:
     """Assemble a text that may ``.include "alternative.inc"`` and its like. See `assembler.assemble`."""
+    from vmenter.code import assembler  # noqa: PLC0415  (the objects are committed: who reads them needs none)
+
     return assembler.assemble(text, backend, LAB)
 
 
 def source_hash(name: str) -> str:
     """Return the SHA-256 of a lab source together with the macros every source may include."""
+    import hashlib  # noqa: PLC0415  (a library of its own, for whoever needs an object)
+
     files = [*sorted(LAB.glob("*.inc")), LAB / f"{name}.S"]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 

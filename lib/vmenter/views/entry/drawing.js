@@ -22,7 +22,8 @@ function leftmost(group) {
 
 export function drawFlow(parts, flow, drawing) {
   if (drawing === undefined) return;
-  if (parts.drawn !== drawing) {
+  const anew = parts.drawn !== drawing;
+  if (anew) {
     parts.drawn = drawing;
     parts.groups = showDrawing(parts.canvas, drawing);
     const svg = parts.canvas.firstElementChild;
@@ -30,19 +31,32 @@ export function drawFlow(parts, flow, drawing) {
     svg.removeAttribute("aria-labelledby");
     svg.style.setProperty("--width", `${svg.getAttribute("width")}px`);
     parts.begun = false;
+    parts.canvas.setAttribute("aria-label", `Drawing of the code of ${flow.era}`);
+    svg.setAttribute("aria-label", `The code of ${flow.era} and the way taken`);
+    parts.numbers = new Map();
   }
-  const svg = parts.canvas.firstElementChild;
-  parts.canvas.setAttribute("aria-label", `Drawing of the code of ${flow.era}`);
   say(parts.way, flow.way.join(" "));
-  svg.setAttribute("aria-label", `The code of ${flow.era} and the way taken`);
-  for (const number of svg.querySelectorAll(".vm-order")) number.remove();
   paint(parts.groups, flow.marks);
-  glance(parts);
-  for (const [key, number] of Object.entries(flow.order)) {
-    for (const group of parts.groups.get(key) ?? []) group.append(numbered(group, number));
-  }
+  if (anew) glance(parts);
+  number(parts, flow.order);
   parts.first = parts.groups.get(Object.keys(flow.order)[0])?.[0];
   begin(parts);
+}
+
+// Number the blocks in the order of the way; the numbers that are right stay.
+function number({ groups, numbers }, order) {
+  for (const [group, mark] of numbers) {
+    if (mark.textContent === String(order[group.dataset.key])) continue;
+    mark.remove();
+    numbers.delete(group);
+  }
+  for (const [key, number] of Object.entries(order)) {
+    for (const group of groups.get(key) ?? []) {
+      if (numbers.has(group)) continue;
+      numbers.set(group, numbered(group, number));
+      group.append(numbers.get(group));
+    }
+  }
 }
 
 // Show where the code begins, as soon as the drawing has a place on the screen.

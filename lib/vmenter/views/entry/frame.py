@@ -97,16 +97,27 @@ def frame(state: Mapping[str, Any], more: Iterable[Era] = ()) -> Frame:
 
     Raises `LabError` for names that nothing has; a command line is never refused, its mistakes are decisions.
     """
-    eras = _eras(more)
+    shown, eras = around(state, more), eras_of(more)
+    host, vcpu = machine(state)
+    sides = [side(eras[one], host, vcpu, shown["show"]) for one in (shown["era"], shown["compare"]) if one]
+    shown |= {"sides": sides, "said": " ".join(one["said"] for one in sides)}
+    return {**shown, "text": list(_text(shown))}
+
+
+def around(state: Mapping[str, Any], more: Iterable[Era] = ()) -> Frame:
+    """Return a frame without what the eras make of it: what was chosen, and what else there is to choose.
+
+    Raises `LabError` as `frame` does.
+    """
+    eras = eras_of(more)
     era = _known("era", state.get("era") or "650b68a0622f", eras)
     compare = _known("compare", state["compare"], eras) if state.get("compare") else None
     show = [name for name in ORDER if name in _named("show", state.get("show") or SHOW, SHOW)]
     controls = state.get("controls")
     controls = [*CONTROLS] if controls is None else _named("controls", controls, CONTROLS)
-    host, vcpu = _host(state), _vcpu(state)
-    sides = [side(one, host, vcpu, show) for one in (era, *([compare] if compare else []))]
+    host, vcpu = machine(state)
     preset = state.get("preset")
-    shown: Frame = {
+    return {
         "show": show,
         "controls": controls,
         "presets": [{"id": one.name, "title": one.title} for one in PRESETS.values()],
@@ -125,12 +136,14 @@ def frame(state: Mapping[str, Any], more: Iterable[Era] = ()) -> Frame:
         "era": era.id,
         "compare": compare.id if compare else None,
         "head": _head(preset, host, vcpu if set(show) != {"selection"} else None),
-        "sides": sides,
         "recorded": panel(str(state["recorded"])) if state.get("recorded") else None,
-        "said": " ".join(one["said"] for one in sides),
         "error": None,
     }
-    return {**shown, "text": list(_text(shown))}
+
+
+def machine(state: Mapping[str, Any]) -> tuple[Host, VCpuState]:
+    """Return the host and the vCPU of a state. Raises `LabError` for names that nothing has."""
+    return _host(state), _vcpu(state)
 
 
 def _text(shown: Frame) -> Iterator[str]:
@@ -165,11 +178,12 @@ def drawings(shown: Frame, more: Iterable[Era] = ()) -> dict[str, str]:
     """Return the drawings that a frame marks, by era."""
     if "flow" not in shown["show"]:
         return {}
-    eras = _eras(more)
+    eras = eras_of(more)
     return {one["era"]: drawing(eras[one["era"]]) for one in shown["sides"]}
 
 
-def _eras(more: Iterable[Era]) -> dict[str, Era]:
+def eras_of(more: Iterable[Era] = ()) -> dict[str, Era]:
+    """Return the eras to choose from, by their ids."""
     return {**ERAS, **{one.id: one for one in (BACKPORT, REJECTED_CURE, *more)}}
 
 

@@ -4,13 +4,14 @@ Each panel is plain data for the page, with its own lines of the text twin under
 little as it can, so that many states share it.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from functools import lru_cache
 from itertools import groupby
 from textwrap import wrap
 from typing import Any
 
 from vmenter.boot.host import Host
+from vmenter.boot.options import Decision
 from vmenter.boot.selection import Selection, select
 from vmenter.emulator import buffers
 from vmenter.emulator.machine import HOST_REGISTERS
@@ -22,9 +23,9 @@ from vmenter.flow.text import branch_lines
 from vmenter.flow.text import lines as instruction_lines
 from vmenter.patching.text import table
 from vmenter.story.entry_text import event_text, notable, notes
-from vmenter.story.eras import GUEST, START, Entry, enter
+from vmenter.story.eras import GUEST, START, Entry, enter, state_of
 from vmenter.story.history import Era
-from vmenter.story.promise import VCpuState
+from vmenter.story.promise import VCpuState, Verdict
 from vmenter.views.drawings import flowchart
 from vmenter.views.drawings.ways import era_flow
 
@@ -81,28 +82,41 @@ def side(era: Era, host: Host, vcpu: VCpuState, show: Collection[str]) -> Panel:
     entry = enter(era, host, vcpu)
     for name in show:
         result[name] = _PANELS[name](entry)
-    result["said"] = f"{era.id}: {_word(entry)}: {entry.verdict.reason}."
+    result["said"] = f"{era.id}: {_word(entry.verdict)}: {entry.verdict.reason}."
     return result
 
 
-_select = lru_cache(maxsize=1024)(select)
+def shown_of(era: Era, host: Host, vcpu: VCpuState) -> tuple[Hashable, ...]:
+    """Return all that a side shows of a host and a vCPU: where this is equal, so are all panels."""
+    selection = _select(host, era.kernel)
+    return era, selection, selection.why, vcpu, state_of(era, host, selection, vcpu)
+
+
+_select = lru_cache(maxsize=4096)(select)
 
 
 def _count(number: int, what: str, plural: str = "s") -> str:
     return f"{number:,} {what}{plural if number != 1 else ''}"
 
 
-def _wrapped(first: str, text: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def _wrapped(first: str, text: str) -> tuple[str, ...]:
     """Return lines of the twin; what a no-break space holds together stays together, by a plain one."""
     lines = wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False)
-    return [line.replace("\u00a0", " ") for line in lines]
+    return tuple(line.replace("\u00a0", " ") for line in lines)
 
 
 # --- selection ---------------------------------------------------------------------------------------------
 
 
 def _selection(selection: Selection) -> Panel:
-    why = [{"subject": one.subject, "outcome": one.outcome, "reason": one.reason} for one in selection.why]
+    return _selected(selection, selection.why)
+
+
+@lru_cache(maxsize=4096)
+def _selected(selection: Selection, because: tuple[Decision, ...]) -> Panel:
+    """Show a selection. Equal ones may differ in why."""
+    why = [{"subject": one.subject, "outcome": one.outcome, "reason": one.reason} for one in because]
     on: Panel = {
         "features": list(selection.features),
         "keys": [*selection.keys, *selection.kvm_keys],
@@ -135,9 +149,21 @@ def _selection(selection: Selection) -> Panel:
 
 
 def _events(entry: Entry) -> Panel:
-    trace, verdict = entry.trace, entry.verdict
-    flow = flow_of(entry.era)
-    standing = flow.standing(trace.image, entry.state.features)
+    missing = entry.promise.owes_clear(entry.vcpu) and not entry.verdict.kept
+    return _ran(entry.era, entry.trace, entry.state.features, entry.state.keys, missing)
+
+
+@lru_cache(maxsize=4096)
+def _ran(
+    era: Era,
+    trace: Trace,
+    features: frozenset[str],
+    _keys: frozenset[str],
+    missing: bool,  # noqa: FBT001
+) -> Panel:
+    """Show what ran; `missing`: a clear is owed and the promise is broken. As for the keys see `_marked`."""
+    flow = flow_of(era)
+    standing = flow.standing(trace.image, features)
     last_clear = trace.clears[-1].step if trace.clears else None
     items: list[Panel] = []
     before = -1
@@ -168,19 +194,23 @@ def _events(entry: Entry) -> Panel:
     rows = [(where, address, event_text(event, trace)) for event, where, address in notable(trace)]
     nothing = None if trace.cleared else "Nothing clears on this way: no VERW, no L1D flush."
     text = ["On the way to VM-Enter:", *table(rows), *([f"  {nothing}"] if nothing else [])]
-    owed = entry.promise.owes_clear(entry.vcpu)
-    return {"start": START, "items": items, "nothing": nothing, "owed": owed and not verdict.kept, "text": text}
+    return {"start": START, "items": items, "nothing": nothing, "owed": missing, "text": text}
 
 
 # --- verdict -----------------------------------------------------------------------------------------------
 
 
-def _word(entry: Entry) -> str:
-    return "kept" if entry.verdict.kept else "BROKEN"
+def _word(verdict: Verdict) -> str:
+    return "kept" if verdict.kept else "BROKEN"
 
 
 def _verdict(entry: Entry) -> Panel:
-    verdict = entry.verdict
+    return _judged(entry.verdict, tuple(notes(entry)))
+
+
+@lru_cache(maxsize=4096)
+def _judged(verdict: Verdict, said: tuple[str, ...]) -> Panel:
+    """Show a verdict, with what is said beside it."""
     distance = None
     if verdict.instructions_after_clear is not None:
         distance = (
@@ -188,22 +218,21 @@ def _verdict(entry: Entry) -> Panel:
             f"{_count(verdict.accesses_after_clear or 0, 'memory access', 'es')} "
             "between the last clear and VM-Enter"
         )
-    said = list(notes(entry))
     by = CLEARED_BY[verdict.cleared_by]
     text = [
         *_wrapped("Promise: ", verdict.promise),
-        *_wrapped("Verdict: ", f"{_word(entry)}: {verdict.reason}"),
+        *_wrapped("Verdict: ", f"{_word(verdict)}: {verdict.reason}"),
         *(line for note in said for line in _wrapped("         ", note)),
         *([f"Cleared:  last by {by}"] if verdict.cleared_by else []),
         *([f"Distance: {distance}"] if distance else []),
     ]
     return {
         "kept": verdict.kept,
-        "word": _word(entry),
+        "word": _word(verdict),
         "promise": verdict.promise,
         "reason": verdict.reason,
         "by": by,
-        "notes": said,
+        "notes": list(said),
         "assumed": verdict.assumed,
         "neutralised": verdict.neutralised,
         "distance": distance,
@@ -272,16 +301,24 @@ def _code_text(flow: Flow, state: flowchart.State, order: dict[str, int]) -> Ite
     width = max((len(key) for key in order), default=0)
     for key, number in order.items():
         block = flow.by_key[key]
-        code = branch_lines(flow, block, state.image) if block.branch else instruction_lines(flow, block)
-        yield from _wrapped(
-            f"  {number:>2} {key:<{width}}  ", "; ".join("\u00a0".join(one.split()) for one in code)
-        )
+        code = _held(branch_lines(flow, block, state.image)) if block.branch else _code(flow, key)
+        yield from _wrapped(f"  {number:>2} {key:<{width}}  ", code)
         for edge in flow.edges:
             if edge.tail == key:
                 taken = "taken" if (edge.tail, edge.head) in state.passed else "not taken"
                 to = f"{order[edge.head]} {edge.head}" if edge.head in order else edge.head
                 note = f", {edge.note}" if edge.note else ""
                 yield f"{'':{width + 7}}{taken}: {edge.kind} {'' if edge.kind is Kind.CALL else 'to '}{to}{note}"
+
+
+@lru_cache(maxsize=4096)
+def _code(flow: Flow, key: str) -> str:
+    """Return the instructions of a block that is no static branch: no state changes them."""
+    return _held(instruction_lines(flow, flow.by_key[key]))
+
+
+def _held(lines: Iterable[str]) -> str:
+    return "; ".join("\u00a0".join(one.split()) for one in lines)
 
 
 def _place(flow: Flow, block: Block) -> str:

@@ -54,7 +54,7 @@ function panel(title, className, ...content) {
  */
 export function makeSide(id, index, inStep) {
   /** @type {Record<string, Part>} */
-  const parts = {};
+  const parts = { shown: {} };
   const node = (name, tag, properties = {}, ...children) => (parts[name] = make(tag, properties, ...children));
   node(
     "head",
@@ -211,16 +211,37 @@ function drawEvents(parts, { start, items, nothing, owed }, seeks) {
     make("li", { className: "vm-start" }, make("code", {}, start)),
     ...all.map((one) => (one.missing ? missing() : "gap" in one ? gap(one.gap) : happened(parts, one, seeks))),
   );
-  turn(parts);
+  parts.turning = true;
   say(parts.nothing, nothing ?? "");
   parts.nothing.hidden = !nothing || owed;
 }
 
-/** Let the strip read from top to bottom where it has many events, or is wider than its panel. */
+/**
+ * Let the strips that are new read from top to bottom where they have many events, or are wider than their panels.
+ * All are measured at once, so that the page is laid out once.
+ * @param {Record<string, Part>[]} sides
+ */
+export function settle(sides) {
+  const turning = sides.filter((parts) => parts.turning);
+  for (const { strip } of turning) strip.classList.remove("vm-many");
+  const wide = turning.map(({ many, strip, events }) => many || strip.offsetWidth > events.clientWidth);
+  turning.forEach((parts, at) => {
+    parts.strip.classList.toggle("vm-many", wide[at]);
+    parts.turning = false;
+  });
+}
+
 function turn(parts) {
-  parts.strip.classList.remove("vm-many");
-  const wide = parts.strip.offsetWidth > parts.events.clientWidth;
-  parts.strip.classList.toggle("vm-many", parts.many || wide);
+  parts.turning = true;
+  settle([parts]);
+}
+
+/** Whether what a panel shall show is not what it shows; it is noted that it does from now on. */
+function other(parts, name, shown) {
+  const key = JSON.stringify(shown);
+  if (parts.shown[name] === key) return false;
+  parts.shown[name] = key;
+  return true;
 }
 
 function gap(to) {
@@ -364,9 +385,9 @@ export function drawSide(parts, one, drawings, seeks) {
   say(parts.title, one.title);
   say(parts.about, `${one.era}, ${one.release}; selection of kernel ${one.kernel}`);
   drawBadge(parts, one.verdict);
-  if (one.selection) drawSelection(parts, one.selection);
-  if (one.events) drawEvents(parts, one.events, seeks);
-  if (one.verdict) drawVerdict(parts, one.verdict);
+  if (one.selection && other(parts, "selection", one.selection)) drawSelection(parts, one.selection);
+  if (one.events && other(parts, "events", [one.events, seeks])) drawEvents(parts, one.events, seeks);
+  if (one.verdict && other(parts, "verdict", one.verdict)) drawVerdict(parts, one.verdict);
   if (one.flow) drawFlow(parts, one.flow, drawings[one.flow.era]);
-  if (one.buffers) drawBuffers(parts, one.buffers);
+  if (one.buffers && other(parts, "buffers", one.buffers)) drawBuffers(parts, one.buffers);
 }

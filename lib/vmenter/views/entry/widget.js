@@ -2,8 +2,8 @@
 // EntryExplorer in the page: draws the frames that Python makes and sends back what the reader chooses.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
 
-import { chip, drawChip, field, keepKeys, list, make, makeTail, options, say, unique } from "../common.js";
-import { align, drawSide, makeSide } from "./side.js";
+import { chip, drawChip, field, keepKeys, list, make, makeTail, options, say, unique, waits } from "../common.js";
+import { align, drawSide, makeSide, settle } from "./side.js";
 
 const OWN = "@own";
 const NONE = "@none";
@@ -172,6 +172,7 @@ function render({ model, el }) {
         drawSide(parts, one, model.get("drawings"), shows("flow"));
       },
     );
+    settle(sides);
   }
 
   const tail = makeTail();
@@ -250,4 +251,4 @@ function render({ model, el }) {
   };
 }
 
-export default { render };
+export default { render: waits(render) };

@@ -90,7 +90,7 @@ def where(split: tuple[str, ...], column: Column) -> str:
 def detail(era: Era, cut: Cut, split: tuple[str, ...], column: Column) -> Panel:
     """Return all about one cell: counts, what the faulty ones share, the smallest, and how to see it happen."""
     inner = cut.to(*zip(split, column, strict=False))
-    count = counts(era, inner).get((), Count())
+    count = counts(era, cut, split if column else ()).get(column, Count())  # as the grid has counted
     kind = kind_of(count)
     fault = kind if kind in FAULTS else None
     one = finding(era, inner, fault)

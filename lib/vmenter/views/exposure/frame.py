@@ -6,6 +6,7 @@ frame, too, as a change of state: the page draws frames, sends such changes back
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
 from math import prod
 from textwrap import wrap
@@ -56,9 +57,41 @@ def frame(state: Mapping[str, Any], more: Iterable[Era] = (), space: Space = DEF
 
     Raises `LabError` for names that the space or the eras have not, and for more columns than can be shown.
     """
+    return with_cell(grid(state, more, space), state, more, space)
+
+
+def with_cell(shown: Frame, state: Mapping[str, Any], more: Iterable[Era] = (), space: Space = DEFAULT) -> Frame:
+    """Return the frame of a state whose grid has been made: `shown`, with all about the cell selected."""
+    cut, split, eras = _asked(state, tuple(more), space)
+    columns = [tuple(one["key"]) for one in shown["columns"]]
+    row, column = _selected(state.get("cell"), shown["rows"], columns)
+    about = detail(eras[row], cut, split, column)
+    said = " ".join(about["said"])
+    return {
+        **shown,
+        "cell": [eras[row].id, list(column)],
+        "detail": about,
+        "said": said + (f" {about['example']}: {about['settings']}." if about["example"] else ""),
+        "text": [*shown["text"], *_detail_lines(about)],
+    }
+
+
+def _asked(
+    state: Mapping[str, Any], more: tuple[Era, ...], space: Space
+) -> tuple[Cut, tuple[str, ...], list[Era]]:
+    """Return what a state asks for: the part of the space, what the columns are, the rows."""
     cut = Cut(space, tuple((str(name), str(label)) for name, label in state.get("narrowed") or ()))
-    split = _split(state.get("split") or LOOKS[0].split, cut)
-    eras = _eras(state.get("eras"), tuple(more))
+    return cut, _split(state.get("split") or LOOKS[0].split, cut), _eras(state.get("eras"), more)
+
+
+def grid(state: Mapping[str, Any], more: Iterable[Era] = (), space: Space = DEFAULT) -> Frame:
+    """Return a frame without its cell: rows, columns, where clicks lead, and the text. Raises as `frame`."""
+    cut, split, eras = _asked(state, tuple(more), space)
+    return _grid(cut, split, tuple(eras))
+
+
+@lru_cache(maxsize=32)
+def _grid(cut: Cut, split: tuple[str, ...], eras: tuple[Era, ...]) -> Frame:
     found = {era.id: {**counts(era, cut), **counts(era, cut, split)} for era in eras}
     columns = _columns(cut, split, found)
     rows = [
@@ -70,23 +103,17 @@ def frame(state: Mapping[str, Any], more: Iterable[Era] = (), space: Space = DEF
         }
         for era in eras
     ]
-    row, column = _selected(state.get("cell"), rows, columns)
-    about = detail(eras[row], cut, split, column)
     shown: Frame = {
-        "space": space.name,
-        "looks": [_look(look, split, cut, found) for look in LOOKS if _fits(look, space)],
+        "space": cut.space.name,
+        "looks": [_look(look, split, cut, found) for look in LOOKS if _fits(look, cut.space)],
         "axes": _axes(cut, split),
         "split": list(split),
         "narrowed": [_chip(cut, split, name) for name, _ in cut.narrowed],
-        "size": _size({one.get((), Count()).configurations for one in found.values()}, space),
+        "size": _size({one.get((), Count()).configurations for one in found.values()}, cut.space),
         "groups": _groups(columns, split, cut),
         "columns": [_column(one, split, cut) for one in columns],
         "rows": rows,
-        "cell": [eras[row].id, list(column)],
-        "detail": about,
         "legend": _legend(rows),
-        "said": " ".join(about["said"])
-        + (f" {about['example']}: {about['settings']}." if about["example"] else ""),
         "error": None,
     }
     return {**shown, "text": list(_text(shown))}
@@ -257,20 +284,19 @@ def _text(shown: Frame) -> Iterator[str]:
         yield from _wrapped(f"{first[0]}: {named}" if first else named)
     yield "Cells"
     yield from (f"  {one['letter'] or ' '}  {one['text']}" for one in shown["legend"])
-    yield from _grid(shown["rows"], [str(number) for number, _ in columns])
+    yield from _table(shown["rows"], [str(number) for number, _ in columns])
     faulty = [(row["era"], list(_counts(row["cells"]))) for row in shown["rows"]]
     if any(words for _, words in faulty):
         yield "Counts, by column"
         for era, words in faulty:
             yield from _wrapped(f"{era}  {'; '.join(words)}") if words else ()
-    yield from _detail_lines(shown["detail"])
 
 
 def _wrapped(text: str) -> list[str]:
     return wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
-def _grid(rows: list[Frame], numbers: list[str]) -> Iterator[str]:
+def _table(rows: list[Frame], numbers: list[str]) -> Iterator[str]:
     said = [[f"{one['letter']}{one['also']} {one['share']}".strip() for one in row["cells"]] for row in rows]
     table = [["", *numbers], *([row["era"], *cells] for row, cells in zip(rows, said, strict=True))]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -2,7 +2,7 @@
 // ExposureMap in the page: draws the frames that Python makes and sends back the changes that stand in them.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
 
-import { drawPairs, field, keepKeys, list, make, makeRoom, makeTail, say, unique } from "../common.js";
+import { drawPairs, field, keepKeys, list, make, makeRoom, makeTail, say, unique, waits } from "../common.js";
 import { mark } from "./mark.js";
 
 /** @param {View} view */
@@ -440,4 +440,4 @@ function render({ model, el, host }) {
   };
 }
 
-export default { render };
+export default { render: waits(render) };

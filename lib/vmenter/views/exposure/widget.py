@@ -58,6 +58,12 @@ class ExposureMap(Opener):
     def _made(self, state: Mapping[str, Any]) -> Frame:
         return frame(state, self._more, self._space)
 
+    def _show(self, new: Frame) -> None:
+        """Show a map; an explorer that is open follows to the cell that is selected."""
+        self.frame = new
+        if not new.get("wrong"):
+            self._lead(new["detail"]["explorer"])
+
     def _opening(self, asked: Mapping[str, Any]) -> View:
         return EntryExplorer.opened_on(asked, self.inner, self._more)
 

@@ -5,6 +5,7 @@ was inferred, what a VM-Enter does there, and the state that an EntryExplorer ne
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypedDict
 
 from vmenter.hosts import report as ownmachine
@@ -54,7 +55,13 @@ def found_of(state: Mapping[str, Any]) -> Explanation:
         return explain(ownmachine.read_machine())
     if state.get("pasted") is not None:
         return explain(ownmachine.parse(str(state["pasted"])))
-    return explain(ownmachine.sample(str(state.get("sample") or DEFAULT)))
+    return _sample(str(state.get("sample") or DEFAULT))
+
+
+@lru_cache(maxsize=64)
+def _sample(name: str) -> Explanation:
+    """Explain a recorded report, once."""
+    return explain(ownmachine.sample(name))
 
 
 def frame(state: Mapping[str, Any]) -> Frame:

@@ -14,6 +14,7 @@ import {
   options,
   say,
   unique,
+  waits,
 } from "../common.js";
 
 const LIVE = "@live";
@@ -318,4 +319,4 @@ function render({ model, el, host: page }) {
   };
 }
 
-export default { render };
+export default { render: waits(render) };

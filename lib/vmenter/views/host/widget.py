@@ -48,11 +48,8 @@ class HostView(Opener):
     def _show(self, new: Frame) -> None:
         """Show a report; an explorer that is open follows it."""
         self.frame = new
-        if self.inner is not None and not new.get("wrong"):
-            if new["explorer"]:
-                self.open_inner(new["explorer"])
-            else:
-                self.shut_inner()
+        if not new.get("wrong"):
+            self._lead(new["explorer"])
 
     def _opening(self, asked: Mapping[str, Any]) -> View:
         return EntryExplorer.opened_on(asked, self.inner)

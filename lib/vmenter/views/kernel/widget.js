@@ -2,7 +2,20 @@
 // KernelBrowser in the page: draws the frames that Python makes and sends back what the reader looks for.
 // It knows nothing about kernels. The model needs get, set, save_changes and on; no kernel is assumed.
 
-import { chip, drawChip, field, keepKeys, list, make, makeRoom, makeTail, options, say, unique } from "../common.js";
+import {
+  chip,
+  drawChip,
+  field,
+  keepKeys,
+  list,
+  make,
+  makeRoom,
+  makeTail,
+  options,
+  say,
+  unique,
+  waits,
+} from "../common.js";
 
 const TYPING = 200; // milliseconds of rest before what is typed is looked for
 
@@ -353,4 +366,4 @@ function render({ model, el, host }) {
   };
 }
 
-export default { render };
+export default { render: waits(render) };

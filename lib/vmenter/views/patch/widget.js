@@ -2,7 +2,20 @@
 // PatchBench in the page: draws the frames that Python makes and sends back what the reader chooses.
 // It knows nothing about patching. The model needs get, set, save_changes and on; no kernel is assumed.
 
-import { chip, drawChip, keepKeys, list, make, makeTail, options, paint, say, showDrawing, unique } from "../common.js";
+import {
+  chip,
+  drawChip,
+  keepKeys,
+  list,
+  make,
+  makeTail,
+  options,
+  paint,
+  say,
+  showDrawing,
+  unique,
+  waits,
+} from "../common.js";
 import { makeEditor } from "./editor.js";
 
 /** @param {View} view */
@@ -377,4 +390,4 @@ function render({ model, el }) {
   };
 }
 
-export default { render };
+export default { render: waits(render) };

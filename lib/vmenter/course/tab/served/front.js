@@ -1,4 +1,6 @@
 // The page that begins a visit: it sees to it that a whole version of the course is in the browser, and opens it.
+import { copies } from "./copies.js";
+
 const WORKER = "service-worker.js?enableCache=false"; // as JupyterLite itself asks for it
 const FIRST = "00-start-here";
 const NAME = /^\d\d-[\w-]+$/; // of a notebook
@@ -110,6 +112,8 @@ async function main() {
   // JupyterLite takes a service worker of another version for an old one of its own; this one sees to versions itself.
   localStorage.setItem(`${worker.scriptURL}-version`, "1");
   await ask(worker, "begin", show);
+  const said = await copies();
+  if (said.length) sessionStorage.setItem("vmenter-lab-said", JSON.stringify(said));
   at("step").textContent = "The notebook opens";
   location.replace(aim());
 }
