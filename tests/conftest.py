@@ -30,6 +30,9 @@ TOGETHER = {
     "tests/course/test_site.py": "site",
     "tests/browser/test_slides.py": "slides",
     "tests/browser/": "browser",
+    # What one judges, the other reads.
+    "tests/course/exercises/test_exercises.py": "judged",
+    "tests/course/exercises/test_exercises_08.py": "judged",
     # The parts of a browser's tab, fetched once.
     "tests/test_in_browser.py": "tab parts",
     "tests/code/test_decoder.py": "tab parts",
@@ -44,8 +47,7 @@ LONG = (
     "tests/tab/test_firefox.py",
     "browser",
     "site",
-    "tests/course/exercises/test_exercises_08.py",
-    "tests/course/exercises/test_exercises.py",
+    "judged",
     "tests/code/test_damage.py",
     "tests/kernels/test_inspect_damage.py",
     "tests/course/exercises/test_any_answer.py",

@@ -9,7 +9,10 @@ from vmenter.course.exercises import every
 
 TASKS = every()
 AT_MOST = 4  # wrong answers to an exercise that are tried here; the desktop's tests try all
-FILES = [ROOT / "tests" / "answers.py", *sorted((ROOT / "tests").glob("wrong_*.py"))]
+FILES = [
+    *(ROOT / "tests" / name for name in ("answers.py", "fuzz.py")),
+    *sorted((ROOT / "tests").glob("wrong_*.py")),
+]
 LAY = """\
 import os, sys
 from importlib import import_module

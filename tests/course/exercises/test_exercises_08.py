@@ -9,7 +9,8 @@ from functools import cache
 from random import Random
 
 import pytest
-from answers import cell, tried
+from answers import cell, judged, tried
+from fuzz import EVERYTHING
 from work import emulated
 from wrong_08 import CUCKOO, LOADS, NEWCOMER, VM, WRONG, altered, edge
 
@@ -129,14 +130,14 @@ def test_the_exercises_audit_finds_what_the_audit_finds(era):
         assert found.trace.steps == eras.enter(own, *expected.machine).trace.steps
 
 
-MESSAGES = [(id_, answer) for id_ in ("08-2", "08-3") for answer, _ in tried(id_, WRONG[id_], 8)]
+MESSAGES = [(id_, answer) for id_ in ("08-2", "08-3") for answer, _ in tried(id_, WRONG[id_])]
 
 
 @pytest.mark.parametrize(("id_", "answer"), MESSAGES)
 def test_a_message_can_be_read_and_what_it_offers_can_be_pasted(id_, answer):
     from vmenter.views.entry.widget import EntryExplorer
 
-    feedback = check(id_, answer)
+    feedback = judged(id_, answer)
     lines = feedback.message.splitlines()
     assert len(lines) <= 20
     assert not re.search(r"0x1000\w{4}", feedback.message)  # addresses mean nothing to a reader; labels do
@@ -157,8 +158,11 @@ def test_a_message_can_be_read_and_what_it_offers_can_be_pasted(id_, answer):
         assert ("BROKEN" in text) == (owed or "an L1D flush owed here" in feedback.message)
 
 
+REGISTERS = ("rcx", "rdx", "rbx", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)), "rax")
+
+
 def test_every_register_is_looked_at():
-    for name in ("rcx", "rdx", "rbx", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)), "rax"):
+    for name in REGISTERS if EVERYTHING else REGISTERS[::4]:
         message = check("08-3", altered("08-3", (LOADS, f"{LOADS}    movq $7, %{name}\n"))).message
         assert f"at VM-Enter, {name.upper()} does not hold the guest's value" in message
 

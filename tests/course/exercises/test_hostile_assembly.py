@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from fuzz import ALL
+from fuzz import EVERYTHING
 
 from vmenter.course.exercises import every
 
@@ -28,13 +28,12 @@ RUNS = (  # for the machine
     "jmp *%rsp", "int3", "ud2", "hlt", "syscall", "sysretq", "iretq", "lretq", "movq %rax, %cr3", "movq %rax, %cr0", "lidt (%rsp)", "lgdt (%rsp)", "wbinvd", "int $3", "cli", "rdtsc", "cpuid", "rdrand %rax", "xbegin .", "vmcall", "vmxoff", "monitor", "mwait",
     "movl $0xc0000080, %ecx\nxorl %eax, %eax\nwrmsr", "outb %al, $0x64", "swapgs", "pushq $0x100\npopfq\nnop", "divl %ecx", "fldz", "vaddps %ymm0, %ymm0, %ymm0", "lock cmpxchg16b 3(%rsp)", ".byte 0x0f, 0xff", ".byte 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x90",
 )  # fmt: skip
-FULL = 10_000  # of $VMENTER_FUZZ: what `make fuzz` asks for
 SOON = 60  # seconds of the clock, on a busy machine
 
 
 def hostile(id_):
     """A part of these, another for each exercise: neither the assembler nor the machine knows which one it is."""
-    parts = 3 if ALL >= FULL else len(HEADS)
+    parts = 3 if EVERYTHING else 2 * len(HEADS)
     return [HEADS[id_] + text for text in (TEXTS + RUNS)[[*HEADS].index(id_) % parts :: parts]]
 
 
