@@ -10,13 +10,14 @@ COVERAGE := COVERAGE_RCFILE=lib/pyproject.toml $(PY) -m coverage
 JOBS   ?= 2
 KERNELS ?= $(VMENTER_KERNELS)
 LEARNERS ?= 3
+SITE   := $(wildcard tests/course/test_site*.py tests/browser/test_site*.py tests/browser/test_slides*.py)
 FUZZ   ?= 10000
 PORT   ?= 8000
 TAB_PINS := $(PY) -m uv pip compile --quiet --upgrade --no-annotate --no-emit-index-url --generate-hashes \
 	--custom-compile-command 'make pins'
 TAB_UNUSED := jedi parso jupyterlab-widgets widgetsnbextension
 
-.PHONY: help setup tools lab test lint type unit nbval coverage fuzz hub-test notebooks objects records images address slides \
+.PHONY: help setup tools lab test lint type unit site-test nbval coverage fuzz hub-test notebooks objects records images address slides \
 	site tab tab-serve tab-test format bench hooks artefacts release pins as-wasm clean
 
 help:  ## list the targets
@@ -31,7 +32,7 @@ tools:  ## the same, and add what the tests and all other targets need
 lab: setup  ## set up what the course needs, and open your own copies of the course in JupyterLab
 	@$(PY) -m vmenter lab $(LAB_ARGS)
 
-test: tools  ## set everything up and run every test
+test: tools  ## set everything up and run the tests of the course on the desktop
 	@$(MAKE) --no-print-directory -j $(JOBS) lint type
 	@$(MAKE) --no-print-directory unit nbval
 
@@ -47,7 +48,10 @@ type: tools  ## check the types
 
 unit: tools  ## run the tests of the library, the command line and the widgets
 	@$(PY) tests/tools/js.py test
-	@$(PYTEST) -n $(JOBS) --ignore tests/tab --ignore tests/release tests
+	@$(PYTEST) -n $(JOBS) $(addprefix --ignore ,tests/tab tests/release $(SITE)) tests
+
+site-test: tools  ## build site and slides and test them, in a real browser too
+	@$(PYTEST) -n $(JOBS) $(SITE)
 
 nbval: tools  ## run every notebook and compare each output with the one committed
 	@VMENTER_PROGRESS=off VMENTER_REVEAL=1 $(PYTEST) -n $(JOBS) $(NBVAL) notebooks
@@ -58,11 +62,9 @@ coverage: tools  ## run the tests that need no browser; tell which lines and bra
 	@$(COVERAGE) combine --quiet
 	@$(COVERAGE) report --skip-covered
 
-fuzz: tools  ## try FUZZ=10000 bad inputs of all kinds (`make test` tries 2,000) and every answer to 08-2 and 08-3
+fuzz: tools  ## try FUZZ=10000 bad inputs of all kinds (`make test` tries 2,000) and every answer to every exercise
 	@VMENTER_FUZZ=$(FUZZ) $(PYTEST) -n $(JOBS) tests/code/test_damage.py tests/kernels/test_inspect_damage.py tests/kernels/test_unseen_modules.py \
-		tests/kernels/test_packages.py tests/kernels/test_find.py tests/cli/test_bad_input.py \
-		tests/course/exercises/test_any_answer.py tests/course/exercises/test_exercises.py \
-		tests/course/exercises/test_exercises_08.py tests/course/exercises/test_outsiders.py
+		tests/kernels/test_packages.py tests/kernels/test_find.py tests/cli/test_bad_input.py tests/course/exercises
 
 hub-test:  ## fill a real JupyterHub with LEARNERS=3 who work at once, and then do what must not be done
 	@PYTHON="$(PYTHON)" sh .hub/setup

@@ -1,12 +1,12 @@
 """The interpreter's instructions, one at a time, against Unicorn: registers, flags, memory, accesses, faults."""
 
-import os
 import re
 from functools import cache
 from itertools import pairwise
 from random import Random
 
 import pytest
+from fuzz import OFTEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab_images import code
@@ -23,7 +23,6 @@ NOWHERE = 0x6000_0000
 SIZE = 3 * PAGE  # of the room that registers point into
 CF, PF, AF, ZF, SF, TF, DF, OF = 1, 4, 0x10, 0x40, 0x80, 0x100, 0x400, 0x800
 ARITHMETIC = CF | PF | AF | ZF | SF | OF
-OFTEN = bool(os.environ.get("CI"))
 ALL = (1 << 64) - 1
 EDGES = (
     0, 1, 2, 0x18, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 1 << 63, (1 << 63) - 1,

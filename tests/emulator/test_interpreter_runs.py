@@ -4,7 +4,6 @@ Everything under CI; a sample of the longer ones elsewhere. Answers to exercises
 in tests/course/exercises/test_exercises.py.
 """
 
-import os
 import subprocess
 import sys
 from itertools import islice, product
@@ -12,6 +11,7 @@ from itertools import islice, product
 import pytest
 from both_cpus import compared, same
 from era_states import ALL
+from fuzz import OFTEN
 from lab_images import STUB, VM, code, lab, patched
 from needs import kernel_files, missing
 from places import TESTS
@@ -24,8 +24,6 @@ from vmenter.emulator.memory import STACK_START, VCPU, Owner
 from vmenter.kernels.inspect import inspect
 from vmenter.story import eras
 from vmenter.story.promise import Reach
-
-ALWAYS = bool(os.environ.get("CI"))
 
 
 @pytest.fixture
@@ -47,15 +45,15 @@ def states(era):
 def test_an_era_runs_alike_in_every_state(both, era):
     eras.run.cache_clear()
     eras._runs.cache_clear()
-    for state in islice(states(era), 0, None, 1 if ALWAYS else 97):
+    for state in islice(states(era), 0, None, 1 if OFTEN else 97):
         eras.run(era, state)
-    assert len(both.runs) >= (40 if ALWAYS else 5)  # what could not differ is not run again
+    assert len(both.runs) >= (40 if OFTEN else 5)  # what could not differ is not run again
     assert both.steps > 30 * len(both.runs)
 
 
 def test_the_code_of_real_kernels_runs_alike(both, report):
     """Their stubs under all features and flags, and the C functions around them."""
-    modules = kernel_files("*kvm-*.ko.xz")[:: 1 if ALWAYS else 5]
+    modules = kernel_files("*kvm-*.ko.xz")[:: 1 if OFTEN else 5]
     if not modules:
         missing("a kernel", "see tests/needs.py")
     for path in modules:

@@ -2,6 +2,7 @@
 
 import pytest
 from altered_modules import CHANGES_COUNT, KEEPS_FORM, LOSES_FORM, RED_TEAM, module
+from fuzz import OFTEN
 
 from vmenter import LabError
 from vmenter.code.image import Image
@@ -19,12 +20,13 @@ def counts(image: Image) -> tuple[int, ...]:
 
 
 EVERY = (*LOSES_FORM, *RED_TEAM)
+EACH = 1 if OFTEN else 3  # CI tries all, a plain run every third
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_altered_module_is_said_to_have_the_form(part, report):
     fooled, said_else = [], []
-    mutants = EVERY[part::PARTS]
+    mutants = EVERY[part :: PARTS * EACH]
     for mutant in mutants:
         try:
             found = inspect_image(mutant.image, "altered")
@@ -53,13 +55,14 @@ def test_what_changes_nothing_about_clearing_keeps_the_form(mutant):
 def test_each_change_in_c_or_stub_changes_the_audit_or_is_refused(report):
     before = {version: counts(module(version, "intel")) for version in ("6.12.117", "7.3.4")}
     same, refused = [], 0
-    for mutant in CHANGES_COUNT:
+    tried = CHANGES_COUNT[::EACH]
+    for mutant in tried:
         try:
             if counts(mutant.image) == before[mutant.version]:
                 same.append(str(mutant))
         except LabError:
             refused += 1
-    changed = len(CHANGES_COUNT) - refused - len(same)
+    changed = len(tried) - refused - len(same)
     report(f"altered modules under the audit: {changed} counted otherwise, {refused} refused, {len(same)} unseen")
     assert not same
-    assert changed >= 10
+    assert changed >= len(tried) // 2

@@ -1,8 +1,7 @@
 """Altered modules whose judgement was written down before any was run: none may be told more than is true."""
 
-import os
-
 import pytest
+from fuzz import EVERYTHING
 from unseen_modules import UNSEEN, Unseen, altered
 
 from vmenter import LabError
@@ -26,7 +25,7 @@ ONCE_MISSED = (
     ".static_call_sites names a CALL in the stub",
 )
 SOME = tuple(one for at, one in enumerate(UNSEEN) if at % 14 == 0 or one.name in ONCE_MISSED)
-TRIED = UNSEEN if "VMENTER_FUZZ" in os.environ else SOME
+TRIED = UNSEEN if EVERYTHING else SOME
 
 
 def told(one: Unseen) -> tuple[bool, str, str]:
