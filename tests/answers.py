@@ -23,7 +23,8 @@ def judged(id_: str, answer: str) -> Feedback:
 def tried(id_, answers, *, right=False, whole=OFTEN):
     """Return those of an exercise's answers that this run tries: where they are run, a sample, if it is not `whole`."""
     dear = id_ in DEAR
-    code = "\n" in str(cell(exercise(id_).solution)).strip()
+    right_one = cell(exercise(id_).solution)
+    code = callable(right_one) or "\n" in str(right_one).strip()
     if EVERYTHING if dear else whole or not code:
         return list(answers)
     most = (FEW if dear else SOME)[right]

@@ -6,8 +6,8 @@ ALL = int(os.environ.get("VMENTER_FUZZ", "2000"))
 EVERYTHING = ALL >= 10_000  # `make fuzz`: what is dear, and elsewhere sampled, is gone through as well
 OFTEN = EVERYTHING or bool(os.environ.get("CI"))  # .ci/run: all but the dearest
 SHARES = {  # of a hundred
-    "images": 36,  # ELF files, vmlinuz, tables, lists of symbols, packed and not: code/test_damage
-    "modules": 8,  # aimed at what is inspected: kernels/test_inspect_damage
+    "images": 40,  # ELF files, vmlinuz, tables, lists of symbols, packed and not: code/test_damage
+    "modules": 4,  # aimed at what is inspected: kernels/test_inspect_damage
     "packages": 14,  # kernels/test_packages
     "folders": 6,  # kernels/test_find
     "names": 8,  # of symbols, versions, files and members: cli/test_bad_input

@@ -18,7 +18,7 @@ from vmenter.cli import main as run
 from vmenter.course import address
 from vmenter.course.address import COMMAND, PROJECT, Address, configured, of_project
 from vmenter.course.address_text import BEGIN, BLOCKS, END, filled, main, written
-from vmenter.course.site import build
+from vmenter.course.site.build import build
 
 OWN = "https://git.example.org/lab/vm-enter"
 HOME = "https://course.example.org/"

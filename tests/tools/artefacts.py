@@ -16,7 +16,9 @@ from pathlib import Path
 from tools import as_wasm
 from tools.release import version
 
-from vmenter.course import site, slides, tab
+from vmenter.course.site.build import build as build_site
+from vmenter.course.slides.files import build as build_slides
+from vmenter.course.tab.build import OUTPUT as TAB
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "build" / "release"
@@ -40,8 +42,8 @@ def names(of: str) -> dict[str, str]:
 def build(folder: Path = OUTPUT, tell: Callable[[str], None] = lambda _: None) -> dict[str, Path]:
     """Write all files into `folder`, in place of what is there, and return them by kind."""
     of = version()
-    if not (tab.OUTPUT / "index.html").is_file():
-        sys.exit(f"{tab.OUTPUT}: the tab is not built; make tab")
+    if not (TAB / "index.html").is_file():
+        sys.exit(f"{TAB}: the tab is not built; make tab")
     work = folder.with_name(f".{folder.name}")
     for old in (folder, work):
         shutil.rmtree(old, ignore_errors=True)
@@ -54,10 +56,10 @@ def build(folder: Path = OUTPUT, tell: Callable[[str], None] = lambda _: None) -
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps")
     run(*pip, f"--wheel-dir={folder}", ROOT / "lib", environment={"SOURCE_DATE_EPOCH": when})
     tell("the site")
-    site.build(work / "site")
+    build_site(work / "site")
     tell("slides, handouts, answer key")
-    slides.build(work / "room")
-    for kind, whole in (("site", work / "site"), ("room", work / "room"), ("tab", tab.OUTPUT)):
+    build_slides(work / "room")
+    for kind, whole in (("site", work / "site"), ("room", work / "room"), ("tab", TAB)):
         tell(f"packing {files[kind].name}")
         pack(whole, files[kind], int(when))
     tell("the assembler's source")

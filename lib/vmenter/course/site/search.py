@@ -5,18 +5,20 @@ finds where a question is asked, never what answers it.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from bs4 import BeautifulSoup, Tag
 from bs4.element import NavigableString
 
+from vmenter.course.copies import FOR_LEADERS
 from vmenter.course.site.terms import Term
 
 # What tells a truth, or may: never found. `section` in an output is an exercise, of which the task is found.
 UNTOLD = "details, script, .live, .later, .code, .out, .needs, .tips, .hero, .anchor-link, .output > :not(section)"
 BLOCKS = {"p", "li", "td", "th", "div", "pre", "blockquote", "section", "tr", "dd", "dt", "br"}
 HEADS = {"h1", "h2", "h3", "h4"}
-LEADERS = {"INSTRUCTOR.html"}
+LEADERS = {Path(name).with_suffix(".html").name for name in FOR_LEADERS}
 
 
 class Section(NamedTuple):
