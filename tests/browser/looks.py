@@ -45,3 +45,8 @@ CONTRAST = """root => {
   }
   return worst;
 }"""
+
+# The size of the smallest text in sight, as it is shown: in pixels of the page.
+SMALLEST = """root => Math.min(...[...root.querySelectorAll("*")].filter(one =>
+  one.checkVisibility() && [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim()))
+  .map(one => parseFloat(getComputedStyle(one).fontSize) * (one.ownerSVGElement ? one.getScreenCTM().a : 1)))"""

@@ -9,7 +9,7 @@ from vmenter.views.entry.frame import frame
 from vmenter.views.entry.widget import EntryExplorer
 
 from . import twins
-from .looks import CONTRAST
+from .looks import CONTRAST, SMALLEST
 
 CELL = """\
 from vmenter.views.entry.widget import EntryExplorer
@@ -171,11 +171,6 @@ def test_looks(open_page, keep, theme, width):
     assert ratio >= 4.5, f"{text!r} has a contrast of {ratio:.2f}"
     assert explorer.evaluate("root => root.scrollWidth <= root.clientWidth")
     assert not page.mistakes
-
-
-SMALLEST = """root => Math.min(...[...root.querySelectorAll("*")].filter(one =>
-  one.checkVisibility() && [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim()))
-  .map(one => parseFloat(getComputedStyle(one).fontSize) * (one.ownerSVGElement ? one.getScreenCTM().a : 1)))"""
 
 
 @pytest.mark.parametrize(("width", "height"), [(1400, 900), (1000, 700)])

@@ -93,9 +93,13 @@ def test_nothing_is_cut_and_text_is_large_enough(open_page, width, keep):
         page.set_viewport_size({"width": width, "height": 900})
         for _ in range(3):
             page.locator(".vm-main").first.click()
+        page.get_by_text("As text").click()
         root = page.locator(".vm")
         root.screenshot(path=keep / f"{name}-{width}.png")
         assert root.evaluate("root => root.scrollWidth <= root.clientWidth")
+        assert root.locator(".vm-more pre").evaluate("twin => twin.scrollWidth <= twin.clientWidth"), (
+            "its text is cut"
+        )
         ratio, text = root.evaluate(CONTRAST)
         assert ratio >= 4.5, f"{text!r} has a contrast of {ratio:.2f}"
         sizes = root.evaluate(

@@ -11,7 +11,7 @@ from vmenter.views.host.widget import HostView
 
 from . import twins
 from .axe import STOPS
-from .looks import CONTRAST
+from .looks import CONTRAST, SMALLEST
 
 CELL = """\
 from vmenter.views.host.widget import HostView
@@ -123,6 +123,7 @@ def test_looks(open_page, keep, theme, width):
             summary.click()
     page.wait_for_timeout(300)
     view.screenshot(path=keep / f"host-view-open-{theme}-{width}.png")
+    assert view.evaluate(SMALLEST) >= 10.99
     ratio, text = view.evaluate(CONTRAST)
     assert ratio >= 4.5, f"{text!r} has a contrast of {ratio:.2f}"
     assert view.evaluate("root => root.scrollWidth <= root.clientWidth")

@@ -7,7 +7,7 @@ import pytest
 from vmenter.views.patch import widget
 from vmenter.views.patch.frame import frame
 
-from .looks import CONTRAST
+from .looks import CONTRAST, SMALLEST
 
 CELL = """\
 from vmenter.views.patch.widget import PatchBench
@@ -133,6 +133,7 @@ def test_looks(open_page, keep, theme, width):
     page.wait_for_timeout(300)
     bench = page.locator(".vm-bench")
     bench.screenshot(path=keep / f"patch-bench-{theme}-{width}.png")
+    assert bench.evaluate(SMALLEST) >= 10.99
     ratio, text = bench.evaluate(CONTRAST)
     assert ratio >= 4.5, f"{text!r} has a contrast of {ratio:.2f}"
     assert bench.evaluate("root => root.scrollWidth <= root.clientWidth")

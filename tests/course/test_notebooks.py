@@ -5,6 +5,7 @@ import re
 
 import furniture
 import pytest
+from markdown_it import MarkdownIt
 from places import NOTEBOOKS
 
 from vmenter.course.exercises import every
@@ -42,6 +43,14 @@ def test_no_cell_failed_or_complained(path):
         for output in cell["outputs"]:
             assert output["output_type"] != "error", f"code cell {number}"
             assert output.get("name") != "stderr", f"code cell {number}"
+
+
+@each()
+def test_no_mark_of_markdown_is_left_in_what_a_reader_sees(path):
+    for cell in cells(path, "markdown"):
+        for block in MarkdownIt().enable("table").parse("".join(cell["source"])):
+            seen = " ".join(part.content for part in block.children or () if part.type == "text")
+            assert not re.search(r"[*`]", seen), seen
 
 
 @each()

@@ -43,6 +43,17 @@ export function say(element, text) {
 }
 
 /**
+ * The same for what may be a long name: a line may end behind its `.`, `_` and `=`, before a word is cut in two.
+ * @param {Part} element
+ * @param {string} text
+ */
+export function sayName(element, text) {
+  if (element.textContent === text) return;
+  const parts = text.split(/(?<=[._=])/);
+  element.replaceChildren(...parts.flatMap((part, at) => (at ? [make("wbr"), part] : [part])));
+}
+
+/**
  * Make `parent` show `items`: elements are reused in place, so focus stays and nothing flickers.
  * @param {Part} parent
  * @param {Part[]} items
@@ -138,7 +149,7 @@ export function drawPairs(parent, pairs) {
     pairs,
     () => make("div", {}, make("dt"), make("dd")),
     (row, [name, ...values]) => {
-      say(row.firstChild, name);
+      sayName(row.firstChild, name);
       say(row.lastChild, values.join(": "));
     },
   );

@@ -135,3 +135,9 @@ def test_what_is_written_under_one_box_does_not_touch_what_stands_under_the_next
 
 def test_a_picture_that_stands_alone_brings_its_paper_so_a_page_of_another_theme_leaves_it_readable():
     assert ".vm-diagram.alone { background: var(--d-paper); }" in drawn(PatchBench())
+
+
+def test_one_access_is_one_access():
+    shown = words(drawn(EntryExplorer(era="e6ff1d61de51", preset="skylake-server", show=("events",))))
+    assert "3 instructions, 1 access on" in shown
+    assert not re.search(r"\b1 (instructions|accesses)", shown)

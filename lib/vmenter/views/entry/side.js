@@ -1,7 +1,7 @@
 // @ts-check
 // One era in EntryExplorer: its panels, and what stands in them.
 
-import { chip, drawChip, drawPairs, list, make, makeSvg, say } from "../common.js";
+import { chip, drawChip, drawPairs, list, make, makeSvg, say, sayName } from "../common.js";
 import { begin, drawFlow, glance, resize, SIZES, seek } from "./drawing.js";
 
 const FOLDED = ["selection", "events", "verdict", "flow", "buffers"];
@@ -186,7 +186,7 @@ function drawSelection(parts, { why, on: chosen, sysfs }) {
     () =>
       make("li", {}, make("b"), make("span", { className: "vm-outcome-word" }), make("span", { className: "vm-soft" })),
     (item, one) => {
-      say(item.children[0], one.subject);
+      sayName(item.children[0], one.subject);
       say(item.children[1], one.outcome);
       say(item.children[2], one.reason);
     },

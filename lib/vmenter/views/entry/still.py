@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from vmenter.kernels.booted_record import counted
 from vmenter.views.drawings.diagram import Diagram, Mark, mark
 from vmenter.views.drawings.still import Sheet
 from vmenter.views.view import Frame, twin
@@ -53,7 +54,7 @@ def _events(sheet: Sheet, events: Frame) -> None:
     if events["owed"]:
         boxes.append(("\u2205 no clear", "bad", "no VERW, no L1D flush"))
     for one in events["items"]:
-        counts = f"{one['instructions']} instructions, {one['accesses']} accesses on"
+        counts = f"{counted(one['instructions'], one['accesses'])} on"
         away = ", neutralised" if one["neutralised"] else ""
         boxes.append(
             (f"{one['letter']}  {one['name']}: {one['detail']}{away}", KINDS.get(one["letter"], ""), counts)

@@ -95,7 +95,9 @@ function render({ model, el }) {
       ...run.said.map((line) => `   ${line}`),
     ]);
     const next = done ? machine().asked : `Next: ${all[pressed].button}`;
-    say(twin, [`${frame.question} (${machine().title})`, ...lines, next, frame.model].join("\n"));
+    const marks = `The marks: ${frame.legend.map((one) => `${one.mark}: ${one.text}`).join("; ")}.`;
+    const told = [`${frame.question} (${machine().title})`, ...lines, next, ...(last ? [marks] : []), frame.model];
+    say(twin, told.join("\n"));
   }
 
   draw();
