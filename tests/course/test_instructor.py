@@ -226,6 +226,12 @@ def test_what_a_leader_needs_before_during_and_after_is_there():
         assert word in section("Afterwards")
 
 
+def test_plan_b_and_the_tab_opened_as_a_file_name_the_same_server():
+    command = "python3 -m http.server --bind 127.0.0.1 8000"
+    assert f"`{command}`" in section("Plan B")
+    assert command in (ROOT / "lib/vmenter/course/tab/served/front.js").read_text(encoding="utf-8")
+
+
 def test_links_to_headings_lead_somewhere():
     anchors = {
         re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-")

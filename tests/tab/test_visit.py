@@ -359,6 +359,14 @@ def test_where_it_cannot_run_one_sentence_says_why_and_the_ways_out_are_there(fr
     assert visit.mistakes == []
 
 
+def test_opened_as_a_file_one_sentence_says_what_serves_it(fresh):
+    page = fresh().page
+    page.goto((OUTPUT / "index.html").as_uri())
+    alert = page.get_by_role("alert")
+    alert.wait_for(timeout=30_000)
+    assert "python3 -m http.server --bind 127.0.0.1 8000" in alert.inner_text()
+
+
 def test_while_it_is_loaded_the_page_says_how_far_it_is(fresh):
     visit = fresh()
     page = visit.page

@@ -116,7 +116,7 @@ def test_a_line_between_cmp_and_je_does_what_the_exercise_says(letter, line):
     assert entered == ["VMLAUNCH", "VMRESUME" if right else "VMLAUNCH"]
 
 
-@pytest.mark.parametrize("features", [{"VM"}, {"VM", "MMIO"}, {"MMIO"}, set()], ids=str)
+@pytest.mark.parametrize("features", [{"VM"}, {"VM", "MMIO"}, {"MMIO"}, set()], ids=["VM", "both", "MMIO", "none"])
 @pytest.mark.parametrize("reaches", [False, True])
 def test_a_wrong_verw_runs_under_the_early_engine_where_03_2_says_so(features, reaches):
     image = from_bytes(lab_object("patching"), "patching.o")

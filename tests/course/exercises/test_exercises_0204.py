@@ -25,7 +25,7 @@ def excerpts():
         yield heading[0], heading[3:], [tuple(re.split(r" {2,}", line.strip(" `"), maxsplit=1)) for line in lines]
 
 
-@pytest.mark.parametrize(("letter", "heading", "lines"), excerpts(), ids=EXCERPTS)
+@pytest.mark.parametrize(("letter", "heading", "lines"), [*excerpts()], ids=EXCERPTS)
 def test_what_is_printed_as_a_booted_kernels_code_was_recorded(letter, heading, lines):
     recording = booted.read(DATA / "booted" / f"bochs-{EXCERPTS[letter]}.json.gz")
     assert heading == f"Debian's {VERSIONS[EXCERPTS[letter]]}"

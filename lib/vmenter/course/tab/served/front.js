@@ -37,6 +37,10 @@ function keeps() {
 }
 
 async function demandABrowser() {
+  if (location.protocol === "file:")
+    throw new Trouble(
+      "A browser does not run the course from a file: in this folder type python3 -m http.server --bind 127.0.0.1 8000, and open http://127.0.0.1:8000/",
+    );
   if (!isSecureContext)
     throw new Trouble("This address begins with http://, where a browser keeps nothing: open the same with https://.");
   const needed = ["WebAssembly", "BroadcastChannel", "DecompressionStream", "indexedDB", "caches"];
