@@ -4,7 +4,7 @@ import os
 
 ALL = int(os.environ.get("VMENTER_FUZZ", "2000"))
 EVERYTHING = ALL >= 10_000  # `make fuzz`: what is dear, and elsewhere sampled, is gone through as well
-OFTEN = EVERYTHING or bool(os.environ.get("CI"))  # .ci/run: all but the dearest
+OFTEN = EVERYTHING or bool(os.environ.get("CI"))  # .ci/run: kernels and CPUs whole
 SHARES = {  # of a hundred
     "images": 40,  # ELF files, vmlinuz, tables, lists of symbols, packed and not: code/test_damage
     "modules": 4,  # aimed at what is inspected: kernels/test_inspect_damage
