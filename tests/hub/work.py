@@ -55,7 +55,12 @@ async def go_through(learner: Learner, path: str, answer: str | None = None) -> 
         folded = TRUTH.match(committed[0][1] if committed else "")
         if folded and "guess first" not in heard[0][1]:
             raise TroubleError(f"{path}, cell {number}: a truth is told before the guess")
-        if any(kind in ("error", "stderr") for kind, _ in heard) or not (own or folded or heard == committed):
+        waits = bool(re.search(r"\bonce_told\(", source))
+        if waits and not any(text.startswith("(This comes with the truth of ") for _, text in heard):
+            raise TroubleError(f"{path}, cell {number}: what a truth tells is shown before the guess")
+        if any(kind in ("error", "stderr") for kind, _ in heard) or not (
+            own or folded or waits or heard == committed
+        ):
             raise TroubleError(f"{path}, cell {number}: {heard!r:.300} instead of {committed!r:.300}")
         if own and "Not yet" not in heard[0][1]:
             raise TroubleError(f"{path}, cell {number}: the exercise says {heard!r:.300}")
