@@ -63,7 +63,8 @@ coverage: tools  ## run the tests that need no browser; tell which lines and bra
 	@$(COVERAGE) report --skip-covered
 
 fuzz: tools  ## try FUZZ=10000 bad inputs of all kinds (`make test` tries 2,000) and every answer to every exercise
-	@VMENTER_FUZZ=$(FUZZ) $(PYTEST) -n $(JOBS) tests/code/test_damage.py tests/kernels/test_inspect_damage.py tests/kernels/test_unseen_modules.py \
+	@VMENTER_FUZZ=$(FUZZ) $(PYTEST) -n $(JOBS) tests/code/test_damage.py tests/kernels/test_inspect_damage.py \
+		tests/kernels/test_altered_modules.py tests/kernels/test_unseen_modules.py \
 		tests/kernels/test_packages.py tests/kernels/test_find.py tests/cli/test_bad_input.py tests/course/exercises
 
 hub-test:  ## fill a real JupyterHub with LEARNERS=3 who work at once, and then do what must not be done

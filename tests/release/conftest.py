@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 from tab.conftest import chromium  # noqa: F401  (a fixture)
-from tools import artefacts, release
+from tools import artefacts
+
+from vmenter.course.address import version
 
 
 @pytest.fixture(scope="session")
 def files():
     """What was packed, by kind."""
-    found = {kind: artefacts.OUTPUT / name for kind, name in artefacts.names(release.version()).items()}
+    found = {kind: artefacts.OUTPUT / name for kind, name in artefacts.names(version()).items()}
     assert all(path.is_file() for path in found.values()), "nothing is packed: make artefacts"
     return found
 

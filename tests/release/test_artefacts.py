@@ -11,6 +11,7 @@ from tab.visit import LOADED, Visit, serving
 from tools import artefacts, as_wasm, release
 
 from vmenter.course import copies
+from vmenter.course.address import version
 
 ANSWERS = "answers.html"
 MODULE = (
@@ -31,7 +32,7 @@ def test_the_sums_are_those_of_all_files(files):
 
 def test_the_wheel_is_installed_alone_and_tells_its_version(installed):
     status, said = installed("vmenter", "--version")
-    assert (status, said) == (0, f"vmenter {release.version()}\n")
+    assert (status, said) == (0, f"vmenter {version()}\n")
     _, said = installed("python", "-c", MODULE)
     assert not Path(said.splitlines()[0]).is_relative_to(ROOT), "it is not the checkout's"
 
@@ -70,7 +71,7 @@ def test_the_course_is_what_is_committed_and_nothing_else(unpacked):
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.is_symlink()
     }
     assert there == set(release.git("ls-files", "-z").rstrip("\0").split("\0"))
-    assert release.version(folder) == release.version()
+    assert version(folder) == version()
     said = subprocess.run(["make", "help"], cwd=folder, capture_output=True, text=True, check=True).stdout
     assert "make lab" in said
 

@@ -21,6 +21,7 @@ from vmenter.story import eras
 from vmenter.story.audit import audit, audits, outcomes
 from vmenter.story.history import BACKPORT, ERAS, FORMS
 from vmenter.story.promise import Reach, VCpuState, Verw, promise_of
+from vmenter.story.replay import replay
 from vmenter.story.space import DEFAULT, FULL, SPACES, Part, machine_of
 
 ALL = [*FORMS.values()]
@@ -343,7 +344,7 @@ def test_each_smallest_counterexample_replays_on_the_command_line_with_exit_stat
 
 def test_a_replay_gives_every_setting_of_a_machine():
     host = Host(("mds",), ("rtm",), "mds=full,nosmt", ept=False)
-    line = audit_.replay(MDS, host, VCpuState(Reach.MAPPED, flush_pending=True, resume=True, guest_fb_clear=True))
+    line = replay(MDS, host, VCpuState(Reach.MAPPED, flush_pending=True, resume=True, guest_fb_clear=True))
     assert line == (
         "vmenter enter --era 650b68a0622f --bugs mds --microcode rtm --cmdline 'mds=full,nosmt kvm-intel.ept=0' "
         "--mmio mapped --flush-pending --resume --guest-fb-clear"

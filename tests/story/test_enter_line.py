@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from vmenter import LabError, cli
 from vmenter.boot.host import Host
-from vmenter.story import audit, enter_line, history
+from vmenter.story import enter_line, history
 from vmenter.story.enter_line import read_line
 from vmenter.story.entry_text import to_json
 from vmenter.story.history import ERAS
 from vmenter.story.promise import Reach, VCpuState
+from vmenter.story.replay import replay
 
 VCPUS = st.builds(VCpuState, st.sampled_from(Reach), st.booleans(), st.booleans(), st.booleans())
 HOSTS = st.builds(
@@ -26,7 +27,7 @@ HOSTS = st.builds(
 
 @given(st.sampled_from(sorted(ERAS)), HOSTS, VCPUS)
 def test_a_replay_line_reads_back_as_what_it_was_made_of(era, host, vcpu):
-    line = read_line(audit.replay(history.era(era), host, vcpu))
+    line = read_line(replay(history.era(era), host, vcpu))
     assert line.era is not None
     assert (line.era.id, line.host, line.vcpu) == (era, host, vcpu)
 

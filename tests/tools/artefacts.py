@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools import as_wasm
-from tools.release import version
 
+from vmenter.course.address import version
 from vmenter.course.site.build import build as build_site
 from vmenter.course.slides.files import build as build_slides
 from vmenter.course.tab.build import OUTPUT as TAB

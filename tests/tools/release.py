@@ -10,10 +10,11 @@ import datetime as dt
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import yaml
+
+from vmenter.course.address import version
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,12 +29,6 @@ def entries(changelog: str) -> dict[str, tuple[str | None, str]]:
     """Return version → (date, text) in the order of the file; "Unreleased" has no date."""
     found = re.split(r"^## \[(.+?)\](?: - (\S+))?\n", changelog, flags=re.MULTILINE)[1:]
     return {found[n]: (found[n + 1], found[n + 2].strip()) for n in range(0, len(found), 3)}
-
-
-def version(root: Path = ROOT) -> str:
-    """Return the version of the checkout: lib/pyproject.toml is where it is set."""
-    project = tomllib.loads((root / "lib" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return str(project["version"])
 
 
 def mistakes(wanted: str, root: Path = ROOT) -> list[str]:

@@ -350,9 +350,9 @@ class _Elf(ElfFile):
 
     def relocated(self, out: bytearray, place: int, raw: bytes, symbols: list[Symbol | None]) -> None:
         """Apply one table of relocations to a section's bytes."""
-        known, room = len(symbols), len(out)
+        known, room, low = len(symbols), len(out), MASK[4]
         for offset, info, addend in RELOCATION.iter_unpack(raw):
-            kind, index = info & MASK[4], info >> 32
+            kind, index = info & low, info >> 32
             if kind == 0:  # R_X86_64_NONE
                 continue
             if kind not in RELOCATIONS:

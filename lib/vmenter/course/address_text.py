@@ -58,11 +58,6 @@ def hub(address: Address) -> str:
     return f"{said}```\n{address.pull()}\n```"
 
 
-def site(address: Address) -> str:
-    """Return where the course can be opened or copied, for the page that says how to get a kernel."""
-    return readme(address)
-
-
 def citation(address: Address) -> str:
     """Return the citation's lines; a comment where there is none."""
     lines = {"repository-code": address.repository, "url": address.homepage}
@@ -83,7 +78,7 @@ BLOCKS: Mapping[str, Callable[[Address], str]] = {
     "CITATION.cff": citation,
     "CONTRIBUTING.md": report,
     ".hub/README.md": hub,
-    "lib/vmenter/course/site/with-a-kernel.md": site,
+    "lib/vmenter/course/site/with-a-kernel.md": readme,
 }
 
 

@@ -18,9 +18,9 @@ from vmenter.hosts.inference import Inference, fits, host_of, model_line, other_
 from vmenter.hosts.texts import FLAWS, JUDGED, plain
 from vmenter.hosts.told import State, Told
 from vmenter.hosts.verdict import TITLES, Outcome, outcome
-from vmenter.story.audit import replay
 from vmenter.story.eras import Entry, enter
 from vmenter.story.promise import Reach, VCpuState
+from vmenter.story.replay import replay
 
 if TYPE_CHECKING:
     from vmenter.boot.options import Decision

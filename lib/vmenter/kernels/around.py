@@ -40,7 +40,6 @@ from vmenter.kernels.runs import Runs
 from vmenter.kernels.stub import MMIO, Stub, callers
 from vmenter.patching.alternative_table import Rules, read
 
-USUAL = ("vmx_vcpu_enter_exit", "svm_vcpu_enter_exit", "vmx_vcpu_run", "svm_vcpu_run")  # up to a suffix
 ASSIGNED = "what kvm_arch_has_assigned_device returns"
 MMIO_BIT = f"bit {MMIO.bit_length() - 1} of register"
 VERW = re.compile(rb"\x0f\x00[\x28-\x2f\x68-\x6f\xa8-\xaf]")  # with a memory operand; or bytes that look so

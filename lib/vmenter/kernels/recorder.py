@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmenter import LabError
 from vmenter.code.image import Image
+from vmenter.code.lengths import LONGEST
 from vmenter.code.x86 import IA32_MCU_OPT_CTRL
 from vmenter.emulator.machine import PLAIN, Machine
 from vmenter.emulator.memory import PAGE, Layout, spread
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 JUMPS = ("j", "loop")
 CHUNK = 256  # bytes of code that are compared at a time
-LONGEST = 15  # bytes of an instruction
 
 
 class Recorder(Machine):

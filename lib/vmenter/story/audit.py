@@ -16,7 +16,6 @@ What there is to try, and what is left out, is in `space`.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -29,13 +28,14 @@ from vmenter.boot.generations import GENERATIONS, Generation
 from vmenter.boot.host import Host
 from vmenter.boot.l1tf import select_l1tf
 from vmenter.boot.options import Wishes, read_options
-from vmenter.boot.selection import Selection, select
 from vmenter.boot.verw import select_verw
 from vmenter.story import eras, history
-from vmenter.story.promise import RFDS_CLEARS, Promise, Reach, VCpuState, entered_right, is_kept, promise_of
+from vmenter.story.promise import RFDS_CLEARS, Promise, VCpuState, entered_right, is_kept, promise_of
+from vmenter.story.replay import replay
 from vmenter.story.space import DEFAULT, Dimension, Part, Picks, Space, Value, machine_of
 
 if TYPE_CHECKING:
+    from vmenter.boot.selection import Selection
     from vmenter.emulator.trace import Trace
     from vmenter.story.history import Era
 
@@ -276,25 +276,6 @@ class Audit:
         return replay(self.era, *self.broken.machine) if self.broken else None
 
 
-def replay(era: Era, host: Host, vcpu: VCpuState) -> str:
-    """Return the `vmenter enter` that shows one configuration. A CPU without EPT is given as kvm-intel.ept=0."""
-    cmdline = host.cmdline if host.ept else f"{host.cmdline} kvm-intel.ept=0".strip()
-    words = ["vmenter", "enter", "--era", era.module.like if era.module else era.id]
-    for option, text in (
-        ("--bugs", ",".join(host.bugs)),
-        ("--microcode", ",".join(host.facts)),
-        ("--cmdline", cmdline),
-    ):
-        words += [option, text] if text else []
-    words += ["--mmio", str(vcpu.mmio)] if vcpu.mmio is not Reach.NONE else []
-    flags = {
-        "--flush-pending": vcpu.flush_pending,
-        "--resume": vcpu.resume,
-        "--guest-fb-clear": vcpu.guest_fb_clear,
-    }
-    return shlex.join((*words, *(flag for flag, is_set in flags.items() if is_set)))
-
-
 def reached(
     era: Era, space: Space = DEFAULT, progress: Progress | None = None
 ) -> dict[tuple[eras.State, Promise], Tally]:
@@ -329,7 +310,7 @@ class Selected(NamedTuple):
 
 def _selected(era: Era, space: Space, tally: Tally) -> Selected:
     host, _ = space.machine(tally.smallest)  # one configuration speaks for all with its outcome
-    selection = _select(host, era.kernel)
+    selection = eras.selected(host, era.kernel)
     return Selected((host, replace(host, facts=(*host.facts, CTRL))), selection, promise_of(selection))
 
 
@@ -404,9 +385,6 @@ def _judged(
             found = (fault for trace in traces for fault in _faults(promise, state, trace))
             faults[state, promise] = frozenset(found)
     return faults
-
-
-_select = lru_cache(maxsize=4096)(select)
 
 
 def _variants(era: Era, state: eras.State) -> tuple[eras.State, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vmenter.patching.text import table
-from vmenter.story.audit import replay
+from vmenter.story.replay import replay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

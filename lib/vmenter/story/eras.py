@@ -109,14 +109,15 @@ def enter(era_: Era | str, host: Host, vcpu: VCpuState | None = None) -> Entry:
     """Run one VM-Enter of an era on a host. Raises `LabError` for an unknown era, or code that enters no guest."""
     era_ = era(era_) if isinstance(era_, str) else era_
     vcpu = vcpu or VCpuState()
-    selection = _select(host, era_.kernel)
+    selection = selected(host, era_.kernel)
     state = state_of(era_, host, selection, vcpu)
     promise = promise_of(selection)
     trace = run(era_, state)
     return Entry(era_, host, vcpu, selection, state, promise, judge(promise, vcpu, trace), trace)
 
 
-_select = lru_cache(maxsize=4096)(select)
+selected = lru_cache(maxsize=4096)(select)
+"""What boot selects, remembered: the audit and the views ask for the same machines."""
 
 
 def seen(era_: Era, host: Host, selection: Selection) -> tuple[frozenset[str], frozenset[str]]:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from pygments.formatters import HtmlFormatter
 
 from vmenter import LabError
 from vmenter.course.address import COMMAND, Address, configured, version
-from vmenter.course.address_text import filled, site
+from vmenter.course.address_text import filled, readme
 from vmenter.course.site import search
 from vmenter.course.site.made import Tell, made
 from vmenter.course.site.pages import HELP, Page, notebook_page, text_page
@@ -71,7 +72,7 @@ def build(
         pages.append(notebook_page(_name(path.stem), notebook, shown, rename, picture, run, known))
         used[pages[-1].name] = [view for view in shown.values() if view is not None]
     kernel = (HERE / "with-a-kernel.md").read_text(encoding="utf-8")
-    texts["with-a-kernel"] = filled(kernel, site(address))
+    texts["with-a-kernel"] = filled(kernel, readme(address))
     others = [
         text_page(f"{stem}.html", text, rename, () if f"{stem}.html" == GLOSSARY else known)
         for stem, text in texts.items()
@@ -82,7 +83,9 @@ def build(
     files |= {f"assets/{name}": (HERE / name).read_text(encoding="utf-8") for name in SCRIPTS}
     files["assets/site.css"] = _style() + ran.style
     files |= {f"{name}.txt": (ROOT / name).read_text(encoding="utf-8") for name in LICENCES}
-    fill = partial(_filled, pages=pages, texts=others, address=address)
+    template = templates(HERE).get_template("page.html.j2")
+    render = partial(template.render, address=address, version=version(), command=COMMAND, licences=LICENCES)
+    fill = partial(_filled, render, pages=pages, texts=others)
     files |= {page.name: fill(page, views=used.get(page.name, ())) for page in (*pages, *others)}
     return _written(folder, files, notebooks.parent / "images")
 
@@ -101,22 +104,19 @@ def _rename(notebooks: Path, target: str) -> str | None:
     return target if target in ("index.html", HELP) else None
 
 
-def _filled(page: Page, pages: list[Page], texts: list[Page], views: Any, address: Address) -> str:
+def _filled(
+    render: Callable[..., str], page: Page, pages: list[Page], texts: list[Page], views: Iterable[Live]
+) -> str:
     """Return a whole page: the template with its inside, the contents, and its neighbours."""
-    environment = templates(HERE)
     at = pages.index(page) if page in pages else None
     kinds = sorted({script for view in views for script in _needed(view)})
-    html = environment.get_template("page.html.j2").render(
+    html = render(
         page=page,
         pages=pages,
         texts=texts,
         before=pages[at - 1] if at else None,
         after=pages[at + 1] if at is not None and at + 1 < len(pages) else None,
         scripts=kinds,
-        address=address,
-        version=version(),
-        command=COMMAND,
-        licences=LICENCES,
     )
     return str(html)
 

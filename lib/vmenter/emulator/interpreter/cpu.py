@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vmenter.code.lengths import LONGEST
 from vmenter.code.x86 import MASK, NUMBERED
 from vmenter.emulator.cpu import Fault, Nobody, Trouble, Watcher
 from vmenter.emulator.interpreter.core import ALL, INSIDE, PHYSICAL, Core, Special
@@ -11,7 +12,6 @@ from vmenter.emulator.interpreter.parts import Op, cut_off
 from vmenter.emulator.interpreter.table import build
 from vmenter.emulator.memory import PAGE
 
-LONGEST = 15  # bytes of an instruction
 REMEMBERED = 1 << 14  # instructions, by address and bytes
 FLAGS = MASK[4]
 NUMBERS = {name: number for number, name in enumerate(NUMBERED)}

@@ -22,7 +22,7 @@ class Operand(NamedTuple):
 
 def register(core: Core, number: int, size: int, *, rex: int) -> Operand:
     """Return a general register. Without a REX prefix, bytes 4 to 7 are AH, CH, DH and BH."""
-    regs = core.registers
+    regs, mask = core.registers, MASK[size]
     if size == 8:
 
         def put(value: int) -> None:
@@ -34,7 +34,7 @@ def register(core: Core, number: int, size: int, *, rex: int) -> Operand:
         def put_half(value: int) -> None:
             regs[number] = value
 
-        return Operand(lambda: regs[number] & MASK[4], put_half, whole=number)
+        return Operand(lambda: regs[number] & mask, put_half, whole=number)
     if size == 1 and not rex and number >= 4:
         low = number - 4
 
@@ -42,7 +42,6 @@ def register(core: Core, number: int, size: int, *, rex: int) -> Operand:
             regs[low] = regs[low] & ~0xFF00 | value << 8
 
         return Operand(lambda: regs[low] >> 8 & 0xFF, put_high)
-    mask = MASK[size]
 
     def put_part(value: int) -> None:
         regs[number] = regs[number] & ~mask | value

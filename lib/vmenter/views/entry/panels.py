@@ -12,7 +12,7 @@ from typing import Any
 
 from vmenter.boot.host import Host
 from vmenter.boot.options import Decision
-from vmenter.boot.selection import Selection, select
+from vmenter.boot.selection import Selection
 from vmenter.emulator import buffers
 from vmenter.emulator.machine import HOST_REGISTERS
 from vmenter.emulator.memory import Owner
@@ -23,7 +23,7 @@ from vmenter.flow.text import branch_lines
 from vmenter.flow.text import lines as instruction_lines
 from vmenter.patching.text import table
 from vmenter.story.entry_text import event_text, notable, notes
-from vmenter.story.eras import GUEST, START, Entry, enter, state_of
+from vmenter.story.eras import GUEST, START, Entry, enter, selected, state_of
 from vmenter.story.history import Era
 from vmenter.story.promise import VCpuState, Verdict
 from vmenter.views.drawings import flowchart
@@ -74,7 +74,7 @@ def side(era: Era, host: Host, vcpu: VCpuState, show: Collection[str]) -> Panel:
         "heading": heading,
     }
     if set(show) == {"selection"}:
-        selection = _select(host, era.kernel)
+        selection = selected(host, era.kernel)
         result["selection"] = _selection(selection)
         outcome = selection.features + selection.keys + selection.kvm_keys
         result["said"] = f"{era.id}: {' '.join(outcome) or 'nothing'} on."
@@ -88,11 +88,8 @@ def side(era: Era, host: Host, vcpu: VCpuState, show: Collection[str]) -> Panel:
 
 def shown_of(era: Era, host: Host, vcpu: VCpuState) -> tuple[Hashable, ...]:
     """Return all that a side shows of a host and a vCPU: where this is equal, so are all panels."""
-    selection = _select(host, era.kernel)
+    selection = selected(host, era.kernel)
     return era, selection, selection.why, vcpu, state_of(era, host, selection, vcpu)
-
-
-_select = lru_cache(maxsize=4096)(select)
 
 
 def _count(number: int, what: str, plural: str = "s") -> str:

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from vmenter import LabError
-from vmenter.story.audit import Finding, replay
+from vmenter.story.audit import Finding
 from vmenter.story.audit_text import shared_words
 from vmenter.story.eras import enter
 from vmenter.story.exposure import Column, Count, Cut, counts, finding
 from vmenter.story.history import Era
+from vmenter.story.replay import replay
 from vmenter.views.entry.frame import state_of
 
 Panel = dict[str, Any]
