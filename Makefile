@@ -17,6 +17,9 @@ TAB_PINS := $(PY) -m uv pip compile --quiet --upgrade --no-annotate --no-emit-in
 	--custom-compile-command 'make pins'
 TAB_UNUSED := jedi parso jupyterlab-widgets widgetsnbextension
 
+# Tests and learners start many Pythons: each would compile the library anew where a machine says not to keep that.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup tools lab test lint type unit site-test nbval coverage fuzz hub-test notebooks objects records images address slides \
 	site tab tab-serve tab-test format bench hooks artefacts release pins as-wasm clean
 
@@ -106,7 +109,7 @@ format: tools  ## put the code into the house's form
 	@$(RUFF) format $(CONFIG) lib tests .hub .ci
 	@$(PY) tests/tools/js.py format
 
-bench: tools  ## measure: loading, patching, VM-Enters a second, the audit, inspect (of PACKAGE, too), click to paint, the site, the tab
+bench: tab  ## measure: loading, patching, VM-Enters a second, the audit, inspect (of PACKAGE, too), click to paint, the site, the tab
 	@$(PY) tests/bench.py
 	@echo
 	@$(PY) tests/bench_machine.py

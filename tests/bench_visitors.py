@@ -38,7 +38,10 @@ def visit(port, paths, times, wrong, begin):
 def main():
     """Print the figures."""
     number = int(sys.argv[1]) if len(sys.argv) > 1 else VISITORS
-    (packed,) = OUTPUT.glob(PACK.format("*"))
+    packed = next(OUTPUT.glob(PACK.format("*")), None)
+    if packed is None:
+        print("visitors are not measured: that needs `make tab`")
+        return
     paths = ["", WORKER, packed.name, "lab/index.html"]
     times, wrong, begin = [], [], threading.Event()
     with serving() as address:
