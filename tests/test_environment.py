@@ -105,8 +105,10 @@ class Checkout:
         return process.returncode, out + error
 
     def says(self, name="first"):
-        """Run an installed program: what it prints."""
-        return subprocess.run([self.venv / "bin" / name], capture_output=True, text=True, check=True).stdout
+        """Run an installed program, which compiles nothing for good: what it prints."""
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [self.venv / "bin" / name]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
     def mark(self):
         """Return what tells this environment from one that took its place."""
