@@ -7,7 +7,7 @@ CONFIG := --config lib/pyproject.toml
 PYTEST := $(PY) -m pytest -c tests/pytest.ini --rootdir .
 NBVAL  := --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/nbval.cfg
 COVERAGE := COVERAGE_RCFILE=lib/pyproject.toml $(PY) -m coverage
-JOBS   ?= 2
+JOBS   ?= 3
 KERNELS ?= $(VMENTER_KERNELS)
 LEARNERS ?= 3
 SITE   := $(wildcard tests/course/test_site*.py tests/browser/test_site*.py tests/browser/test_slides*.py)

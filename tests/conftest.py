@@ -29,6 +29,8 @@ TOGETHER = {
     "tests/browser/test_site.py": "site",
     "tests/course/test_site.py": "site",
     "tests/browser/test_slides.py": "slides",
+    "tests/browser/test_accessibility.py": "whole pages",
+    "tests/browser/test_every_notebook.py": "whole pages",
     "tests/browser/": "browser",
     # What one judges, the other reads.
     "tests/course/exercises/test_exercises.py": "judged",
@@ -46,6 +48,7 @@ LONG = (
     "tests/tab/test_visit.py",
     "tests/tab/test_firefox.py",
     "browser",
+    "whole pages",
     "site",
     "judged",
     "tests/code/test_damage.py",

@@ -74,11 +74,13 @@ globalThis.bare = (() => {
     return view.render({ model, el, host });
   }
 
-  async function cell(told, id, said) {
+  // What a cell shows: a widget, or HTML, or a picture; and what it prints.
+  async function cell(told, id, markup, said) {
     take(told);
     const room = document.createElement("section");
     document.querySelector("main").append(room);
     if (id) await show(models[id], room);
+    else room.innerHTML = markup;
     if (said) {
       const words = document.createElement("pre");
       words.textContent = said;
@@ -86,5 +88,11 @@ globalThis.bare = (() => {
     }
   }
 
-  return { cell };
+  // Give the page JupyterLab's light or dark theme, as the menu does.
+  function theme(name) {
+    for (const one of ["light", "dark"]) document.getElementById(one).media = one === name ? "all" : "not all";
+    document.body.dataset.jpThemeLight = String(name === "light");
+  }
+
+  return { cell, theme };
 })();

@@ -14,10 +14,15 @@ from pathlib import Path
 
 import comm
 from comm.base_comm import BaseComm
+from IPython.core.formatters import DisplayFormatter
 
 from vmenter.course.site.run import run_cell
 
 HERE = Path(__file__).parent
+PAGE = """
+body { background: var(--jp-layout-color0); color: var(--jp-content-font-color1); }
+main { padding: 10px; }
+"""
 THEMES = Path(sys.prefix) / "share" / "jupyter" / "lab" / "themes" / "@jupyterlab"
 
 
@@ -80,29 +85,36 @@ def opener(chromium, monkeypatch):
 
     The page raises nothing in the browser: `page.mistakes` lists what went wrong in it, in a widget's Python too.
     """
-    contexts, bridge = [], Bridge()
+    contexts, bridge, formatted = [], Bridge(), DisplayFormatter().format
     monkeypatch.setattr(comm, "create_comm", bridge.create_comm)
 
     def open_one(cells, *, theme="light", width=1400, height=1000):
-        context = chromium.new_context(viewport={"width": width, "height": height}, offline=True)
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, offline=True, reduced_motion="reduce"
+        )
         contexts.append(context)
         page = context.new_page()
         page.mistakes = bridge.mistakes
         page.on("pageerror", lambda error: page.mistakes.append(str(error)))
         page.expose_function("toPython", bridge.hear)
-        light = str(theme == "light").lower()
-        page.set_content(f'<!DOCTYPE html><html lang="en"><body data-jp-theme-light="{light}"><main></main>')
-        page.add_style_tag(path=THEMES / f"theme-{theme}-extension" / "index.css")
-        page.add_style_tag(content="body { background: var(--jp-layout-color0); } main { padding: 10px; }")
+        page.set_content('<!DOCTYPE html><html lang="en"><body><main></main>')
+        for name in ("light", "dark"):
+            style = page.add_style_tag(path=THEMES / f"theme-{name}-extension" / "index.css")
+            style.evaluate("(style, name) => { style.id = name; }", name)
+        page.add_style_tag(content=PAGE)
         page.add_script_tag(path=HERE / "bare.js")
+        page.evaluate("name => bare.theme(name)", theme)
         names = {"__name__": "__main__"}
         for number, cell in enumerate(cells):
             said = StringIO()
             with redirect_stdout(said):
                 value = run_cell(cell, f"cell {number}", names)
             model = getattr(value, "model_id", None)
+            shown = {} if model or value is None else formatted(value)[0]
+            markup = shown.get("text/html") or shown.get("image/svg+xml") or ""
             page.evaluate(
-                "([told, model, said]) => bare.cell(told, model, said)", [bridge.waiting(), model, said.getvalue()]
+                "([told, model, markup, said]) => bare.cell(told, model, markup, said)",
+                [bridge.waiting(), model, markup, said.getvalue()],
             )
         return page
 

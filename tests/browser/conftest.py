@@ -31,6 +31,7 @@ FLAGS = (
     "--disable-sync",
 )
 START = 60  # seconds that JupyterLab may take to answer
+IDLE = "jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 
 
@@ -135,6 +136,17 @@ def open_shared_notebook(chromium, jupyterlab):
     yield from opener(chromium, jupyterlab)
 
 
+def run_all(page, timeout):
+    """Run all cells of the notebook that is in front, and wait for the last."""
+    page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+    # A prompt "[*]" is a cell that still runs. (A cell whose code is folded away shows no number.)
+    page.wait_for_function(
+        "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
+        ".every(prompt => !prompt.textContent.includes('*'))",
+        timeout=timeout,
+    )
+
+
 def opener(chromium, jupyterlab):
     contexts = []
 
@@ -155,18 +167,9 @@ def opener(chromium, jupyterlab):
         workspace = secrets.token_hex(4)
         page.goto(f"{jupyterlab.url}/lab/workspaces/{workspace}/tree/{name}?token={jupyterlab.token}")
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=timeout)
-        page.wait_for_function(
-            "jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
-            timeout=timeout,
-        )
+        page.wait_for_function(IDLE, timeout=timeout)
         if run:
-            page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
-            # A prompt "[*]" is a cell that still runs. (A cell whose code is folded away shows no number.)
-            page.wait_for_function(
-                "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
-                ".every(prompt => !prompt.textContent.includes('*'))",
-                timeout=timeout,
-            )
+            run_all(page, timeout)
         return page
 
     yield open_one

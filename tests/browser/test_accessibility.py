@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import pytest
 from playwright.sync_api import Locator
 
-from .axe import findings, unseen_focus
+from . import axe
+from .conftest import THEMES
 from .looks import CONTRAST
 
 TYPED = 'PatchBench.typed(original="", replacements=[("verw foo(%rip)", "CLEAR_CPU_BUF")])'
@@ -64,9 +65,13 @@ def unfold(root):
             summary.click()
 
 
+NAMES = """\
+from vmenter.course.exercises import check, exercise
+from vmenter.course.prediction import predict, truth
+from vmenter.views.entry.widget import EntryExplorer
+"""
 VIEWS = {
     "a recorded VM-Enter": View(
-        "from vmenter.views.entry.widget import EntryExplorer\n"
         "EntryExplorer(recorded='7.3.4, FB_CLEAR_DIS, then VERW', show=('events', 'verdict'))",
         "Recorded: 7.3.4, FB_CLEAR_DIS, then VERW",
         (("without it the eras are as before", choose("Code of", "v4"), "Version 4, patch 4/8"),),
@@ -84,7 +89,7 @@ VIEWS = {
         stops=20,
     ),
     "EntryExplorer": View(
-        "from vmenter.views.entry.widget import EntryExplorer\nEntryExplorer()",
+        "EntryExplorer()",
         "BROKEN: a clear owed here",
         (
             ("kept", press("checkbox", "L1D flush pending"), "the L1D was flushed"),
@@ -155,7 +160,7 @@ VIEWS = {
         stops=10,
     ),
     "Prediction": View(
-        "from vmenter.course.prediction import predict, truth\npredict('05-a')",
+        "predict('05-a')",
         "Keep my guess",
         (("kept", guess, "Kept"),),
         stops=3,
@@ -174,7 +179,7 @@ VIEWS = {
         stops=7,
     ),
     "exercise": View(
-        "from vmenter.course.exercises import check, exercise\nexercise('02-1')", "Hint 1", (("open", unfold, ""),), stops=4
+        "exercise('02-1')", "Hint 1", (("open", unfold, ""),), stops=4
     ),
     "feedback": View("check('02-1', '00 00 00 00')", "Not yet", stops=0),
     "progress": View("from vmenter.course.summary import summary\nsummary()", "exercises passed", stops=0),
@@ -184,54 +189,65 @@ VIEWS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["light", "dark"])
-def page(request, open_shared_notebook):
-    """One notebook with all views, in one theme."""
-    page = open_shared_notebook([view.code for view in VIEWS.values()], theme=request.param, height=2400)
-    page.set_default_timeout(15_000)
-    assert page.evaluate("document.body.dataset.jpThemeLight") == str(request.param == "light").lower()
-    return page
-
-
-@pytest.fixture(params=VIEWS)
-def view(request, page):
-    """A view, and where it is on the page."""
-    name = request.param
-    root = page.locator(".jp-CodeCell").nth(list(VIEWS).index(name)).locator(".jp-OutputArea-output")
-    root.scroll_into_view_if_needed()
-    wait(root, VIEWS[name].says)
-    return VIEWS[name], root
-
-
 def wait(root, words):
     root.filter(has_text=words).wait_for(timeout=10_000)
 
 
-def read_where_the_system_chooses_the_colours(root):
-    """Return the smallest contrast, and its text, where forced colours are on."""
-    root.page.emulate_media(forced_colors="active")
-    try:
-        return root.evaluate(CONTRAST)
-    finally:
-        root.page.emulate_media(forced_colors="none")
+def too_faint(root, where):
+    """Return, in a list, the text of a view that has least contrast, if that is too little."""
+    ratio, text = root.evaluate(CONTRAST)
+    return [f"{where}: {text!r} has a contrast of {ratio:.2f}"] if ratio < 4.5 else []
 
 
-def test_no_state_of_a_view_has_a_serious_finding(view):
-    view, root = view
-    forced = [read_where_the_system_chooses_the_colours(root)]
-    found = {"fresh": findings(root)}
-    # What is in a state is the same in the dark; of its looks, the first and the last have all that a view draws with.
-    light = root.page.evaluate("document.body.dataset.jpThemeLight") == "true"
-    for number, (name, act, words) in enumerate(view.states, 1):
-        act(root)
+@pytest.mark.parametrize("name", VIEWS)
+def test_no_state_of_a_view_has_a_serious_finding(open_page, name):
+    view = VIEWS[name]
+    page = open_page([NAMES, view.code])
+    root, found = page.locator("main > *").last, []
+    states = [("fresh", None, view.says), *view.states]
+    for state, act, words in states:
+        if act:
+            act(root)
         wait(root, words)
-        if light or number == len(view.states):
-            found[name] = findings(root)
-    lines = [f"{name}: {line}" for name, those in found.items() for line in those]
-    assert not lines, "\n".join(lines)
-    forced.append(read_where_the_system_chooses_the_colours(root))
-    for ratio, text in (root.evaluate(CONTRAST), *forced):
-        assert ratio >= 4.5, f"{text!r} has a contrast of {ratio:.2f}"
-    stops, unseen = unseen_focus(root)
+        found += [f"{state}: {line}" for line in axe.findings(root)]
+        for theme in ("dark", "light"):
+            page.evaluate("name => bare.theme(name)", theme)
+            found += too_faint(root, f"{state}, {theme}")
+        if state in ("fresh", states[-1][0]):
+            page.emulate_media(forced_colors="active")
+            found += too_faint(root, f"{state}, the system's colours")
+            page.emulate_media(forced_colors="none")
+    assert not found, "\n".join(found)
+    stops, unseen = axe.unseen_focus(root)
     assert not unseen
     assert stops >= view.stops
+    assert page.mistakes == []
+
+
+@pytest.fixture(scope="module")
+def page(open_shared_notebook):
+    """A notebook with all views, in JupyterLab."""
+    return open_shared_notebook([NAMES + view.code for view in VIEWS.values()], height=2400)
+
+
+def output(page, name):
+    """Where a view is in that notebook."""
+    root = page.locator(".jp-CodeCell").nth(list(VIEWS).index(name)).locator(".jp-OutputArea-output")
+    root.scroll_into_view_if_needed()
+    wait(root, VIEWS[name].says)
+    return root
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_in_jupyterlab_has_no_serious_finding(page, name):
+    root = output(page, name)
+    assert not axe.findings(root)
+    assert not too_faint(root, "light")
+
+
+def test_the_views_can_be_read_in_jupyterlabs_dark_theme(page):
+    page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', { theme })", THEMES["dark"])
+    page.wait_for_function("document.body.dataset.jpThemeLight === 'false'")
+    found = [line for name in VIEWS for line in too_faint(output(page, name), name)]
+    assert not found, "\n".join(found)
+    assert page.mistakes == []
