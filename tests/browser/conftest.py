@@ -19,6 +19,7 @@ from needs import missing
 from vmenter.course.doctor import find_browser
 
 from . import bare
+from .looks import CONTRAST
 
 FLAGS = (
     "--headless=new",
@@ -178,8 +179,32 @@ def opener(chromium, jupyterlab):
 
 
 @pytest.fixture
-def keep(tmp_path):
-    """Where pictures go: to look at them, name a folder in VMENTER_PICTURES."""
-    folder = Path(os.environ.get("VMENTER_PICTURES", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def picture():
+    """A function: keep a picture of a page, or of a part of it, in the folder that VMENTER_PICTURES names, if it does."""
+    folder = os.environ.get("VMENTER_PICTURES")
+
+    def take(shown, name):
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            shown.screenshot(path=Path(folder) / f"{name}.png")
+
+    return take
+
+
+@pytest.fixture
+def look(picture):
+    """A function: look at a view on a bare page in each width, light and dark; nothing is cut, nothing too faint."""
+
+    def look(root, name, widths, *, height=2600):
+        page = root.page
+        for width in widths:
+            page.set_viewport_size({"width": width, "height": height})
+            assert root.evaluate("root => root.scrollWidth <= root.clientWidth"), f"{name} is cut at {width}"
+            for theme in THEMES:
+                page.evaluate("name => bare.theme(name)", theme)
+                picture(root, f"{name}-{theme}-{width}")
+                ratio, text = root.evaluate(CONTRAST)
+                assert ratio >= 4.5, f"{name}, {theme}: {text!r} has a contrast of {ratio:.2f}"
+        assert not page.mistakes
+
+    return look

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+from bench_views import TWIN
 from playwright.sync_api import Locator
 
 from . import axe
@@ -166,7 +167,7 @@ VIEWS = {
         stops=3,
     ),
     "Prediction, truth": View(
-        "_ = predict('06-b')\ntruth('06-b', 'those entered before', show='a table')",
+        "predict('06-b')\ntruth('06-b', 'those entered before', show='a table')",
         "The truth comes when",
         (("shown", press("button", "Show me without a guess"), "It is"),),
         stops=1,
@@ -187,6 +188,13 @@ VIEWS = {
         "from vmenter.views.drawings.bars import bars\nbars([('CLEAR_CPU_BUF', (3, 4))], 'Sites', ('6.12', '7.3'))", "", stops=0
     ),
 }  # fmt: skip
+
+
+# Those that say all of their state as text, in the page and in the kernel.
+AS_TEXT = (
+    *("a recorded VM-Enter", "PatchBench", "EntryExplorer", "EntryExplorer, selection", "FirstMinute", "LeakGame"),
+    *("HostView", "ExposureMap", "KernelBrowser"),
+)
 
 
 def wait(root, words):
@@ -226,28 +234,36 @@ def test_no_state_of_a_view_has_a_serious_finding(open_page, name):
 
 @pytest.fixture(scope="module")
 def page(open_shared_notebook):
-    """A notebook with all views, in JupyterLab."""
-    return open_shared_notebook([NAMES + view.code for view in VIEWS.values()], height=2400)
+    """A notebook with all views, in JupyterLab, and below each what its kernel says of it as text."""
+    text = "print(getattr(_, 'text', ''), end='')"
+    cells = [cell for view in VIEWS.values() for cell in (NAMES + view.code, text)]
+    return open_shared_notebook(cells, height=2400, timeout=120_000)
 
 
-def output(page, name):
-    """Where a view is in that notebook."""
-    root = page.locator(".jp-CodeCell").nth(list(VIEWS).index(name)).locator(".jp-OutputArea-output")
-    root.scroll_into_view_if_needed()
-    wait(root, VIEWS[name].says)
-    return root
+def output(page, name, *, below=0):
+    """Where a view is in that notebook, or what is printed below it."""
+    cell = page.locator(".jp-CodeCell").nth(2 * list(VIEWS).index(name) + below)
+    return cell.locator(".jp-OutputArea-output")
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_a_view_in_jupyterlab_has_no_serious_finding(page, name):
+def test_a_view_in_jupyterlab_has_no_serious_finding_and_the_kernels_text(page, name):
     root = output(page, name)
+    root.scroll_into_view_if_needed()
+    wait(root, VIEWS[name].says)
     assert not axe.findings(root)
     assert not too_faint(root, "light")
+    assert root.locator(TWIN).count() == (name in AS_TEXT)
+    if name in AS_TEXT:
+        assert root.locator(TWIN).text_content() == output(page, name, below=1).locator("pre").text_content()
 
 
 def test_the_views_can_be_read_in_jupyterlabs_dark_theme(page):
     page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', { theme })", THEMES["dark"])
     page.wait_for_function("document.body.dataset.jpThemeLight === 'false'")
-    found = [line for name in VIEWS for line in too_faint(output(page, name), name)]
+    found = []
+    for name in VIEWS:
+        output(page, name).scroll_into_view_if_needed()
+        found += too_faint(output(page, name), name)
     assert not found, "\n".join(found)
     assert page.mistakes == []

@@ -9,7 +9,7 @@ from vmenter.views.entry.frame import frame
 from vmenter.views.entry.widget import EntryExplorer
 
 from . import twins
-from .looks import CONTRAST, SMALLEST
+from .looks import SMALLEST
 
 CELL = """\
 from vmenter.views.entry.widget import EntryExplorer
@@ -96,13 +96,6 @@ def test_no_text_of_the_drawing_is_too_small_to_read_at_any_size(open_page):
             assert min(shown, key=lambda one: one[1])[1] > 10.9, (width, size)
 
 
-def test_twin_in_the_page_is_the_twin_in_the_kernel(open_notebook):
-    page = open_notebook([TWO, "print(explorer.text, end='')"])
-    wait_for_twin(page, "e6ff1d61de51: As merged")
-    printed = page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stdout'] pre")
-    assert twin(page) == printed.text_content()
-
-
 def test_by_keyboard_alone(open_page):
     page = open_page([CELL])
     wait_for_twin(page, "BROKEN")
@@ -156,21 +149,15 @@ def test_two_explorers_on_one_page_do_not_share_their_choices(open_page):
     assert page.locator(".vm-explorer fieldset input[type=radio]:checked").count() == 4
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 900, 600])
-def test_looks(open_page, keep, theme, width):
-    page = open_page([TWO], theme=theme, width=width, height=4200)
+def test_looks(open_page, look):
+    page = open_page([TWO])
     wait_for_twin(page, "e6ff1d61de51")
     explorer = page.locator(".vm-explorer")
-    page.wait_for_timeout(300)
-    explorer.screenshot(path=keep / f"entry-explorer-{theme}-{width}.png")
+    look(explorer, "entry-explorer", (1400,), height=4200)
     for summary in explorer.locator("summary:visible").all():
         if summary.evaluate("one => !one.parentElement.open"):
             summary.click()
-    ratio, text = explorer.evaluate(CONTRAST)
-    assert ratio >= 4.5, f"{text!r} has a contrast of {ratio:.2f}"
-    assert explorer.evaluate("root => root.scrollWidth <= root.clientWidth")
-    assert not page.mistakes
+    look(explorer, "entry-explorer-open", (1400, 900, 600), height=4200)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1400, 900), (1000, 700)])
@@ -220,11 +207,11 @@ def test_only_the_controls_that_were_asked_for_are_there(open_page):
     assert not page.mistakes
 
 
-def test_where_the_system_chooses_the_colours_everything_is_told_by_lines_and_words(open_page, keep):
+def test_where_the_system_chooses_the_colours_everything_is_told_by_lines_and_words(open_page, picture):
     page = open_page([TWO])
     page.emulate_media(forced_colors="active")
     view = page.locator(".vm-explorer")
-    view.screenshot(path=keep / "entry-explorer-forced-colours.png")
+    picture(view, "entry-explorer-forced-colours")
     chosen = view.locator(".vm-chip:has(:checked)").first
     assert chosen.evaluate("one => getComputedStyle(one).outlineStyle") == "solid"
     ink, paper = view.evaluate(

@@ -3,15 +3,12 @@
 import json
 from functools import partial
 
-import pytest
-
 from vmenter.views.entry import frame as entry_frame
 from vmenter.views.entry.widget import EntryExplorer
 from vmenter.views.exposure.frame import frame
 from vmenter.views.exposure.widget import ExposureMap
 
 from . import twins
-from .looks import CONTRAST
 
 CELL = """\
 from vmenter.views.exposure.widget import ExposureMap
@@ -128,13 +125,6 @@ def test_only_one_cell_of_the_grid_is_in_the_tab_order(open_page):
         assert page.evaluate("document.activeElement.tabIndex") == 0
 
 
-def test_twin_in_the_page_is_the_twin_in_the_kernel(open_notebook):
-    page = open_notebook([CELL.replace("()", '("mds", narrowed=[("l1tf", "yes")])'), "print(view.text, end='')"])
-    wait_for_twin(page, "Narrowed to  l1tf: yes")
-    printed = page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stdout'] pre")
-    assert twin(page) == printed.text_content()
-
-
 def test_a_state_that_makes_no_sense_leaves_the_last_good_one(open_page):
     page = open_page([CELL, "view.state = {**view.state, 'split': ['mdss']}"])
     wait_for_twin(page, "not shown: no dimension 'mdss', did you mean mds")
@@ -157,21 +147,15 @@ def test_every_control_and_every_cell_has_a_name(open_page):
     assert len(ids) == len(set(ids))
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 800])
-def test_looks(open_page, keep, theme, width):
-    page = open_page([CELL], theme=theme, width=width, height=2600)
+def test_looks(open_page, look):
+    page = open_page([CELL])
     wait_for_twin(page, "Selected")
     view = page.locator(".vm-map")
-    for look in ("What selection asks for", "Who reaches MMIO", "VERW switched off", "The CPU's bugs"):
-        view.get_by_role("button", name=look).click()
-        page.wait_for_timeout(400)
-        view.screenshot(path=keep / f"exposure-map-{look.split()[-1]}-{theme}-{width}.png")
-        ratio, text = view.evaluate(CONTRAST)
-        assert ratio >= 4.5, f"{text!r} has a contrast of {ratio:.2f}"
-        assert view.evaluate("root => root.scrollWidth <= root.clientWidth")
+    for name in ("What selection asks for", "Who reaches MMIO", "VERW switched off", "The CPU's bugs"):
+        view.get_by_role("button", name=name).click()
+        page.wait_for_timeout(300)
+        look(view, f"exposure-map-{name.split()[-1]}", (1400, 800))
         assert view.locator(".vm-scroll").evaluate("one => one.scrollWidth <= one.clientWidth")
-    assert not page.mistakes
 
 
 def test_works_in_a_page_without_a_kernel(chromium):

@@ -379,11 +379,11 @@ def test_without_scripts_the_twins_are_there(visit):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_text_can_be_read_and_the_choice_of_colours_is_kept(visit, site, keep, theme):
+def test_text_can_be_read_and_the_choice_of_colours_is_kept(visit, site, picture, theme):
     page = visit("05-2019-else-if", theme=theme)
     ratio, text = page.locator("main").evaluate(CONTRAST)
     assert ratio >= 4.5, text
-    page.screenshot(path=keep / f"site-05-{theme}.png")
+    picture(page, f"site-05-{theme}")
     page.locator("button.theme").click()
     other = {"light": "dark", "dark": "light"}[theme]
     assert page.evaluate("document.documentElement.dataset.theme") == other

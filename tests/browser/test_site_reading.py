@@ -199,12 +199,12 @@ def test_the_sign_of_more_goes_where_there_is_no_more(read):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["index", "03-two-features-one-place", "glossary"])
-def test_a_page_can_be_read_where_the_system_chooses_the_colours(read, name, theme, keep):
+def test_a_page_can_be_read_where_the_system_chooses_the_colours(read, name, theme, picture):
     page = read(name, theme=theme)
     page.emulate_media(forced_colors="active", color_scheme=theme)
     ratio, text = page.locator("body").evaluate(CONTRAST)
     assert ratio >= 4.5, text
-    page.screenshot(path=keep / f"site-forced-{name}-{theme}.png")
+    picture(page, f"site-forced-{name}-{theme}")
     here = page.locator(".contents .here > a").first
     assert here.evaluate("link => getComputedStyle(link).borderLeftStyle") == "solid"
     for _ in range(6):
