@@ -135,7 +135,7 @@ def main():
             lab = Lab(Path(folder))
             lab.start()
             try:
-                clicks(visit, next(opener(browser, lab)))
+                clicks(visit, next(opener(browser.new_context(), lab)))
             finally:
                 lab.stop()
         visit.context.close()

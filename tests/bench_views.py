@@ -111,7 +111,7 @@ def main():
         lab.start()
         try:
             browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
-            open_notebook = next(opener(browser, lab))
+            open_notebook = next(opener(browser.new_context(), lab))
             print(
                 f"click to paint, ms, {ROUNDS} clicks   echo: median   p95   view: median   p95   times the echo"
             )

@@ -80,20 +80,18 @@ class Line(BaseComm):
             self.bridge.told.append([self.comm_id, "update", data["state"]])
 
 
-def opener(chromium, monkeypatch):
+def opener(context, monkeypatch):
     """Yield a function: show what these cells show, one below the other; return the page.
 
     The page raises nothing in the browser: `page.mistakes` lists what went wrong in it, in a widget's Python too.
     """
-    contexts, bridge, formatted = [], Bridge(), DisplayFormatter().format
+    pages, bridge, formatted = [], Bridge(), DisplayFormatter().format
     monkeypatch.setattr(comm, "create_comm", bridge.create_comm)
 
     def open_one(cells, *, theme="light", width=1400, height=1000):
-        context = chromium.new_context(
-            viewport={"width": width, "height": height}, offline=True, reduced_motion="reduce"
-        )
-        contexts.append(context)
         page = context.new_page()
+        pages.append(page)
+        page.set_viewport_size({"width": width, "height": height})
         page.mistakes = bridge.mistakes
         page.on("pageerror", lambda error: page.mistakes.append(str(error)))
         page.expose_function("toPython", bridge.hear)
@@ -120,5 +118,5 @@ def opener(chromium, monkeypatch):
 
     yield open_one
     bridge.close()
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()

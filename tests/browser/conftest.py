@@ -50,10 +50,18 @@ def chromium():
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def offline(chromium):
+    """A context without a network, for pages that need nothing of one another; colours come to rest at once."""
+    context = chromium.new_context(offline=True, reduced_motion="reduce")
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def open_page(chromium, monkeypatch):
+def open_page(offline, monkeypatch):
     """A function: show what cells show in a page of their own, without JupyterLab (see `bare`); return the page."""
-    yield from bare.opener(chromium, monkeypatch)
+    yield from bare.opener(offline, monkeypatch)
 
 
 class Lab:
@@ -122,19 +130,27 @@ def jupyterlab(tmp_path_factory):
     lab.stop()
 
 
+@pytest.fixture(scope="session")
+def online(chromium):
+    """A context for JupyterLab, which is loaded once and then taken from what the browser keeps."""
+    context = chromium.new_context()
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def open_notebook(chromium, jupyterlab):
+def open_notebook(online, jupyterlab):
     """A function: write a notebook of these cells (or take a file), open it, run all cells, return the page.
 
     The page raises nothing in the browser: `page.mistakes` lists what went wrong in it.
     """
-    yield from opener(chromium, jupyterlab)
+    yield from opener(online, jupyterlab)
 
 
 @pytest.fixture(scope="module")
-def open_shared_notebook(chromium, jupyterlab):
+def open_shared_notebook(online, jupyterlab):
     """The same for pages that all tests of a module look at."""
-    yield from opener(chromium, jupyterlab)
+    yield from opener(online, jupyterlab)
 
 
 def run_all(page, timeout):
@@ -148,8 +164,8 @@ def run_all(page, timeout):
     )
 
 
-def opener(chromium, jupyterlab):
-    contexts = []
+def opener(context, jupyterlab):
+    pages = []
 
     def open_one(cells=None, *, path=None, theme="light", width=1400, height=1000, run=True, timeout=60_000):
         jupyterlab.theme(theme)
@@ -160,9 +176,9 @@ def opener(chromium, jupyterlab):
             nbformat.write(book, jupyterlab.notebooks / name)
         else:
             shutil.copy(Path(path), jupyterlab.notebooks / name)
-        context = chromium.new_context(viewport={"width": width, "height": height})
-        contexts.append(context)
         page = context.new_page()
+        pages.append(page)
+        page.set_viewport_size({"width": width, "height": height})
         page.mistakes = []
         page.on("pageerror", lambda error: page.mistakes.append(str(error)))
         workspace = secrets.token_hex(4)
@@ -174,8 +190,8 @@ def opener(chromium, jupyterlab):
         return page
 
     yield open_one
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
 
 
 @pytest.fixture

@@ -33,10 +33,11 @@ DRAWINGS = {
 
 
 @pytest.fixture
-def page(chromium):
-    context = chromium.new_context(viewport={"width": 1000, "height": 800}, offline=True)
-    yield context.new_page()
-    context.close()
+def page(offline):
+    page = offline.new_page()
+    page.set_viewport_size({"width": 1000, "height": 800})
+    yield page
+    page.close()
 
 
 @pytest.mark.parametrize("what", FOLDED)

@@ -36,7 +36,7 @@ def test_a_run_like_it_went_the_same_way(era):
         for name in ("end", "steps", "raw_accesses", "events", "vm_enter", "accesses", "distance", "instructions"):
             assert getattr(like, name) == getattr(anew, name), name
         assert eras.registers(era, state) == registers
-        assert eras.run(era, state).image is anew.image
+        assert eras.run(era, state).image.symbols == anew.image.symbols
 
 
 def test_what_was_not_touched_may_differ_and_what_was_may_not():
