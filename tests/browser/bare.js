@@ -80,7 +80,10 @@ globalThis.bare = (() => {
     const room = document.createElement("section");
     document.querySelector("main").append(room);
     if (id) await show(models[id], room);
-    else room.innerHTML = markup;
+    else {
+      room.className = "jp-RenderedHTMLCommon"; // as JupyterLab has it
+      room.innerHTML = markup;
+    }
     if (said) {
       const words = document.createElement("pre");
       words.textContent = said;

@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 PAGE = """
 body { background: var(--jp-layout-color0); color: var(--jp-content-font-color1); }
 main { padding: 10px; }
+.jp-RenderedHTMLCommon { line-height: var(--jp-content-line-height); }
 """
 THEMES = Path(sys.prefix) / "share" / "jupyter" / "lab" / "themes" / "@jupyterlab"
 

@@ -88,7 +88,7 @@ class Exercise:
         return f"{head}\n{self.task}\n(three hints and a solution open on demand)"
 
     def _repr_html_(self) -> str:
-        fold = '<details style="margin:.3em 0"><summary style="line-height:24px">{}</summary><div style="{}">{}</div></details>'
+        fold = '<details style="margin:.3em 0"><summary>{}</summary><div style="{}">{}</div></details>'
         text, code = "white-space:pre-wrap;padding:.2em 1.2em", "padding:.2em 1.2em"
         folds = [fold.format(f"Hint {n}", text, _rich(hint)) for n, hint in enumerate(self.hints, 1)]
         solution = f"{pre(self.solution)}<p>{_rich(self.because)}</p>"
