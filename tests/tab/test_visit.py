@@ -225,6 +225,11 @@ STORED = """new Promise((done, fail) => {
     keys.onsuccess = () => { asked.result.close(); done(keys.result); };
   };
 })"""
+UNANSWERED = """() => {
+  const body = JSON.stringify({ browsingContextId: "nobody" });
+  fetch(new URL("../api/stdin/kernel", location.href), { method: "POST", body, keepalive: true });
+  return new Promise((done) => setTimeout(done, 500));
+}"""
 OPENED, CHANGED = "02-patching-a-running-kernel", "05-2019-else-if"
 
 
@@ -269,8 +274,9 @@ def test_while_a_page_of_the_old_version_is_open_a_second_is_of_the_old_version_
 
 def test_an_update_comes_whole_when_the_old_one_is_closed_and_work_is_kept(updated):
     page = updated.page
+    page.evaluate(UNANSWERED)  # as a kernel's input() is, when its page is closed
     page.goto("about:blank")
-    updated.open()
+    updated.open(timeout=60_000)
     assert page.evaluate(NAMED) == "Newer"
     page.wait_for_function(f"{KEPT}.then(names => names.length === 1)")
     updated.start()

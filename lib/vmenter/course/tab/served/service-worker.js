@@ -142,9 +142,33 @@ self.addEventListener("message", (event) => {
   if (event.data === "take over") event.waitUntil(takeOver(port, event.source.id));
 });
 
+// What a kernel is told whose page is closed while it asks for a file, or for input.
+async function closed(waits) {
+  while (waits()) {
+    await new Promise((done) => setTimeout(done, 1000));
+    const open = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+    if (!open.some((one) => one.url.startsWith(`${ROOT}lab/`))) break;
+  }
+  return new Response("", { status: 503, statusText: "The page is closed" });
+}
+
+// JupyterLite waits for a page's answer for ever, and a worker that waits keeps a newer version out for minutes.
+function respondWhileOpen(event) {
+  const respond = event.respondWith.bind(event);
+  event.respondWith = (answer) => {
+    let waits = true;
+    const given = Promise.resolve(answer).finally(() => {
+      waits = false;
+    });
+    respond(Promise.race([given, closed(() => waits)]));
+  };
+}
+
 self.addEventListener("fetch", (event) => {
   const { href, pathname } = new URL(event.request.url);
-  if (event.request.method !== "GET" || !href.startsWith(ROOT.href) || pathname.includes("/api/drive")) return;
+  if (!href.startsWith(ROOT.href)) return;
+  if (/\/api\/(drive|stdin)/.test(pathname)) return respondWhileOpen(event);
+  if (event.request.method !== "GET") return;
   event.stopImmediatePropagation();
   const path = decodeURIComponent(href.split(/[?#]/)[0].slice(ROOT.href.length)).replace(/(^|\/)$/, "$1index.html");
   if (!OWN.some((own) => path.startsWith(own))) event.respondWith(file(path));
