@@ -25,7 +25,7 @@ from places import ROOT
 )
 def test_what_is_missing_fails_in_ci_and_is_skipped_elsewhere(tmp_path, ci, outcome, status, test, lacking):
     nothing = {"PATH": str(tmp_path), "VMENTER_KERNELS": "", "XDG_CACHE_HOME": str(tmp_path)}
-    pytest_ = [sys.executable, "-m", "pytest", "-c", "tests/pytest.ini", "--rootdir", "."]
+    pytest_ = [sys.executable, "-m", "pytest", "-c", "tests/pytest.ini", "--rootdir", ".", "-p", "no:nbval"]
     command = [*pytest_, "-q", "-rsfE", f"tests/{test}"]
     environment = {**os.environ, **nothing, "CI": ci}
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from fuzz import EVERYTHING
+from fuzz import EVERYTHING, OFTEN
 
 from vmenter.course.exercises import every
 
@@ -33,7 +33,7 @@ SOON = 60  # seconds of the clock, on a busy machine
 
 def hostile(id_):
     """A part of these, another for each exercise: neither the assembler nor the machine knows which one it is."""
-    parts = 3 if EVERYTHING else 4 * len(HEADS)
+    parts = 3 if EVERYTHING else len(HEADS) * (4 if OFTEN else 8)
     return [HEADS[id_] + text for text in (TEXTS + RUNS)[[*HEADS].index(id_) % parts :: parts]]
 
 
