@@ -27,21 +27,35 @@ READY = "[...document.querySelectorAll('.live')].every(room => 'ready' in room.d
 NO_KERNEL = "this page has no kernel"
 
 
+@pytest.fixture(scope="session")
+def readers(chromium):
+    """A function: the context of a reader who likes light or dark, with scripts or without; one for all tests."""
+    contexts = {}
+
+    def reader(theme, scripts):
+        if (theme, scripts) not in contexts:
+            contexts[theme, scripts] = chromium.new_context(
+                color_scheme=theme,
+                reduced_motion="reduce",  # colours are measured as they come to rest
+                offline=True,
+                java_script_enabled=scripts,
+            )
+        return contexts[theme, scripts]
+
+    yield reader
+    for context in contexts.values():
+        context.close()
+
+
 @pytest.fixture
-def visit(chromium, site):
+def visit(readers, site):
     """A function: open a page of the site from its folder. Whatever is not a file is refused, and told."""
-    contexts = []
+    pages = []
 
     def open_one(name=ALL_VIEWS, *, theme="light", width=1400, scripts=True):
-        context = chromium.new_context(
-            viewport={"width": width, "height": 1000},
-            color_scheme=theme,
-            reduced_motion="reduce",  # colours are measured as they come to rest
-            offline=True,
-            java_script_enabled=scripts,
-        )
-        contexts.append(context)
-        page = context.new_page()
+        page = readers(theme, scripts).new_page()
+        pages.append(page)
+        page.set_viewport_size({"width": width, "height": 1000})
         page.mistakes = []
         page.on("pageerror", lambda error: page.mistakes.append(str(error)))
         page.on(
@@ -59,8 +73,10 @@ def visit(chromium, site):
         return page
 
     yield open_one
-    for context in contexts:
-        context.close()
+    for page in pages:
+        if not page.is_closed():
+            page.evaluate("localStorage.clear(); sessionStorage.clear()")  # the next reader is another one
+            page.close()
 
 
 def room(page, kind, number=0):
