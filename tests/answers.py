@@ -10,7 +10,7 @@ from vmenter.course.exercises import Feedback, check, exercise
 # An answer to these is run in every configuration, two seconds if it is right.
 DEAR = ("08-2", "08-3")
 # How many (wrong, right) answers a run tries: of those, and of other code, which is assembled and run.
-FEW, SOME = ((4, 1), (8, 1)) if OFTEN else ((3, 1), (5, 1))
+FEW, SOME = ((4, 1), (8, 1)) if OFTEN else ((2, 1), (4, 1))
 
 
 @cache

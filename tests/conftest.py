@@ -18,7 +18,7 @@ settings.register_profile(
     deadline=None,
     derandomize=True,
     database=None,
-    max_examples=50 if OFTEN else 30,
+    max_examples=50 if OFTEN else 20,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("search", parent=settings.get_profile("steady"), derandomize=False, max_examples=3000)
