@@ -127,9 +127,10 @@ async function begin(port) {
   clearInterval(telling);
 }
 
+const pages = () => self.clients.matchAll({ type: "window", includeUncontrolled: true });
+
 async function takeOver(port, asking) {
-  const open = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
-  const alone = open.every(
+  const alone = (await pages()).every(
     (one) => one.id === asking || !one.url.startsWith(ROOT.href) || one.url.startsWith(`${ROOT}pages/`),
   );
   if (alone) await self.skipWaiting();
@@ -144,11 +145,8 @@ self.addEventListener("message", (event) => {
 
 // What a kernel is told whose page is closed while it asks for a file, or for input.
 async function closed(waits) {
-  while (waits()) {
-    await new Promise((done) => setTimeout(done, 1000));
-    const open = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
-    if (!open.some((one) => one.url.startsWith(`${ROOT}lab/`))) break;
-  }
+  do await new Promise((done) => setTimeout(done, 1000));
+  while (waits() && (await pages()).some((one) => one.url.startsWith(`${ROOT}lab/`)));
   return new Response("", { status: 503, statusText: "The page is closed" });
 }
 
