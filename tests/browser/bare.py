@@ -89,7 +89,7 @@ def opener(context, monkeypatch):
     pages, bridge, formatted = [], Bridge(), DisplayFormatter().format
     monkeypatch.setattr(comm, "create_comm", bridge.create_comm)
 
-    def open_one(cells, *, theme="light", width=1400, height=1000):
+    def open_one(cells, *, width=1400, height=1000):
         page = context.new_page()
         pages.append(page)
         page.set_viewport_size({"width": width, "height": height})
@@ -102,7 +102,7 @@ def opener(context, monkeypatch):
             style.evaluate("(style, name) => { style.id = name; }", name)
         page.add_style_tag(content=PAGE)
         page.add_script_tag(path=HERE / "bare.js")
-        page.evaluate("name => bare.theme(name)", theme)
+        page.evaluate("bare.theme('light')")
         names = {"__name__": "__main__"}
         for number, cell in enumerate(cells):
             said = StringIO()

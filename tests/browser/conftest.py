@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -51,11 +50,29 @@ def chromium():
 
 
 @pytest.fixture(scope="session")
-def offline(chromium):
-    """A context without a network, for pages that need nothing of one another; colours come to rest at once."""
-    context = chromium.new_context(offline=True, reduced_motion="reduce")
-    yield context
-    context.close()
+def readers(chromium):
+    """A function: the context of a reader without a network, who likes light or dark, with scripts or without.
+
+    One for all tests; colours are measured as they come to rest.
+    """
+    contexts = {}
+
+    def reader(theme="light", *, scripts=True):
+        if (theme, scripts) not in contexts:
+            contexts[theme, scripts] = chromium.new_context(
+                color_scheme=theme, java_script_enabled=scripts, offline=True, reduced_motion="reduce"
+            )
+        return contexts[theme, scripts]
+
+    yield reader
+    for context in contexts.values():
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def offline(readers):
+    """A context without a network, for pages that need nothing of one another."""
+    return readers()
 
 
 @pytest.fixture
@@ -113,10 +130,11 @@ class Lab:
             self.process.kill()
         self.log.close()
 
-    def theme(self, name):
+    def plain(self):
+        """Give it the settings that a test begins with: the light theme, and nothing that asks for attention."""
         folder = self.settings / "@jupyterlab" / "apputils-extension"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "themes.jupyterlab-settings").write_text(json.dumps({"theme": THEMES[name]}))
+        (folder / "themes.jupyterlab-settings").write_text(json.dumps({"theme": THEMES["light"]}))
         quiet = {"fetchNews": "false", "checkForUpdates": False}
         (folder / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
 
@@ -140,7 +158,7 @@ def online(chromium):
 
 @pytest.fixture
 def open_notebook(online, jupyterlab):
-    """A function: write a notebook of these cells (or take a file), open it, run all cells, return the page.
+    """A function: write a notebook of these cells, open it, run all cells, return the page.
 
     The page raises nothing in the browser: `page.mistakes` lists what went wrong in it.
     """
@@ -167,26 +185,22 @@ def run_all(page, timeout):
 def opener(context, jupyterlab):
     pages = []
 
-    def open_one(cells=None, *, path=None, theme="light", width=1400, height=1000, run=True, timeout=60_000):
-        jupyterlab.theme(theme)
+    def open_one(cells, *, height=1000, timeout=60_000):
+        jupyterlab.plain()
         name = f"{secrets.token_hex(4)}.ipynb"
-        if path is None:
-            book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-            book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-            nbformat.write(book, jupyterlab.notebooks / name)
-        else:
-            shutil.copy(Path(path), jupyterlab.notebooks / name)
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(book, jupyterlab.notebooks / name)
         page = context.new_page()
         pages.append(page)
-        page.set_viewport_size({"width": width, "height": height})
+        page.set_viewport_size({"width": 1400, "height": height})
         page.mistakes = []
         page.on("pageerror", lambda error: page.mistakes.append(str(error)))
         workspace = secrets.token_hex(4)
         page.goto(f"{jupyterlab.url}/lab/workspaces/{workspace}/tree/{name}?token={jupyterlab.token}")
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=timeout)
         page.wait_for_function(IDLE, timeout=timeout)
-        if run:
-            run_all(page, timeout)
+        run_all(page, timeout)
         return page
 
     yield open_one
@@ -209,18 +223,17 @@ def picture():
 
 @pytest.fixture
 def look(picture):
-    """A function: look at a view on a bare page in each width, light and dark; nothing is cut, nothing too faint."""
+    """A function: look at a view on a bare page of some width, light and dark; nothing is cut, nothing too faint."""
 
-    def look(root, name, widths, *, height=2600):
+    def look(root, name, width, *, height=2600):
         page = root.page
-        for width in widths:
-            page.set_viewport_size({"width": width, "height": height})
-            assert root.evaluate("root => root.scrollWidth <= root.clientWidth"), f"{name} is cut at {width}"
-            for theme in THEMES:
-                page.evaluate("name => bare.theme(name)", theme)
-                picture(root, f"{name}-{theme}-{width}")
-                ratio, text = root.evaluate(CONTRAST)
-                assert ratio >= 4.5, f"{name}, {theme}: {text!r} has a contrast of {ratio:.2f}"
+        page.set_viewport_size({"width": width, "height": height})
+        assert root.evaluate("root => root.scrollWidth <= root.clientWidth"), f"{name} is cut at {width}"
+        for theme in THEMES:
+            page.evaluate("name => bare.theme(name)", theme)
+            picture(root, f"{name}-{theme}-{width}")
+            ratio, text = root.evaluate(CONTRAST)
+            assert ratio >= 4.5, f"{name}, {theme}: {text!r} has a contrast of {ratio:.2f}"
         assert not page.mistakes
 
     return look

@@ -100,6 +100,7 @@ VIEWS = {
         ),
         stops=20,
     ),
+    "EntryExplorer, two eras": View("EntryExplorer(compare='e6ff1d61de51')", "e6ff1d61de51: As merged"),
     "EntryExplorer, selection": View(
         "EntryExplorer(preset='skylake-server', show=('selection',))", "features", (("open", unfold, ""),)
     ),
@@ -150,6 +151,10 @@ VIEWS = {
         ),
         stops=10,
     ),
+    "ExposureMap, narrowed": View(
+        "from vmenter.views.exposure.widget import ExposureMap\nExposureMap('mds', narrowed=[('l1tf', 'yes')])",
+        "Narrowed to  l1tf: yes",
+    ),
     "KernelBrowser": View(
         "from vmenter.views.kernel.widget import KernelBrowser\nKernelBrowser()",
         "8 of 8 sites fit",
@@ -192,8 +197,8 @@ VIEWS = {
 
 # Those that say all of their state as text, in the page and in the kernel.
 AS_TEXT = (
-    *("a recorded VM-Enter", "PatchBench", "EntryExplorer", "EntryExplorer, selection", "FirstMinute", "LeakGame"),
-    *("HostView", "ExposureMap", "KernelBrowser"),
+    *("a recorded VM-Enter", "PatchBench", "EntryExplorer", "EntryExplorer, two eras", "EntryExplorer, selection"),
+    *("FirstMinute", "LeakGame", "HostView", "ExposureMap", "ExposureMap, narrowed", "KernelBrowser"),
 )
 
 
@@ -217,18 +222,20 @@ def test_no_state_of_a_view_has_a_serious_finding(open_page, name):
         if act:
             act(root)
         wait(root, words)
-        found += [f"{state}: {line}" for line in axe.findings(root)]
-        for theme in ("dark", "light"):
+        for theme in THEMES:
             page.evaluate("name => bare.theme(name)", theme)
+            found += [f"{state}, {theme}: {line}" for line in axe.findings(root)]
             found += too_faint(root, f"{state}, {theme}")
-        if state in ("fresh", states[-1][0]):
-            page.emulate_media(forced_colors="active")
-            found += too_faint(root, f"{state}, the system's colours")
-            page.emulate_media(forced_colors="none")
+            if state in ("fresh", states[-1][0]):
+                page.emulate_media(forced_colors="active")
+                found += too_faint(root, f"{state}, {theme}, the system's colours")
+                page.emulate_media(forced_colors="none")
     assert not found, "\n".join(found)
-    stops, unseen = axe.unseen_focus(root)
-    assert not unseen
-    assert stops >= view.stops
+    for theme in THEMES:
+        page.evaluate("name => bare.theme(name)", theme)
+        stops, unseen = axe.unseen_focus(root)
+        assert not unseen
+        assert stops >= view.stops
     assert page.mistakes == []
 
 

@@ -153,11 +153,12 @@ def test_looks(open_page, look):
     page = open_page([TWO])
     wait_for_twin(page, "e6ff1d61de51")
     explorer = page.locator(".vm-explorer")
-    look(explorer, "entry-explorer", (1400,), height=4200)
+    look(explorer, "entry-explorer", 1400, height=4200)
     for summary in explorer.locator("summary:visible").all():
         if summary.evaluate("one => !one.parentElement.open"):
             summary.click()
-    look(explorer, "entry-explorer-open", (1400, 900, 600), height=4200)
+    for width in (1400, 900, 600):
+        look(explorer, "entry-explorer-open", width, height=4200)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1400, 900), (1000, 700)])

@@ -131,12 +131,14 @@ def test_looks(open_page, look):
     page.get_by_label("Patched for").select_option("skylake-server")
     wait_for_twin(page, "features on: ALWAYS, CLEAR_CPU_BUF, CLEAR_CPU_BUF_VM")
     view = page.locator(".vm-kernel")
-    look(view, "kernel-browser", (1400, 700))
+    for width in (1400, 700):
+        look(view, "kernel-browser", width)
     for summary in view.locator("summary").all():
         summary.click()
     view.locator("tbody tr").nth(3).click()
     view.locator(".vm-bench").wait_for()
-    look(view, "kernel-browser-open", (1400, 900, 700))
+    for width in (1400, 900, 700):
+        look(view, "kernel-browser-open", width)
 
 
 def test_works_in_a_page_without_a_kernel(chromium):

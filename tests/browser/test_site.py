@@ -27,33 +27,13 @@ READY = "[...document.querySelectorAll('.live')].every(room => 'ready' in room.d
 NO_KERNEL = "this page has no kernel"
 
 
-@pytest.fixture(scope="session")
-def readers(chromium):
-    """A function: the context of a reader who likes light or dark, with scripts or without; one for all tests."""
-    contexts = {}
-
-    def reader(theme, scripts):
-        if (theme, scripts) not in contexts:
-            contexts[theme, scripts] = chromium.new_context(
-                color_scheme=theme,
-                reduced_motion="reduce",  # colours are measured as they come to rest
-                offline=True,
-                java_script_enabled=scripts,
-            )
-        return contexts[theme, scripts]
-
-    yield reader
-    for context in contexts.values():
-        context.close()
-
-
 @pytest.fixture
 def visit(readers, site):
     """A function: open a page of the site from its folder. Whatever is not a file is refused, and told."""
     pages = []
 
     def open_one(name=ALL_VIEWS, *, theme="light", width=1400, scripts=True):
-        page = readers(theme, scripts).new_page()
+        page = readers(theme, scripts=scripts).new_page()
         pages.append(page)
         page.set_viewport_size({"width": width, "height": 1000})
         page.mistakes = []

@@ -6,7 +6,7 @@ import pytest
 
 from .axe import findings
 from .looks import CONTRAST
-from .test_site import readers, room, value, visit  # noqa: F401  (readers and visit are fixtures)
+from .test_site import room, value, visit  # noqa: F401  (visit is a fixture)
 
 WIDTHS = (320, 375, 768, 1024, 1400)
 

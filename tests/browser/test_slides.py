@@ -40,10 +40,11 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def page(chromium):
-    context = chromium.new_context(viewport={"width": 1280, "height": 720}, offline=True)
-    yield context.new_page()
-    context.close()
+def page(offline):
+    page = offline.new_page()
+    page.set_viewport_size({"width": 1280, "height": 720})
+    yield page
+    page.close()
 
 
 def printed(page):
