@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from importlib import metadata
@@ -122,3 +123,8 @@ def test_the_pins_go_together():
         for one in asked:
             if one.marker is None or one.marker.evaluate({"extra": ""}):
                 assert one.specifier.contains(metadata.version(one.name), prereleases=True), (name, one)
+
+
+def test_who_reads_notebooks_waits_for_no_grammar():
+    code = "import sys, nbformat, jsonschema; assert 'lark' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
