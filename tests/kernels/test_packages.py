@@ -192,34 +192,35 @@ SAYS = {
     "data cut": "cut short",
     "no end": "ends too early",
 }
+# Made when asked for: several are large, and each worker of a run reads this file.
 EVIL = {
-    "not a package": b"!<arch>\n",
-    "no data": b"!<arch>\n" + deb({})[8:72],
-    "size no number": deb({}).replace(b"4         `\n", b"-4        `\n"),
-    "data cut": deb(kernel_files())[:-40],
-    "huge member": deb({}, inner=huge_member()),
-    "huge name": deb({}, inner=long_header(1 << 30)),
-    "long name": deb({}, inner=long_header(9000)),
-    "many long names": deb({}, inner=(long_header(4000) + bytes(96)) * 5000),
-    "bomb": deb({}, "zst", inner=tar({"doc": bytes(300 << 20)})),
-    "bomb, xz": deb({}, "xz", inner=tar({"doc": bytes(100 << 20)})),
-    "bomb in a module": deb({}, "zst", inner=tar({"kvm-intel.ko": bytes(200 << 20)})),
-    "no end": deb({}, inner=tar(kernel_files())[: 512 * 9]),
-    "many files": deb({}, "none", inner=tarfile.TarInfo("a").tobuf() * 100_001),
-    "rpm bomb": rpm({}, payload=cpio({"kvm-intel.ko": bytes(200 << 20)})),
-    "rpm of many entries": rpm_of(0x7FFFFFFF, 10, 10),
-    "rpm of a large store": rpm_of(1, 0x7FFFFFFF, 10),
-    "rpm of negative sizes": rpm_of(0xFFFFFFFF, 0xFFFFFFFF, 10),
-    "rpm with something between": rpm(
+    "not a package": lambda: b"!<arch>\n",
+    "no data": lambda: b"!<arch>\n" + deb({})[8:72],
+    "size no number": lambda: deb({}).replace(b"4         `\n", b"-4        `\n"),
+    "data cut": lambda: deb(kernel_files())[:-40],
+    "huge member": lambda: deb({}, inner=huge_member()),
+    "huge name": lambda: deb({}, inner=long_header(1 << 30)),
+    "long name": lambda: deb({}, inner=long_header(9000)),
+    "many long names": lambda: deb({}, inner=(long_header(4000) + bytes(96)) * 5000),
+    "bomb": lambda: deb({}, "zst", inner=tar({"doc": bytes(300 << 20)})),
+    "bomb, xz": lambda: deb({}, "xz", inner=tar({"doc": bytes(100 << 20)})),
+    "bomb in a module": lambda: deb({}, "zst", inner=tar({"kvm-intel.ko": bytes(200 << 20)})),
+    "no end": lambda: deb({}, inner=tar(kernel_files())[: 512 * 9]),
+    "many files": lambda: deb({}, "none", inner=tarfile.TarInfo("a").tobuf() * 100_001),
+    "rpm bomb": lambda: rpm({}, payload=cpio({"kvm-intel.ko": bytes(200 << 20)})),
+    "rpm of many entries": lambda: rpm_of(0x7FFFFFFF, 10, 10),
+    "rpm of a large store": lambda: rpm_of(1, 0x7FFFFFFF, 10),
+    "rpm of negative sizes": lambda: rpm_of(0xFFFFFFFF, 0xFFFFFFFF, 10),
+    "rpm with something between": lambda: rpm(
         kernel_files(), signature=rpm_header({1000: (4, 1, bytes(9))}) + b"\x8e" * 7
     ),
-    "rpm of drpm": rpm({}, header=rpm_header({1124: (6, 1, b"drpm\0")})),
-    "rpm for huge files": rpm({}, payload=b"07070X" + bytes(300)),
-    "rpm with a bad name": rpm({}, payload=cpio({})[:94] + b"ffffffff" + cpio({})[102:]),
-    "rpm with a bad number": rpm({}, payload=cpio({}).replace(b"070701", b"070701zz")),
-    "rpm without an end": rpm({}, payload=cpio(kernel_files())[:-200]),
-    "window": deb({}, "none", inner=b"\x28\xb5\x2f\xfd\x00\xf8" + bytes(100)),
-    "empty": b"",
+    "rpm of drpm": lambda: rpm({}, header=rpm_header({1124: (6, 1, b"drpm\0")})),
+    "rpm for huge files": lambda: rpm({}, payload=b"07070X" + bytes(300)),
+    "rpm with a bad name": lambda: rpm({}, payload=cpio({})[:94] + b"ffffffff" + cpio({})[102:]),
+    "rpm with a bad number": lambda: rpm({}, payload=cpio({}).replace(b"070701", b"070701zz")),
+    "rpm without an end": lambda: rpm({}, payload=cpio(kernel_files())[:-200]),
+    "window": lambda: deb({}, "none", inner=b"\x28\xb5\x2f\xfd\x00\xf8" + bytes(100)),
+    "empty": lambda: b"",
 }
 
 
@@ -279,7 +280,7 @@ def test_a_64_bit_kernel_among_32_bit_packages_is_read(tmp_path):
 
 @pytest.mark.parametrize("name", EVIL)
 def test_a_hostile_package_is_one_clear_error(tmp_path, name):
-    path = put(tmp_path, "x.tar", EVIL[name])
+    path = put(tmp_path, "x.tar", EVIL[name]())
     with pytest.raises(LabError) as told:
         dict(kernelpacks.files(path, {*FILES, "none such"}))
     assert "x.tar" in str(told.value)

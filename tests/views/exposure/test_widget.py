@@ -188,6 +188,12 @@ STRANGE = st.one_of(
 )
 
 
+@pytest.fixture(scope="module")
+def shown():
+    """A map that takes one state after another."""
+    return ExposureMap()
+
+
 @given(
     state=st.fixed_dictionaries(
         {},
@@ -202,18 +208,15 @@ STRANGE = st.one_of(
         },
     )
 )
-def test_no_state_breaks_the_widget(state):
-    last = WIDGET.frame
-    WIDGET.state = state
-    if WIDGET.frame["error"]:
-        assert WIDGET.frame["rows"] == last["rows"]
-        assert "the last good state" in repr(WIDGET)
-        assert "\n" not in WIDGET.frame["error"]
+def test_no_state_breaks_the_widget(shown, state):
+    last = shown.frame
+    shown.state = state
+    if shown.frame["error"]:
+        assert shown.frame["rows"] == last["rows"]
+        assert "the last good state" in repr(shown)
+        assert "\n" not in shown.frame["error"]
     else:
-        assert WIDGET.frame == frame(state)
-
-
-WIDGET = ExposureMap()
+        assert shown.frame == frame(state)
 
 
 def test_a_share_never_says_nothing_of_something_nor_all_of_less():
