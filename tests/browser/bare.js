@@ -66,9 +66,14 @@ globalThis.bare = (() => {
   };
 
   async function show(model, el) {
-    const style = document.createElement("style");
-    style.textContent = model.get("_css");
-    document.head.append(style);
+    const id = model.get("_anywidget_id");
+    if (!document.getElementById(id)) {
+      // one for all views of a kind, as anywidget does it
+      const style = document.createElement("style");
+      Object.assign(style, { id, textContent: model.get("_css") });
+      document.head.append(style);
+    }
+    el.dataset.style = id;
     const module = URL.createObjectURL(new Blob([model.get("_esm")], { type: "text/javascript" }));
     const { default: view } = await import(module);
     return view.render({ model, el, host });
