@@ -1,10 +1,8 @@
 """Views in one notebook: each looks as it does alone, whatever stands above or below it.
 
 A page keeps one style for each kind of view, in the order in which they were first shown, and each of them begins with
-all of common.css: what a view says otherwise must hold wherever its style stands.
+all of common.css: what a view says otherwise must hold wherever its style stands. Each is looked at in its last state.
 """
-
-import pytest
 
 from .test_accessibility import NAMES, VIEWS, wait
 
@@ -45,13 +43,12 @@ def different(alone, together):
     }
 
 
-@pytest.mark.parametrize("last", [False, True], ids=["fresh", "in its last state"])
-def test_no_view_changes_the_looks_of_another(open_page, last):
+def test_no_view_changes_the_looks_of_another(open_page):
     page = open_page([NAMES + view.code for view in VIEWS.values()])
     for place, view in enumerate(VIEWS.values()):
         root = page.locator("main > *").nth(place)
         wait(root, view.says)
-        for _, act, words in view.states if last else ():
+        for _, act, words in view.states:
             act(root)
             wait(root, words)
     places = range(len(VIEWS))
