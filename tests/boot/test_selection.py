@@ -1,6 +1,6 @@
 """Selection against what booted kernels selected, against tables from their sources, and its invariants."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import golden_cases
 import pytest
@@ -13,6 +13,7 @@ from vmenter.boot.host import BUGS, FACTS, Host, host_from_json
 from vmenter.boot.l1tf import select_l1tf
 from vmenter.boot.options import VECTORS, read_options
 from vmenter.boot.selection import select
+from vmenter.boot.selection_text import decided_json
 from vmenter.boot.verw import clear_before_idle, select_verw, verw_sysfs
 
 FLAWS = ("mds", "taa", "mmio", "rfds", "l1tf")
@@ -28,7 +29,7 @@ def test_the_golden_cases_are_all_here():
 @golden
 def test_selection_is_what_the_kernel_itself_selected(kernel, case):
     out = case["out"]
-    assert select(host_from_json(case), kernel).to_json() == {
+    assert decided_json(select(host_from_json(case), kernel)) == {
         "features": out["features"],
         "keys": out["keys"],
         "states": {flaw: out[flaw] for flaw in FLAWS},
@@ -52,7 +53,7 @@ def test_options_are_read_as_the_kernel_read_them(kernel, case):
 
 @golden
 def test_whole_lines_as_a_guest_are_the_kernels(kernel, case):
-    lines = select(replace(host_from_json(case), hypervisor=True, smt=False), kernel).lines.to_json()
+    lines = asdict(select(replace(host_from_json(case), hypervisor=True, smt=False), kernel).lines)
     # The golden kernel had not loaded KVM, so its l1tf line ends before "; VMX".
     lines["l1tf"] = lines["l1tf"].split("; VMX")[0]
     assert lines == case["out"]["sysfs_full_hypervisor"]
@@ -197,7 +198,7 @@ kernels = st.sampled_from(sorted(GENERATIONS))
 def test_without_bugs_nothing_is_selected(host, kernel):
     got = select(replace(host, bugs=()), kernel)
     assert (got.features, got.keys, got.kvm_keys, got.nosmt) == ((), (), (), False)
-    assert set(got.sysfs.to_json().values()) <= {"Not affected", None}
+    assert set(asdict(got.sysfs).values()) <= {"Not affected", None}
 
 
 @given(
@@ -238,7 +239,7 @@ def test_microcode_never_decides_whether_verw_runs_but_for_rfds(host, kernel):
 @given(hosts, kernels)
 def test_a_vulnerable_line_is_about_a_bug_the_cpu_has(host, kernel):
     bug = {"mds": "mds", "taa": "taa", "mmio": "mmio_stale_data", "rfds": "rfds", "l1tf": "l1tf"}
-    for flaw, text in select(host, kernel).sysfs.to_json().items():
+    for flaw, text in asdict(select(host, kernel).sysfs).items():
         if text and text.startswith(("Vulnerable", "Mitigation")):
             assert bug[flaw] in host.bugs
 

@@ -4,7 +4,7 @@ import copy
 import gzip
 import json
 from collections import Counter, defaultdict
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
@@ -107,7 +107,7 @@ def test_the_lab_selects_what_the_booted_kernel_said_it_did(name):
             assert one.entry.selection.sysfs == recording.line("tsa")
             continue
         said = dict(zip(BUG_OF_FILE, ("mds", "taa", "mmio", "rfds", "l1tf"), strict=True))
-        lines = one.entry.selection.lines.to_json()
+        lines = asdict(one.entry.selection.lines)
         if one.recorded.l1d == found[0].recorded.l1d:  # the lines were read while that mode was on
             known = [(file, text) for file, text in recording.lines if lines.get(said.get(file)) is not None]
             assert len(known) >= 2

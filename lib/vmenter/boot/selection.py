@@ -12,7 +12,7 @@ features), kernels built without some mitigation, CPUs where TSX always aborts.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vmenter.boot.generations import Generation, generation
 from vmenter.boot.l1tf import MODE_KEYS, l1tf_sysfs, select_l1tf
@@ -32,10 +32,6 @@ class PerFlaw:
     mmio: str | None
     rfds: str | None
     l1tf: str | None
-
-    def to_json(self) -> dict[str, str | None]:
-        """Return it as a JSON object."""
-        return {"mds": self.mds, "taa": self.taa, "mmio": self.mmio, "rfds": self.rfds, "l1tf": self.l1tf}
 
 
 @dataclass(frozen=True)
@@ -57,16 +53,6 @@ class Selection:
     lines: PerFlaw
     nosmt: bool
     why: tuple[Decision, ...] = field(compare=False)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the part that boot-time selection decides, in the shape of `vmenter select --stdin`."""
-        return {
-            "features": list(self.features),
-            "keys": list(self.keys),
-            "states": self.states.to_json(),
-            "sysfs": self.sysfs.to_json(),
-            "nosmt": self.nosmt,
-        }
 
 
 def select(host: Host, kernel: Generation | str) -> Selection:

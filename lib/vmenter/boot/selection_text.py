@@ -18,7 +18,7 @@ def selection_lines(selection: Selection) -> Iterator[str]:
     yield "Why:"
     yield from table((link.subject, link.outcome, link.reason) for link in selection.why)
     yield "Vulnerabilities (sysfs):"
-    lines = selection.lines.to_json().items()
+    lines = asdict(selection.lines).items()
     yield from table((flaw, line or "(this kernel has no such file)") for flaw, line in lines)
     yield "Switched on:"
     yield from table(
@@ -31,14 +31,25 @@ def selection_lines(selection: Selection) -> Iterator[str]:
     )
 
 
+def decided_json(selection: Selection) -> dict[str, Any]:
+    """Return what boot-time selection decides, in the shape of `vmenter select --stdin`."""
+    return {
+        "features": list(selection.features),
+        "keys": list(selection.keys),
+        "states": asdict(selection.states),
+        "sysfs": asdict(selection.sysfs),
+        "nosmt": selection.nosmt,
+    }
+
+
 def selection_json(era: str, selection: Selection) -> dict[str, Any]:
     """Return a selection with its reasons, in the shape of `vmenter select --json`."""
     return {
         "era": era,
         "kernel": selection.kernel,
-        **selection.to_json(),
+        **decided_json(selection),
         "kvm_keys": list(selection.kvm_keys),
         "l1d_flush": selection.l1d_flush,
-        "lines": selection.lines.to_json(),
+        "lines": asdict(selection.lines),
         "why": [asdict(link) for link in selection.why],
     }

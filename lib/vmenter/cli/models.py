@@ -49,14 +49,14 @@ def select(
     from vmenter.boot.host import Host  # noqa: PLC0415
     from vmenter.boot.overlooked import overlooked  # noqa: PLC0415
     from vmenter.boot.selection import select  # noqa: PLC0415
-    from vmenter.boot.selection_text import selection_json, selection_lines  # noqa: PLC0415
+    from vmenter.boot.selection_text import decided_json, selection_json, selection_lines  # noqa: PLC0415
     from vmenter.story import history  # noqa: PLC0415
 
     era = history.era(era_id)
     if stdin:
         if bugs or microcode or cmdline:
             raise LabError("--stdin brings the hosts; leave --bugs, --microcode and --cmdline out")
-        show(json.dumps(select(host, era.kernel).to_json()) for host in _hosts(_lines(sys.stdin.buffer)))
+        show(json.dumps(decided_json(select(host, era.kernel))) for host in _hosts(_lines(sys.stdin.buffer)))
         return 0
     found = select(Host(_names(bugs), _names(microcode), cmdline), era.kernel)
     ignored = overlooked(cmdline)

@@ -30,7 +30,7 @@ LARGEST = 16 << 20  # bytes of a file that is ours
 PATIENCE = 20.0  # seconds to wait for other notebooks that write; one write takes milliseconds
 
 _ABOUT = "Your progress in VM-Enter Lab. It is yours: read it, edit it, copy it, delete it."
-_said: set[str] = set()
+_said: set[str] = set()  # troubles: each is told once a kernel
 
 
 class Attempt(NamedTuple):

@@ -76,19 +76,3 @@ def _of_svm(report: Report) -> Holes:
     missing = [one.stub.name for one in report.stubs if ALWAYS_NAME not in one.always]
     hole = Hole(f"AMD's with TSA for which boot sets {ALWAYS_NAME}, in {' and '.join(missing)}")
     return Holes((hole,) if missing else (), f"version {report.version}: {ALWAYS_NAME}")
-
-
-def to_json(found: Holes) -> dict[str, Any]:
-    """Return the keys that `vmenter inspect --json` has for them."""
-    holes = found.found
-    return {
-        "holes": None
-        if holes is None
-        else [
-            {"hosts": one.hosts, "configurations": one.count, "replay": one.replay, "smallest": one.smallest}
-            for one in holes
-        ],
-        "holes_why": found.why,
-        "promise": found.promise,
-        "built_without": found.without,
-    }

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from vmenter.kernels import holes
 from vmenter.kernels.around import Around, Guarded, Told
 from vmenter.kernels.form import conditions
 from vmenter.kernels.holes import Holes
@@ -178,7 +177,23 @@ def to_json(report: Report, found: Holes | None = None) -> dict[str, Any]:
         "verdict": report.verdict,
         "reason": report.reason,
         "form": report.has_form,
-        **(holes.to_json(found) if found else {}),
+        **(_holes_json(found) if found else {}),
+    }
+
+
+def _holes_json(found: Holes) -> dict[str, Any]:
+    """Return the keys of holes."""
+    holes = found.found
+    return {
+        "holes": None
+        if holes is None
+        else [
+            {"hosts": one.hosts, "configurations": one.count, "replay": one.replay, "smallest": one.smallest}
+            for one in holes
+        ],
+        "holes_why": found.why,
+        "promise": found.promise,
+        "built_without": found.without,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from vmenter.boot.selection_text import selection_lines
@@ -33,7 +34,7 @@ def to_json(entry: Entry) -> dict[str, Any]:
         "features": list(entry.selection.features),
         "keys": [*entry.selection.keys, *entry.selection.kvm_keys],
         "l1d_flush": entry.selection.l1d_flush,
-        "sysfs": entry.selection.lines.to_json(),  # KVM is loaded when a guest is entered, and l1tf says so
+        "sysfs": asdict(entry.selection.lines),  # KVM is loaded when a guest is entered, and l1tf says so
         "vm_enter": entry.trace.vm_enter,
         "events": [
             {"kind": str(event.kind), "symbol": symbol, "address": address}

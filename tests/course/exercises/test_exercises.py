@@ -2,6 +2,7 @@
 the right reason."""
 
 import re
+from dataclasses import asdict
 
 import lab_images
 import pytest
@@ -174,7 +175,7 @@ def test_an_unknown_exercise_is_one_clear_error():
 
 
 def test_the_lines_of_exercise_00_1_are_those_that_the_model_writes():
-    lines = select(PRESETS["cascade-lake-no-tsx"].host, "7.3.4").sysfs.to_json()
+    lines = asdict(select(PRESETS["cascade-lake-no-tsx"].host, "7.3.4").sysfs)
     names = dict(zip(nb00.LINES, ("mds", "taa", "mmio", "rfds", "l1tf"), strict=True))
     assert {name: lines[short] for name, short in names.items()} == nb00.LINES
     assert all(f"    {name}: {line}" in TASKS["00-1"].task for name, line in nb00.LINES.items())

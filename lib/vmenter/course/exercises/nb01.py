@@ -1,6 +1,6 @@
 """Exercises of notebook 01: what a guest can read, what boot options and a host select, what no model covers."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from vmenter import LabError
@@ -124,7 +124,7 @@ def _judge_mmio(answer: Any) -> str | None:
         return f"VERW still runs at every VM-Enter: {_why(found, 'VERW')}.{unread}"
     if verw is Verw.NEVER:
         return f"now VERW runs for nobody, not even for guests that reach MMIO.{unread}"
-    lines = found.sysfs.to_json()
+    lines = asdict(found.sysfs)
     open_ = [f"{name}: {line}" for name, line in lines.items() if str(line).startswith("Vulnerable")]
     if open_:
         return f"VERW runs for guests that reach MMIO alone, but a flaw is left open: {open_[0]}.{unread}"

@@ -100,7 +100,7 @@ def show_me(name: str) -> Prediction:
     return told
 
 
-HELD: dict[str, str] = {}
+HELD: dict[str, str] = {}  # name of a prediction → what a cell printed, until its truth is told in a later cell
 
 
 def _told(name: str) -> Prediction | None:

@@ -122,7 +122,7 @@ class Prediction(Twin):
         return f"<details><summary>{FOLDED}: {self.name}</summary>{html}</details>" if self.tells else html
 
 
-ASKED: dict[str, tuple[Question, ...]] = {}
+ASKED: dict[str, tuple[Question, ...]] = {}  # what a cell asked, for the cell that tells
 TRUTHS: list[Prediction] = []  # in order; a kernel keeps its widgets anyway
 _MEMORY: dict[str, str] = {}  # for as long as the kernel runs, where no file keeps anything
 

@@ -5,6 +5,7 @@ little as it can, so that many states share it.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from dataclasses import asdict
 from functools import lru_cache
 from itertools import groupby
 from textwrap import wrap
@@ -120,7 +121,7 @@ def _selected(selection: Selection, because: tuple[Decision, ...]) -> Panel:
         "l1d_flush": selection.l1d_flush,
         "smt_off": selection.nosmt,
     }
-    files = selection.lines.to_json()
+    files = asdict(selection.lines)
     lines = [(flaw, line) for flaw, line in files.items() if line is not None]
     missing = [flaw for flaw, line in files.items() if line is None]
     text = [
