@@ -4,6 +4,7 @@ import json
 import random
 import re
 import time
+from itertools import pairwise
 
 import pytest
 from bs4 import BeautifulSoup
@@ -59,6 +60,10 @@ def visit(readers, site):
             page.close()
 
 
+# Of the headings in sight, in order: the level of each.
+LEVELS = "all => all.filter((one) => one.checkVisibility()).map((one) => Number(one.localName.slice(1)))"
+
+
 def room(page, kind, number=0):
     return page.locator(f'.live[data-view="{kind}"]').nth(number)
 
@@ -101,7 +106,9 @@ def test_every_page_opens_from_its_folder_without_a_word_to_the_network(visit, s
         for view in page.locator(".live").all():
             if view.get_attribute("data-view") != "Prediction":
                 assert value(page, view)["error"] is None, f"{path.name}: {view.get_attribute('id')}"
-        assert page.locator("h1").count() == 1
+        levels = page.locator("h1, h2, h3, h4, h5, h6").evaluate_all(LEVELS)
+        assert levels.count(1) == 1, path.name
+        assert all(below <= above + 1 for above, below in pairwise(levels)), f"{path.name} leaves a level out: {levels}"
     slowest = max(times, key=times.get)
     report(f"site: the slowest page to open with its views is {slowest}, {times[slowest]:.2f} s")
 

@@ -240,6 +240,21 @@ def test_a_device_passed_through_is_not_told_where_kvm_never_asked():
 
 
 @pytest.mark.parametrize(
+    ("name", "as_recorded"),
+    [
+        ("bochs-v11", {Reach.ASSIGNED}),  # 6.12: its VERW in C tells
+        ("bochs-v13", {Reach.NONE, Reach.MAPPED}),  # 7.3.4 asks for MMIO itself: the guest maps it, without a device
+        ("bochs-v2", {Reach.NONE}),  # VERW is selected for all: reach decides nothing
+    ],
+)
+def test_how_a_guest_reaches_mmio_is_told_where_it_decides(name, as_recorded):
+    recording, _ = compared(name)
+    assert {situation(recording, one)[2].mmio for one in recording.enters} == as_recorded
+    told = {situation(recording, one, assigned=True)[2].mmio for one in recording.enters}
+    assert told == ({Reach.NONE} if name == "bochs-v2" else {Reach.ASSIGNED})
+
+
+@pytest.mark.parametrize(
     "change",
     [
         lambda data: data.pop("enters"),

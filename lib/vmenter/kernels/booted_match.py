@@ -245,9 +245,7 @@ def _vcpu(recording: Recording, recorded: Recorded, era: Era, host: Host, assign
 def _reach(recording: Recording, recorded: Recorded, era: Era, assigned: bool | None) -> Reach:  # noqa: FBT001
     """Tell how this guest reaches host MMIO, where that decides about VERW."""
     mapped = "mmio" in recorded.guest.split() and recorded.number >= REACHES_FROM
-    if era.kernel in ("6.17", "7.3.4"):  # since 83ebe7157483 KVM asks for MMIO itself
-        return Reach.ASSIGNED if assigned else Reach.MAPPED if mapped else Reach.NONE
-    if assigned is None:
+    if assigned is None and era.kernel not in ("6.17", "7.3.4"):  # since 83ebe7157483 KVM asks for MMIO itself
         assigned = _answered(recording)
     return Reach.ASSIGNED if assigned else Reach.MAPPED if mapped else Reach.NONE
 

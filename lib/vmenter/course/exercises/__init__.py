@@ -94,7 +94,8 @@ class Exercise:
         solution = f"{pre(self.solution)}<p>{_rich(self.because)}</p>"
         return (
             f'<section style="border:1px solid var(--jp-border-color1,#bbb);padding:.2em 1em">'
-            f"<h4>Exercise {self.id}: {escape(self.title)} <small>({self.minutes} minutes)</small></h4>"
+            f'<h3 style="font-size:1.2em">Exercise {self.id}: {escape(self.title)}'
+            f" <small>({self.minutes} minutes)</small></h3>"
             f'<p style="white-space:pre-wrap">{_rich(self.task)}</p>{"".join(folds)}'
             f"{fold.format('A solution, and why', code, solution)}</section>"
         )

@@ -70,7 +70,10 @@ function box(question, id, changed) {
 function render({ model, el }) {
   const id = unique("vm-prediction");
   const questions = model.get("questions");
-  const section = make("section", { className: "vm vm-prediction", "aria-label": `Prediction ${model.get("name")}` });
+  const section = make("section", {
+    className: "vm vm-prediction",
+    "aria-label": `${model.get("tells") ? "Truth of prediction" : "Prediction"} ${model.get("name")}`,
+  });
   el.append(section);
   if (model.get("tells")) drawTruth();
   else drawFields();
@@ -82,7 +85,7 @@ function render({ model, el }) {
       make(
         "form",
         { onsubmit: keep, noValidate: true },
-        make("h4", {}, "Predict"),
+        make("h3", {}, "Predict"),
         ...fields.map(({ row }) => row),
         make(
           "div",

@@ -52,7 +52,7 @@ function render({ model, el }) {
   const root = make(
     "section",
     { className: "vm vm-view vm-first", "aria-label": "One VM-Enter, three times", onkeydown: keepKeys },
-    make("h3", {}, frame.question),
+    make("h2", {}, frame.question),
     make("div", { className: "vm-first-row" }, go, machines),
     status,
     runs,
@@ -63,7 +63,7 @@ function render({ model, el }) {
   );
 
   function makeRun() {
-    return make("li", {}, make("h4"), make("p"), make("div"), make("p", { className: "vm-first-steps" }));
+    return make("li", {}, make("h3"), make("p"), make("div"), make("p", { className: "vm-first-steps" }));
   }
 
   function drawRun(item, run, index) {
