@@ -17,7 +17,7 @@ from vmenter import LabError
 from vmenter.code.image import MODULE_BASE, from_bytes
 from vmenter.code.x86 import FB_CLEAR_DIS, IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL
 from vmenter.emulator.choice import NAMES, OVERRIDE
-from vmenter.emulator.machine import HOST_REGISTERS, Budget, Machine
+from vmenter.emulator.machine import HOST_REGISTERS, TICKS, Budget, Machine
 from vmenter.emulator.memory import DATA_SELECTOR, FLUSH_PAGES, GS_BASE, LAB_BASE, VCPU, VCpu, kernel_address
 from vmenter.emulator.trace import End, EventKind
 from vmenter.patching.lab import assemble
@@ -99,6 +99,19 @@ def test_a_run_with_more_accesses_than_fit_ends_with_the_budget():
     trace = Machine(code(many), budget=Budget(instructions=4096)).run("start")
     assert trace.end is End.BUDGET
     assert len(trace.steps) < 4096
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_it_is_four_accesses_an_instruction_of_the_budget_and_no_more(more):
+    limit = TICKS + 100
+    one = len(Machine(code("fxsave 0x71000000\nvmlaunch")).run("start").raw_accesses)
+    saves = 4 * limit // one + more
+    trace = Machine(
+        code(f".rept {saves}\nfxsave 0x71000000\n.endr\n.rept {TICKS}\nnop\n.endr\nvmlaunch"),
+        budget=Budget(instructions=limit),
+    ).run("start")
+    assert saves + TICKS < limit
+    assert trace.end is (End.BUDGET if more else End.VM_ENTER)
 
 
 # --- what the emulator gets wrong: FACTS on its traps ---

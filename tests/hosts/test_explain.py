@@ -9,6 +9,7 @@ from vmenter.hosts.explain import explain, meaning
 from vmenter.hosts.report import Report, parse, sample, samples
 from vmenter.hosts.verdict import TITLES
 from vmenter.story.eras import enter
+from vmenter.story.promise import Reach, VCpuState
 
 
 def explained(name):
@@ -168,3 +169,20 @@ def test_a_wording_that_no_kernel_has_is_not_told():
     assert (one.kernel, one.agrees, one.status) == (None, None, "unknown")
     assert found.report.notes == ("mds: no kernel prints 'Mitigation: Other'; it counts as not told",)
     assert found.outcome.status == 1
+
+
+OF_2019 = """\
+Linux host 5.2.21 x86_64 GNU/Linux
+/sys/devices/system/cpu/vulnerabilities/mds:Mitigation: Clear CPU buffers; SMT vulnerable
+/sys/devices/system/cpu/vulnerabilities/l1tf:Mitigation: PTE Inversion; VMX: conditional cache flushes, SMT vulnerable
+"""
+
+
+def test_the_plainest_vm_enter_comes_first():
+    entries = explain(parse(OF_2019)).entries
+    settings = [
+        sum((one.vcpu.mmio is not Reach.NONE, one.vcpu.flush_pending, one.vcpu.resume, one.vcpu.guest_fb_clear))
+        for one in entries.broken
+    ]
+    assert settings == [0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3]
+    assert entries.entry.vcpu == VCpuState()
