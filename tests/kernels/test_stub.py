@@ -134,6 +134,19 @@ def test_a_stub_may_take_20_000_instructions_and_no_more(rounds, enters):
             runner(image)
 
 
+@pytest.mark.parametrize("more", [2, 3])
+def test_four_features_may_decide_about_clearing_and_no_more(more):
+    sites = "".join(f'    ALTERNATIVE "", "verw x86_verw_sel(%rip)", 5*32+{number}\n' for number in range(more))
+    image = era_image(
+        changed("e6ff1d61de51", ("    testl $RUN_VMRESUME, 8", f"{sites}    testl $RUN_VMRESUME, 8"))
+    )
+    if more == 2:
+        assert len({run.features for run in runner(image).runs()}) == 16
+    else:
+        with pytest.raises(LabError, match="5 features decide about clearing"):
+            list(runner(image).runs())
+
+
 def test_no_stub_and_no_symbols_are_errors_that_say_what_is_there():
     with pytest.raises(LabError, match=r"no VM-Enter stub found: .*; there is VMRESUME in other"):
         stubs.find(lab(".globl other\nother: vmresume\n"))
