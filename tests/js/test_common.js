@@ -125,13 +125,15 @@ test("keys stay in the view, but for those of the browser", () => {
 });
 
 test("the tail tells what Python words: what is said, what is wrong, the twin, what is open", () => {
-  const tail = makeTail();
+  const values = { frame: { said: "all well", text: ["one", "two"] } };
+  const tail = makeTail({ get: (name) => values[name] });
   const twin = tail.details.querySelector("pre");
-  tail.draw({ said: "all well", text: ["one", "two"] });
+  tail.draw();
   assert.equal(tail.status.textContent, "all well");
   assert.equal(tail.mistake.hidden, true);
   assert.equal(twin.textContent, "one\ntwo");
-  tail.draw({ text: ["one"], mistake: "no such thing", wrong: ["not shown", ""] }, "Opened: it");
+  values.opened = { line: "Opened: it" };
+  tail.draw({ text: ["one"], mistake: "no such thing", wrong: ["not shown", ""] });
   assert.equal(tail.mistake.textContent, "no such thing");
   assert.equal(tail.mistake.hidden, false);
   assert.equal(twin.textContent, "not shown\n\none\nOpened: it");

@@ -255,8 +255,11 @@ export function waits(render) {
   };
 }
 
-/** The end of every view: what is said aloud, what went wrong, and the text twin, all as Python words them. */
-export function makeTail() {
+/**
+ * The end of every view: what is said aloud, what went wrong, and the text twin, all as Python words them.
+ * @param {View["model"]} model
+ */
+export function makeTail(model) {
   const status = make("p", { className: "vm-hidden", role: "status", "aria-live": "polite" });
   const mistake = make("p", { className: "vm-mistake", role: "alert" });
   const twin = make("pre", { tabIndex: 0, role: "group", "aria-label": "The view as text" });
@@ -265,11 +268,10 @@ export function makeTail() {
     status,
     mistake,
     details,
-    /**
-     * @param {Told} told
-     * @param {string} [opened] the line of the view that is open inside
-     */
-    draw({ said = "", mistake: wrong = "", wrong: lines = [], text }, opened) {
+    /** @param {Told} told */
+    draw(told = model.get("frame")) {
+      const { said = "", mistake: wrong = "", wrong: lines = [], text } = told;
+      const opened = model.get("opened")?.line; // of the view that is open inside
       say(status, said);
       say(mistake, wrong);
       mistake.hidden = !wrong;

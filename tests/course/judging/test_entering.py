@@ -8,9 +8,11 @@ import pytest
 
 from vmenter import LabError
 from vmenter.course.judging import entering
-from vmenter.course.judging.entering import ENTER_EXIT, RUN, STUB, Around, enter
+from vmenter.course.judging.entering import ENTER_EXIT, RUN, STUB, Around, enter, word
 from vmenter.course.judging.untouched import _asks, _effects, _frame
 from vmenter.course.judging.variants import changed
+from vmenter.emulator.memory import VCPU
+from vmenter.story import eras
 from vmenter.story.audit import reached
 from vmenter.story.history import era
 from vmenter.story.promise import Reach
@@ -68,3 +70,10 @@ def test_what_is_remembered_is_what_a_machine_of_its_own_does(name):
         forget()
         assert told(own, *pair) == one, pair
     forget()
+
+
+@pytest.mark.parametrize(("mmio", "counted"), [(Reach.NONE, 0), (Reach.MAPPED, 0), (Reach.ASSIGNED, 2)])
+def test_devices_are_counted_only_where_one_is_passed_through(mmio, counted):
+    state, _ = next(iter(reached(era("43fb862de8f6"), DEFAULT)))
+    entered = enter(era("43fb862de8f6"), replace(state, mmio=mmio), Around(devices=2))
+    assert word(entered.trace, VCPU + eras.VM + eras.ASSIGNED_DEVICES) == counted

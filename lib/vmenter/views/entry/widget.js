@@ -188,7 +188,7 @@ function render({ model, el }) {
     settle(sides);
   }
 
-  const tail = makeTail();
+  const tail = makeTail(model);
   tail.status.className = "vm-result";
   const controls = {
     era: field("Code of", era),
@@ -251,7 +251,7 @@ function render({ model, el }) {
     drawVcpu();
     drawSides();
     drawRecorded();
-    tail.draw(frame());
+    tail.draw();
   }
 
   drawAll();

@@ -363,7 +363,7 @@ function render({ model, el, host }) {
   // --- the whole -----------------------------------------------------------------------------------------
 
   const legend = make("ul", { className: "vm-key", "aria-label": "What the marks mean" });
-  const tail = makeTail();
+  const tail = makeTail(model);
   const root = make(
     "section",
     { className: "vm vm-view vm-map", "aria-label": "Exposure map", onkeydown: keepKeys },
@@ -415,17 +415,13 @@ function render({ model, el, host }) {
     drawGrid();
     drawLegend();
     drawDetail();
-    drawTold();
+    tail.draw();
     if (opening) open();
-  }
-
-  function drawTold() {
-    tail.draw(frame(), model.get("opened").line);
   }
 
   function drawOpened() {
     room.draw();
-    drawTold();
+    tail.draw();
   }
 
   drawAll();

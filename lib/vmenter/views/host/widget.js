@@ -243,7 +243,7 @@ function render({ model, el, host: page }) {
 
   // --- the whole -----------------------------------------------------------------------------------------
 
-  const tail = makeTail();
+  const tail = makeTail(model);
   const root = make(
     "section",
     { className: "vm vm-view vm-heads vm-host", "aria-label": "A machine explained", onkeydown: keepKeys },
@@ -287,16 +287,12 @@ function render({ model, el, host: page }) {
     drawPairs(known, frame().known);
     drawPairs(unknown, frame().unknown);
     drawEntry();
-    drawTold();
-  }
-
-  function drawTold() {
-    tail.draw(frame(), model.get("opened").line);
+    tail.draw();
   }
 
   function drawOpened() {
     room.draw();
-    drawTold();
+    tail.draw();
   }
 
   drawAll();

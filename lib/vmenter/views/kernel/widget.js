@@ -308,7 +308,7 @@ function render({ model, el, host }) {
   const title = make("h3");
   const about = make("p", { className: "vm-soft" });
   const note = make("p", { className: "vm-soft" });
-  const tail = makeTail();
+  const tail = makeTail(model);
   tail.status.className = "vm-count";
   const root = make(
     "section",
@@ -341,17 +341,13 @@ function render({ model, el, host }) {
     note.hidden = !frame().note;
     drawChoices();
     drawRows();
-    drawTold();
-  }
-
-  function drawTold() {
-    tail.draw(frame(), model.get("opened").line);
+    tail.draw();
   }
 
   function drawOpened() {
     room.draw();
     drawRows();
-    drawTold();
+    tail.draw();
   }
 
   drawAll();

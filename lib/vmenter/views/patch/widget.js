@@ -308,7 +308,7 @@ function render({ model, el }) {
 
   // --- the whole -----------------------------------------------------------------------------------------
 
-  const tail = makeTail();
+  const tail = makeTail(model);
   const root = make(
     "section",
     { className: "vm vm-view vm-bench", "aria-label": "Patch bench", onkeydown: keepKeys },
