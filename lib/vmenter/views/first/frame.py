@@ -48,26 +48,30 @@ def frame() -> Frame:
         "question": QUESTION,
         "model": MODEL,
         "legend": [{"mark": mark, "text": text} for mark, text in LEGEND],
-        "machines": [
-            {"id": "intel", "title": "Intel", "runs": _intel(), "asked": ASKED["intel"]},
-            {"id": "amd", "title": "AMD", "runs": _amd(), "asked": ASKED["amd"]},
-        ],
+        "machines": [_machine("intel", "Intel", _intel()), _machine("amd", "AMD", _amd())],
         "error": None,
     }
 
 
+def _machine(name: str, title: str, runs: list[Frame]) -> Frame:
+    """Return a machine with its runs, and the text twin of what is shown after each press, from none on."""
+    twins = [_twin(title, runs, pressed, ASKED[name]) for pressed in range(len(runs) + 1)]
+    return {"id": name, "title": title, "runs": runs, "asked": ASKED[name], "twins": twins}
+
+
+def _twin(title: str, runs: list[Frame], pressed: int, asked: str) -> str:
+    lines = [f"{QUESTION} ({title})"]
+    for number, run in enumerate(runs[:pressed], 1):
+        lines += [f"{number}. {run['title']}. {run['sentence']}", *(f"   {line}" for line in run["said"])]
+    lines.append(asked if pressed == len(runs) else f"Next: {runs[pressed]['button']}")
+    marks = "; ".join(f"{mark}: {text}" for mark, text in LEGEND)
+    return "\n".join([*lines, *([f"The marks: {marks}."] if pressed else []), MODEL])
+
+
 def twin(shown: Frame, state: Mapping[str, Any]) -> str:
     """Return the text twin: all that the page shows in a state, in words."""
-    machine = machine_of(shown, state)
-    runs = machine["runs"][: state["pressed"]]
-    lines = [f"{shown['question']} ({machine['title']})"]
-    for number, run in enumerate(runs, 1):
-        lines += [f"{number}. {run['title']}. {run['sentence']}", *(f"   {line}" for line in run["said"])]
-    lines.append(
-        machine["asked"] if len(runs) == len(machine["runs"]) else f"Next: {machine['runs'][len(runs)]['button']}"
-    )
-    marks = "; ".join(f"{one['mark']}: {one['text']}" for one in shown["legend"])
-    return "\n".join([*lines, *([f"The marks: {marks}."] if runs else []), shown["model"]])
+    text: str = machine_of(shown, state)["twins"][state["pressed"]]
+    return text
 
 
 def machine_of(shown: Frame, state: Mapping[str, Any]) -> Frame:

@@ -90,14 +90,7 @@ function render({ model, el }) {
     asked.hidden = !done;
     const last = shown[shown.length - 1];
     say(status, last ? `${last.title}. ${last.sentence} ${last.said.join(" ")}` : "");
-    const lines = shown.flatMap((run, at) => [
-      `${at + 1}. ${run.title}. ${run.sentence}`,
-      ...run.said.map((line) => `   ${line}`),
-    ]);
-    const next = done ? machine().asked : `Next: ${all[pressed].button}`;
-    const marks = `The marks: ${frame.legend.map((one) => `${one.mark}: ${one.text}`).join("; ")}.`;
-    const told = [`${frame.question} (${machine().title})`, ...lines, next, ...(last ? [marks] : []), frame.model];
-    say(twin, told.join("\n"));
+    say(twin, machine().twins[pressed]);
   }
 
   draw();
