@@ -3,27 +3,24 @@
 import datetime as dt
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
 from dataclasses import replace
 from itertools import product
-from types import ModuleType
 
 import pytest
 import yaml
 from places import ROOT
 from tools import release
+from worked import CONTRIBUTING, block, far_view
 
 from vmenter.boot.host import Host
 from vmenter.course.prediction.questions import answer, every, question
 from vmenter.patching import lab
 from vmenter.story import eras, history
 from vmenter.story.promise import Reach, VCpuState
-from vmenter.views import view
 
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 CHANGELOG = release.entries((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
 VERSION = tomllib.loads((ROOT / "lib" / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
@@ -128,13 +125,6 @@ def test_the_example_of_a_prediction_answers_each_guess():
     assert "03-c" not in every()
 
 
-def block(first):
-    """Return the block of code that begins so, as it stands in CONTRIBUTING."""
-    blocks = re.findall(r"^   ```\w*\n(.*?)^   ```$", CONTRIBUTING, re.DOTALL | re.MULTILINE)
-    (found,) = [one for text in blocks if (one := re.sub(r"^   ", "", text, flags=re.MULTILINE)).startswith(first)]
-    return found
-
-
 def test_the_example_of_an_era_is_a_form_that_keeps_its_promise():
     text = (lab.LAB / "v4.S").read_text(encoding="utf-8")
     text = re.sub(r"\.macro stash_mmio.*?\.endm\n", "", text, flags=re.DOTALL)
@@ -156,19 +146,7 @@ def test_the_example_of_an_era_is_a_form_that_keeps_its_promise():
 
 
 def test_the_example_of_a_view_shows_an_era_and_keeps_the_last_good_frame(tmp_path, monkeypatch):
-    folder = tmp_path / "views" / "far"
-    folder.mkdir(parents=True)
-    for name in ("common.js", "common.css"):
-        shutil.copy(view.HERE / "views" / name, folder.parent)
-    (folder / "widget.js").write_text(block("// @ts-check"), encoding="utf-8")
-    (folder / "widget.css").write_text(re.search(r"`(\.vm-far \{.*?\})`", CONTRIBUTING)[1], encoding="utf-8")
-    monkeypatch.setattr(view, "HERE", tmp_path)
-    made = ModuleType("vmenter.views.far.frame")
-    exec(block('"""The frame of FarView'), vars(made))
-    monkeypatch.setitem(sys.modules, made.__name__, made)
-    widget = ModuleType("vmenter.views.far.widget")
-    exec(block('"""FarView'), vars(widget))
-    far = widget.FarView()
+    far = far_view(tmp_path, monkeypatch)()
     assert repr(far) == "650b68a0622f: 46 instructions between the last clear and VM-Enter"
     far.state = {"era": "before-mds"}
     assert repr(far) == "before-mds: nothing clears"
