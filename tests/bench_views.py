@@ -90,7 +90,7 @@ def measure(open_notebook, cell, controls):
             if turn >= 0:
                 found.append(spent)
             page.wait_for_timeout(30)
-    page.context.close()
+    page.close()
     return [sorted(one) for one in times]
 
 
