@@ -124,3 +124,14 @@ def test_c_may_take_20_000_instructions_to_the_call_and_no_more(rounds, clears):
     found = of_era(changed("83ebe7157483", (begin, begin + loop)))
     assert found.clears is clears
     assert (found.why_not or "").endswith("was found") == (clears is None)
+
+
+@pytest.mark.parametrize("pointers", [12, 13])
+def test_twelve_pointers_to_functions_elsewhere_are_followed_and_no_more(pointers):
+    calls = "".join(f"    call *elsewhere_{number}(%rip)\n" for number in range(pointers))
+    start = "\nfunction vmx_vcpu_run\n"
+    found = of_era(changed("650b68a0622f", (start, start + calls)))
+    if pointers == 12:
+        assert found == of_era(ERAS["650b68a0622f"])
+    else:
+        assert found.why_not == "vmx_vcpu_run: no way from its start to the call was found"
