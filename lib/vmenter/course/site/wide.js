@@ -45,7 +45,14 @@
     );
     // Views come when their frames are unpacked, and folds are opened.
     document.addEventListener("toggle", ({ target }) => watch(/** @type {Element} */ (target)), { capture: true });
-    const rooms = new MutationObserver(() => watch(document));
+    const rooms = new MutationObserver((changes) => {
+      for (const change of changes) {
+        const room = /** @type {HTMLElement} */ (change.target);
+        watch(room);
+        const box = room.closest(BOXES); // what came may be wider than what it stands in
+        if (box) look(/** @type {HTMLElement} */ (box));
+      }
+    });
     for (const room of document.querySelectorAll(".live")) rooms.observe(room, { childList: true });
   });
 })();
