@@ -243,10 +243,7 @@ def test_a_device_passed_through_is_not_told_where_kvm_never_asked():
     ("name", "as_recorded"),
     [
         ("bochs-v11", {Reach.ASSIGNED}),  # 6.12: its VERW in C tells
-        (
-            "bochs-v13",
-            {Reach.NONE, Reach.MAPPED},
-        ),  # 7.3.4 asks for MMIO itself: the guest maps it, without a device
+        ("bochs-v13", {Reach.NONE, Reach.MAPPED}),  # 7.3.4 asks for MMIO itself, and the guest maps it
         ("bochs-v2", {Reach.NONE}),  # VERW is selected for all: reach decides nothing
     ],
 )

@@ -10,7 +10,7 @@ from vmenter.views.exposure.widget import ExposureMap
 from vmenter.views.host.widget import HostView
 from vmenter.views.kernel.widget import KernelBrowser
 from vmenter.views.patch.widget import PatchBench
-from vmenter.views.view import HERE, mistaken, module, twin
+from vmenter.views.view import HERE, Opener, Twin, View, mistaken, module, twin
 
 VIEWS = (EntryExplorer, ExposureMap, HostView, KernelBrowser, PatchBench)
 MODULES = sorted(HERE.glob("**/widget.js"))
@@ -31,6 +31,15 @@ def test_a_module_is_one_text_that_imports_nothing_and_has_what_it_asks_other_fi
             rf"^const {where} = .*?^return \{{ (.*?) \}};\n\}}\)\(\);$", text, re.MULTILINE | re.DOTALL
         )[1]
         assert set(re.findall(r"\w+", names)) <= set(given.split(", "))
+
+
+@pytest.mark.parametrize(
+    ("base", "lacks"), [(Twin, {"text"}), (View, {"_made"}), (Opener, {"_made", "_opening", "_about"})]
+)
+def test_no_view_is_made_that_lacks_what_a_view_must_say(base, lacks):
+    assert set(base.__abstractmethods__) == lacks
+    with pytest.raises(TypeError, match="abstract"):
+        type("Half", (base,), {})({})
 
 
 @pytest.mark.parametrize("path", sorted(HERE.glob("**/*.js")), ids=lambda path: path.relative_to(HERE).as_posix())

@@ -6,6 +6,7 @@ module and a style of its own: the page asks anywidget's host to draw it.
 """
 
 import re
+from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -79,15 +80,19 @@ def mistaken(last: Frame, error: str, still: str) -> Frame:
     }
 
 
-class Twin(anywidget.AnyWidget):
+class _Kind(ABCMeta, traitlets.MetaHasTraits):
+    """The kind of class that a base of views is: Python makes no widget of one that lacks what a view must say."""
+
+
+class Twin(anywidget.AnyWidget, metaclass=_Kind):
     """A widget with a text twin: its repr, and what stands for it where there are no widgets."""
 
     named: ClassVar[str] = "View"  # what a still picture of it is called
 
     @property
+    @abstractmethod
     def text(self) -> str:
         """The text twin: what the picture shows, in words."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         return self.text
@@ -125,9 +130,9 @@ class View(Twin):
         self.observe(self._follow, "state")
         self.observe(self._answer, "asked")
 
+    @abstractmethod
     def _made(self, state: Mapping[str, Any]) -> Frame:
         """Return the frame of a state. Raises `LabError` for what cannot be shown."""
-        raise NotImplementedError
 
     def _follow(self, change: Mapping[str, Any]) -> None:
         """Make the frame of a new state; whatever the page sent, the last good frame stays."""
@@ -170,13 +175,13 @@ class Opener(View):
         super().__init__(state, **values)
         self.on_msg(self._hear)
 
+    @abstractmethod
     def _opening(self, asked: Mapping[str, Any]) -> View:
         """Return the view to show, made or changed for what was asked. Raises `LabError` for what there is not."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _about(self, inner: View) -> dict[str, Any]:
         """Return what is said of an open view: its heading, and its line of the twin."""
-        raise NotImplementedError
 
     def open_inner(self, asked: Mapping[str, Any]) -> None:
         """Open another view inside this one; what cannot be opened is told, and leaves everything as it was."""
